@@ -1,0 +1,42 @@
+# Every target works on a fresh machine that has Python 3.10+ and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# One thread per test process: on a few cores, more only fight.
+TEST_ENV := OMP_NUM_THREADS=1
+JOBS ?= 2
+
+.PHONY: demo test slow lint bench clean
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "error: Python 3.10 or newer is needed; set PYTHON=python3.x")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $@
+
+## Train a detector from scratch on generated images, on two CPU cores, in minutes.
+demo: $(READY)
+	$(BIN)/accelerate launch --config_file accelerate_configs/2cpu.yaml train.py --data demo
+
+## The suite without what is slow.
+test: $(READY)
+	$(TEST_ENV) $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist worksteal -q
+
+## What is slow: whole trainings, installed wheels.
+slow: $(READY)
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow -q
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+## Ratios taken interleaved in one run; results are printed.
+bench: $(READY)
+	$(BIN)/python benchmarks/step_ratio.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,1 @@
+"""Settings, flags and YAML: stdlib and PyYAML only, so that `--help` answers at once."""

@@ -1,0 +1,257 @@
+"""The data set description: YOLOv5's data YAML in all the forms users have, checked before anything is read."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accel_yolo import console
+from accel_yolo.config.shipped import configs_dir, find_config, is_dir, is_file, label_of
+from accel_yolo.config.yaml_io import Located, load_yaml
+from accel_yolo.errors import DataError
+
+SPLITS = ("train", "val", "test")
+KNOWN_KEYS = ("path", *SPLITS, "names", "nc", "download", "hyp", "generator")
+_DATASETS_VARIABLES = ("ACCEL_YOLO_DATASETS_DIR", "YOLOv5_DATASETS_DIR")
+# Ratio of difflib from which an unknown key counts as a misspelt one ("trian", "nams", "valid").
+_MISSPELT = 0.75
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a data YAML says: where the images of each split are and what the classes are called.
+
+    Attributes:
+        file: the YAML.
+        root: folder that the splits are relative to.
+        train, val, test: folders of images or text files that list them; () for a split the YAML does not have.
+        names: class number (0, 1, ...) to class name.
+        download: URL of an archive, or None; nothing else is ever taken from `download:`.
+        hyp: the hyper-parameter file that the data set suggests, or None.
+        is_coco: whether the validation split is COCO val2017 (image ids and category ids then follow COCO's).
+        generator: name of the program that makes the data set ("demo"), or None; its files need not exist yet.
+    """
+
+    file: Path
+    root: Path
+    train: tuple[Path, ...]
+    val: tuple[Path, ...]
+    test: tuple[Path, ...]
+    names: dict[int, str]
+    download: str | None = None
+    hyp: str | None = None
+    is_coco: bool = False
+    generator: str | None = None
+
+    @property
+    def nc(self) -> int:
+        """Number of classes."""
+        return len(self.names)
+
+    def split(self, name: str) -> tuple[Path, ...]:
+        """Return the folders and lists of a split: train, val or test."""
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+
+def load_data_spec(name_or_path: str | Path, splits: tuple[str, ...] = ("train", "val")) -> DataSpec:
+    """Return the description of a data set; lists are not expanded, images not read.
+
+    Args:
+        name_or_path: a data YAML, or the name of a shipped one ("coco128", "data/coco128.yaml").
+        splits: the splits that will be used; their folders and lists must exist.
+
+    Raises:
+        DataError: no such YAML; a key, value or path that cannot be, with the line; a split that is missing.
+    """
+    _, path = find_config("data", str(name_or_path), "--data")
+    located = load_yaml(path, DataError, label_of(path))
+    content = _checked_keys(located)
+    names = _class_names(located)
+    entries = {split: _entries(located, split) for split in SPLITS}
+    for split in dict.fromkeys(("train", "val", *splits)):
+        if not entries[split]:
+            remedy = f"add `{split}:` with a folder of images or a list file"
+            raise DataError(f"no {split} split", located.file, remedy=remedy)
+    hyp, download, generator = (_optional_text(located, key) for key in ("hyp", "download", "generator"))
+    candidates = root_candidates(_optional_text(located, "path") or "", path)
+    if generator:
+        root = datasets_dir() / (content.get("path") or path.stem)
+        found = {split: tuple(root / entry for entry in entries[split]) for split in SPLITS}
+    else:
+        root, found = _located_splits(located, entries, candidates, splits)
+    return DataSpec(
+        file=path,
+        root=root,
+        **found,
+        names=names,
+        download=download if download and _is_url(download) else None,
+        hyp=_hyp_beside(hyp, path),
+        is_coco=len(names) == 80 and any("val2017" in Path(entry).stem for entry in entries["val"]),
+        generator=generator,
+    )
+
+
+def suggested_hyp(path: Path) -> str | None:
+    """Return the hyper-parameter file that a data YAML names under `hyp:`, or None. Raises DataError."""
+    located = load_yaml(path, DataError, label_of(path))
+    _mapping(located)
+    return _hyp_beside(_optional_text(located, "hyp"), path)
+
+
+def datasets_dir() -> Path:
+    """Return the folder of data sets: ACCEL_YOLO_DATASETS_DIR, else YOLOv5_DATASETS_DIR, else ./datasets."""
+    for variable in _DATASETS_VARIABLES:
+        if chosen := os.environ.get(variable):
+            return Path(chosen).expanduser().absolute()
+    return Path("datasets").absolute()
+
+
+def root_candidates(written: str, file: Path) -> list[Path]:
+    """Return the folders that `path:` may mean, in the order they are tried.
+
+    An absolute path means itself. A relative one is taken from the YAML's folder, the working folder and the folder
+    of data sets; YOLOv5's own files write ../datasets/<name> for the latter.
+    """
+    given = Path(written).expanduser()
+    if given.is_absolute():
+        return [given]
+    bases = [Path.cwd()]
+    if not file.is_relative_to(configs_dir()):
+        bases.insert(0, file.absolute().parent)
+    inner = given.relative_to("../datasets") if given.is_relative_to("../datasets") else given
+    candidates = [base / given for base in bases] + [datasets_dir() / inner]
+    return list(dict.fromkeys(_tidy(path) for path in candidates))
+
+
+def _mapping(located: Located) -> dict[Any, Any]:
+    if located.data is None:
+        raise DataError("empty data YAML", located.file, remedy="it needs train, val and names")
+    if not isinstance(located.data, dict):
+        raise DataError("not a data YAML", located.file, remedy="it needs the keys train, val and names")
+    return located.data
+
+
+def _checked_keys(located: Located) -> dict[Any, Any]:
+    """Return the content; a misspelt key is an error, other extra keys are one warning."""
+    content = _mapping(located)
+    missing = [key for key in KNOWN_KEYS if key not in content]
+    extra = [key for key in content if key not in KNOWN_KEYS]
+    for key in extra:
+        meant = difflib.get_close_matches(str(key).lower(), missing, n=1, cutoff=_MISSPELT)
+        if meant:
+            raise DataError("misspelt key", located.where(key), None, f"did you mean '{meant[0]}'?")
+    if extra:
+        console.warn(f"keys without a meaning here are ignored in {located.file}: {', '.join(map(str, extra))}")
+    return content
+
+
+def _class_names(located: Located) -> dict[int, str]:
+    """Return class number to name from a list or a map, checked against `nc`."""
+    content = located.data
+    names = content.get("names")
+    if not isinstance(names, (list, dict)) or not names:
+        value = None if names is None else repr(names)
+        remedy = "give the class names, as a list or as `0: name` lines"
+        raise DataError("no class names", located.where("names"), value, remedy)
+    keys = range(len(names)) if isinstance(names, list) else list(names)
+    for key in keys:
+        if isinstance(key, bool) or not isinstance(key, int):
+            raise DataError(
+                "class number is not an integer", located.where("names", key), repr(key), "use 0, 1, 2, ..."
+            )
+    for expected, key in enumerate(sorted(keys)):
+        if key != expected:
+            remedy = f"classes are numbered 0 to {len(names) - 1} without gaps: {expected} is missing"
+            raise DataError("gap in the class numbers", located.where("names", key), key, remedy)
+    found = {key: _class_name(located, key) for key in sorted(keys)}
+    nc = content.get("nc")
+    if nc is not None and (isinstance(nc, bool) or nc != len(found)):
+        remedy = f"there are {len(found)} names: correct nc or names"
+        raise DataError("nc does not match the names", located.where("nc"), repr(nc), remedy)
+    return found
+
+
+def _class_name(located: Located, key: int) -> str:
+    """Return the name as it is written: 007 and yes are names like any other."""
+    text = located.texts.get(("names", key), "")
+    if not text.strip():
+        raise DataError("class without a name", located.where("names", key), remedy="give it a name")
+    return text
+
+
+def _entries(located: Located, split: str) -> tuple[str, ...]:
+    """Return what the YAML lists for a split, as written."""
+    value = located.data.get(split)
+    if value is None or value == "":
+        return ()
+    items = value if isinstance(value, list) else [value]
+    for place, item in enumerate(items):
+        if not isinstance(item, str) or not item:
+            where = located.where(split, place) if isinstance(value, list) else located.where(split)
+            raise DataError("not a path", where, repr(item), "give a folder of images or a list file")
+    return tuple(items)
+
+
+def _optional_text(located: Located, key: str) -> str | None:
+    value = _mapping(located).get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise DataError("not text", located.where(key), repr(value), "give text")
+    return value.strip() or None
+
+
+def _hyp_beside(hyp: str | None, file: Path) -> str | None:
+    """Return the suggested file by its path when it lies beside the YAML, else as written."""
+    if hyp and is_file(file.parent / hyp):
+        return str(file.parent / hyp)
+    return hyp
+
+
+def _located_splits(
+    located: Located, entries: dict[str, tuple[str, ...]], candidates: list[Path], splits: tuple[str, ...]
+) -> tuple[Path, dict[str, tuple[Path, ...]]]:
+    """Return the first root under which every needed path exists, and the paths of all splits under it."""
+    needed = [(split, entry) for split in dict.fromkeys(splits) for entry in entries[split]]
+    for root in candidates:
+        if all(_exists(_under(root, entry)) for _, entry in needed):
+            return root, {split: tuple(_under(root, entry) for entry in entries[split]) for split in SPLITS}
+    # Blame an entry that is missing under the root that has most of what is needed.
+    best = max(candidates, key=lambda root: sum(_exists(_under(root, entry)) for _, entry in needed))
+    split, entry = next(pair for pair in needed if not _exists(_under(best, pair[1])))
+    places = ", ".join(dict.fromkeys(str(_under(root, entry)) for root in candidates))
+    raise DataError("missing images", located.where(split), entry, f"looked at {places}; {_how_to_get(located)}")
+
+
+def _under(root: Path, entry: str) -> Path:
+    """Return the path of an entry; a leading ../ that leads nowhere is left out, as exported data sets need."""
+    path = root / Path(entry).expanduser()
+    if not _exists(path) and entry.startswith("../") and _exists(root / entry[3:]):
+        path = root / entry[3:]
+    return _tidy(path)
+
+
+def _tidy(path: Path) -> Path:
+    """Return `path` without `..`, unless a symbolic link on the way makes that another place."""
+    plain = Path(os.path.normpath(path))
+    return plain if not path.exists() or (plain.exists() and plain.samefile(path)) else path
+
+
+def _exists(path: Path) -> bool:
+    return is_file(path) or is_dir(path)
+
+
+def _is_url(text: str) -> bool:
+    return text.startswith(("http://", "https://")) and not any(character.isspace() for character in text)
+
+
+def _how_to_get(located: Located) -> str:
+    download = _optional_text(located, "download")
+    if download is None:
+        return "correct the path or put the images there"
+    if _is_url(download):
+        return f"get {download} and unpack it into {datasets_dir()}"
+    return f"the script under `download:` in {located.file} is never run: follow it by hand"

@@ -1,0 +1,97 @@
+"""One flag of a command: its spellings, the setting it fills, and what is not available yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A row of the table of flags.
+
+    Attributes:
+        spellings: everything the user may type; the first is shown in messages. A word without dashes is positional.
+        help: one line for --help.
+        fills: the setting of the command's configuration; "" for a flag that launchers add and nobody reads.
+        group: heading under which --help lists it.
+        nargs: as in argparse: None for one value, "?" optional, "+" several, 0 for a switch.
+        const: what the flag alone (nargs "?" or 0) stands for.
+        later: why the flag does not work yet and what to do; "" when it works.
+        later_values: the same for single values of a flag that works otherwise.
+        metavar: the value in --help.
+    """
+
+    spellings: tuple[str, ...]
+    help: str
+    fills: str = ""
+    group: str = "run"
+    nargs: str | int | None = None
+    const: object = None
+    later: str = ""
+    later_values: Mapping[str, str] = field(default_factory=dict)
+    metavar: str = ""
+
+    @property
+    def name(self) -> str:
+        """The spelling shown in messages."""
+        return self.spellings[0]
+
+    @property
+    def key(self) -> str:
+        """The name under which the parser keeps what was typed."""
+        return self.name.lstrip("-").replace("-", "_")
+
+    @property
+    def positional(self) -> bool:
+        """Whether the value is recognised by its place instead of by a flag."""
+        return not self.name.startswith("-")
+
+
+def switch(spelling: str, help: str, group: str, *aliases: str) -> Flag:
+    """Return a flag without a value that turns on the setting of its name."""
+    return Flag((spelling, *aliases), help, _setting(spelling), group, nargs=0, const=True)
+
+
+def value(spellings: str, help: str, group: str, metavar: str = "") -> Flag:
+    """Return a flag with one value; `spellings` are separated by |, the setting is that of the first."""
+    names = tuple(spellings.split("|"))
+    return Flag(names, help, _setting(names[0]), group, metavar=metavar)
+
+
+def later(spellings: str, reason: str, nargs: str | int | None = 0) -> Flag:
+    """Return a flag of YOLOv5 that belongs to a later capability: using it stops with the reason."""
+    return Flag(tuple(spellings.split("|")), reason, "", "not available yet", nargs, later=reason)
+
+
+def run_folder(project: str) -> tuple[Flag, ...]:
+    """Return the flags that name the run folder."""
+    return (
+        value("--project", f"folder of the run folders (default {project})", "output", "FOLDER"),
+        value("--name", "name of the run folder; a number is added when it exists", "output"),
+        switch("--exist-ok", "write into the run folder even if it exists", "output"),
+    )
+
+
+def half() -> Flag:
+    """Return YOLOv5's --half: the same as --precision fp16."""
+    return Flag(("--half",), "the same as --precision fp16", "precision", "processes", nargs=0, const="fp16")
+
+
+def _setting(spelling: str) -> str:
+    return spelling.lstrip("-").replace("-", "_")
+
+
+# Launchers of older PyTorch add it; the environment says the same.
+LOCAL_RANK = Flag(("--local_rank", "--local-rank"), "accepted from older launchers and not needed", "", "processes")
+
+COMMON = (
+    Flag(
+        ("--precision",),
+        "auto, fp32, fp16 or bf16 (auto: bf16 on a GPU that has it, else fp32)",
+        "precision",
+        "processes",
+    ),
+    switch("--quiet", "no progress bars and no remarks", "output"),
+    switch("--debug", "show the traceback of an error", "output"),
+)

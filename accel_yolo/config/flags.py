@@ -1,0 +1,159 @@
+"""The table of commands and the parser: what the user typed, checked and named, and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from accel_yolo.config.export_flags import EXPORT, UNAVAILABLE
+from accel_yolo.config.flag import Flag
+from accel_yolo.config.predict_flags import CONVERT, PREDICT
+from accel_yolo.config.rules import Rule
+from accel_yolo.config.schema import ConvertConfig, PredictConfig, TrainConfig, ValConfig, defaults_of, rules_of
+from accel_yolo.config.train_flags import TRAIN
+from accel_yolo.config.val_flags import VAL
+from accel_yolo.errors import ConfigError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: what it does, its flags and the configuration they fill."""
+
+    summary: str
+    flags: tuple[Flag, ...]
+    fills: type | None
+    script: str = ""
+    later: str = ""
+
+
+COMMANDS: Mapping[str, Command] = {
+    "train": Command("train a detector on a data set", TRAIN, TrainConfig, "train.py"),
+    "val": Command("measure a detector on a data set", VAL, ValConfig, "val.py"),
+    "predict": Command("detect objects in images", PREDICT, PredictConfig, "detect.py"),
+    "convert": Command("convert weights: x.pt to x.safetensors", CONVERT, ConvertConfig),
+    "export": Command("write a detector for other runtimes", EXPORT, None, "export.py", UNAVAILABLE),
+}
+ALIASES = {"detect": "predict"}
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What the user typed: the value of each setting, and the spelling of the flag that set it."""
+
+    command: str
+    values: dict[str, Any]
+    spelled: dict[str, str]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing usage and leaving: a user error is one line."""
+        message = message.removeprefix("argument ")
+        raise ConfigError(f"cannot read the command line: {message}", remedy=f"see `{self.prog} --help`")
+
+
+class _Keep(argparse.Action):
+    """Keeps the texts as typed together with the spelling of the flag."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        setattr(namespace, self.dest, (option_string or self.dest, values))
+
+
+def build_parser(command: str, prog: str = "") -> argparse.ArgumentParser:
+    """Return the parser of a command; flags that are not typed leave no trace in what it returns."""
+    entry = COMMANDS[command]
+    parser = _Parser(
+        prog=prog or f"accel-yolo {command}",
+        description=entry.summary + (f" (not available yet: {entry.later})" if entry.later else ""),
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
+    )
+    defaults = defaults_of(entry.fills) if entry.fills else {}
+    groups: dict[str, Any] = {}
+    # What does not work yet comes last.
+    for flag in sorted(entry.flags, key=lambda flag: bool(flag.later)):
+        group = groups.setdefault(flag.group, None) or parser.add_argument_group(flag.group)
+        groups[flag.group] = group
+        group.add_argument(*flag.spellings, **_argparse_options(flag, defaults))
+    return parser
+
+
+def parse(command: str, argv: Sequence[str], prog: str = "") -> Parsed:
+    """Return what the user typed for a command, checked value by value.
+
+    Raises:
+        ConfigError: unknown flag, wrong value, or a flag or command of a later capability.
+        SystemExit: (status 0) after printing the help.
+    """
+    entry = COMMANDS[command]
+    typed, rest = build_parser(command, prog).parse_known_args(list(argv))
+    if rest:
+        raise _unknown(rest[0], entry.flags)
+    if entry.later:
+        raise ConfigError("not available yet", prog or f"accel-yolo {command}", remedy=entry.later)
+    rules = rules_of(entry.fills) if entry.fills else {}
+    values: dict[str, Any] = {}
+    spelled: dict[str, str] = {}
+    for flag in entry.flags:
+        if not hasattr(typed, flag.key):
+            continue
+        spelling, texts = getattr(typed, flag.key)
+        _refuse_later(flag, spelling, texts)
+        if not flag.fills:
+            continue
+        value = _value(flag, spelling, texts, rules[flag.fills])
+        if values.get(flag.fills, value) != value:
+            first = spelled[flag.fills]
+            raise ConfigError("two flags disagree", f"{first} and {spelling}", value, "leave out one of them")
+        values[flag.fills], spelled[flag.fills] = value, spelling
+    return Parsed(command, values, spelled)
+
+
+def _argparse_options(flag: Flag, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    options: dict[str, Any] = {"action": _Keep, "help": flag.help + _default_words(flag, defaults)}
+    if not flag.positional:
+        options["dest"] = flag.key
+    if flag.nargs is not None:
+        options["nargs"] = flag.nargs
+    if flag.nargs != 0:
+        options["metavar"] = flag.metavar or flag.key.upper()
+    return options
+
+
+def _default_words(flag: Flag, defaults: Mapping[str, Any]) -> str:
+    """Return " (default ...)" for a setting whose help does not say it already."""
+    default = defaults.get(flag.fills)
+    if flag.nargs == 0 or flag.positional or default in (None, "", ()) or "default" in flag.help:
+        return ""
+    shown = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    return f" (default {shown})"
+
+
+def _refuse_later(flag: Flag, spelling: str, texts: Any) -> None:
+    if flag.later:
+        raise ConfigError("flag not available yet", spelling, remedy=flag.later)
+    if isinstance(texts, str) and texts in flag.later_values:
+        raise ConfigError("value not available yet", spelling, texts, flag.later_values[texts])
+
+
+def _value(flag: Flag, spelling: str, texts: Any, rule: Rule) -> Any:
+    """Return the value of a setting from the texts typed for its flag."""
+    if texts is None or texts == []:  # the flag alone
+        return rule.checked(flag.const, spelling)
+    if isinstance(texts, list):
+        return rule.checked([rule.from_text(text, spelling) for text in texts], spelling)
+    return rule.from_text(texts, spelling)
+
+
+def _unknown(word: str, flags: Sequence[Flag]) -> ConfigError:
+    spelling, _, _ = word.partition("=")
+    if not word.startswith("-"):
+        return ConfigError("unexpected word", "the command line", word, "every value belongs to a flag: see --help")
+    known = [name for flag in flags for name in flag.spellings if not flag.positional]
+    hint = did_you_mean(spelling, known) or did_you_mean(spelling.replace("_", "-"), known)
+    return ConfigError("unknown flag", "the command line", spelling, hint or "see --help for the list")

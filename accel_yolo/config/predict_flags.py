@@ -1,0 +1,50 @@
+"""The flags of prediction (detect.py) and of conversion."""
+
+from __future__ import annotations
+
+from accel_yolo.config.flag import COMMON, Flag, half, later, run_folder, switch, value
+
+_WHAT, _HOW, _WHERE, _OUTPUT = "model and images", "detection", "processes", "output"
+
+PREDICT = (
+    Flag(("--weights",), "weights, a file or a release name", "weights", _WHAT, nargs="+", metavar="FILE"),
+    value("--source", "an image, a folder, a glob or a .txt list of images", _WHAT),
+    value("--data", "data YAML whose class names replace those of the weights", _WHAT, "FILE"),
+    Flag(
+        ("--imgsz", "--img", "--img-size"),
+        "size of the network input in pixels: one number, or height and width",
+        "imgsz",
+        _HOW,
+        nargs="+",
+    ),
+    value("--conf-thres|--conf", "least confidence of a detection", _HOW),
+    value("--iou-thres|--iou", "overlap above which the weaker of two boxes is dropped", _HOW),
+    value("--max-det", "most detections per image", _HOW),
+    Flag(("--classes",), "keep only these class numbers", "classes", _HOW, nargs="+", metavar="N"),
+    switch("--agnostic-nms", "let boxes of different classes suppress each other", _HOW),
+    value("--device", "cpu, mps or the number of a GPU", _WHERE),
+    half(),
+    *run_folder("runs/detect"),
+    switch("--nosave", "do not write the drawn images", _OUTPUT),
+    switch("--save-txt", "write one label file per image", _OUTPUT),
+    value("--save-format", "boxes in the label files: 0 centre and size, 1 corners", _OUTPUT),
+    switch("--save-conf", "add the confidence to the label files", _OUTPUT),
+    switch("--save-crop", "write each detection as an image of its own", _OUTPUT),
+    value("--line-thickness", "width of the drawn lines in pixels", _OUTPUT, "PX"),
+    switch("--hide-labels", "draw boxes without class names", _OUTPUT),
+    switch("--hide-conf", "draw class names without confidences", _OUTPUT),
+    *COMMON,
+    later("--view-img", "showing images in a window is a later capability: open the files of the run folder"),
+    later("--save-csv", "the CSV file is a later capability: use --save-txt"),
+    later("--augment", "test-time augmentation is a later capability: leave it out"),
+    later("--visualize", "feature maps are a later capability: leave it out"),
+    later("--update", "rewriting checkpoints is a later capability: use `accel-yolo convert`"),
+    later("--dnn", "ONNX models come with export, a later capability: give .pt or .safetensors weights"),
+    later("--vid-stride", "video is a later capability: extract the frames as images", None),
+)
+
+CONVERT = (
+    Flag(("source",), "the weight file to read (.pt or .safetensors)", "source", "files"),
+    Flag(("destination",), "the weight file to write (.safetensors)", "destination", "files"),
+    switch("--debug", "show the traceback of an error", "output"),
+)

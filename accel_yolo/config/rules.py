@@ -1,0 +1,190 @@
+"""What a value may be: one rule per setting, used for flags (text) and YAML files (typed values) alike."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from accel_yolo.errors import ConfigError, did_you_mean
+
+_INTEGER = re.compile(r"[-+]?[0-9]{1,300}")
+
+
+class Rule(Protocol):
+    """Turns a raw value into the value of a setting, or raises ConfigError."""
+
+    @property
+    def words(self) -> str:
+        """What is accepted, in words that complete "give ..."."""
+        ...
+
+    def checked(self, value: Any, where: str) -> Any:
+        """Return `value` (from YAML or Python) as the setting holds it."""
+        ...
+
+    def from_text(self, text: str, where: str) -> Any:
+        """Return the value that `text` (from the command line) stands for."""
+        ...
+
+
+def _refuse(value: Any, where: str, words: str, hint: str = "") -> ConfigError:
+    shown = value if isinstance(value, str) and value.strip() else repr(value)
+    return ConfigError("wrong value", where, shown, f"{hint + ' ' if hint else ''}give {words}")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A finite number within bounds; with `whole`, an integer; with `optional`, None is allowed as well."""
+
+    whole: bool = False
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    below: float | None = None
+    optional: bool = False
+
+    @property
+    def words(self) -> str:
+        """What is accepted."""
+        kind = "a whole number" if self.whole else "a number"
+        if self.low is not None and self.high is not None:
+            return f"{kind} from {self.low} to {self.high}"
+        limits = (("of at least", self.low), ("above", self.above), ("of at most", self.high), ("below", self.below))
+        return " ".join([kind, " and ".join(f"{word} {limit}" for word, limit in limits if limit is not None)]).strip()
+
+    def checked(self, value: Any, where: str) -> Any:
+        """Return the number, a float unless `whole`."""
+        if value is None and self.optional:
+            return None
+        accepted = int if self.whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, accepted) or not self._within(value):
+            raise _refuse(value, where, self.words)
+        return value if self.whole else float(value)
+
+    def from_text(self, text: str, where: str) -> Any:
+        """Return the number written in `text`."""
+        plain = text.strip()
+        try:
+            # int and float of Python also take 1_000 and digits of other scripts.
+            if "_" in plain or not plain.isascii() or (self.whole and not _INTEGER.fullmatch(plain)):
+                raise ValueError(plain)
+            value = int(plain) if self.whole else float(plain)
+        except ValueError:
+            raise _refuse(text, where, self.words) from None
+        if not self._within(value):
+            raise _refuse(text, where, self.words)
+        return value
+
+    def _within(self, value: float) -> bool:
+        return (
+            abs(value) <= sys.float_info.max
+            and (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+
+@dataclass(frozen=True)
+class Switch:
+    """On or off."""
+
+    @property
+    def words(self) -> str:
+        """What is accepted."""
+        return "true or false"
+
+    def checked(self, value: Any, where: str) -> Any:
+        """Return the boolean."""
+        if not isinstance(value, bool):
+            raise _refuse(value, where, self.words)
+        return value
+
+    def from_text(self, text: str, where: str) -> Any:
+        """Return the boolean written as true or false."""
+        if text not in ("true", "false"):
+            raise _refuse(text, where, self.words)
+        return text == "true"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A line of text; empty only when `empty` says so; `pattern` is a regular expression for all of it."""
+
+    empty: bool = True
+    pattern: str = ""
+    meaning: str = "text"
+
+    @property
+    def words(self) -> str:
+        """What is accepted."""
+        return self.meaning
+
+    def checked(self, value: Any, where: str) -> Any:
+        """Return the text."""
+        if not isinstance(value, str) or "\0" in value or (not value and not self.empty):
+            raise _refuse(value, where, self.words)
+        if self.pattern and not re.fullmatch(self.pattern, value):
+            raise _refuse(value, where, self.words)
+        return value
+
+    def from_text(self, text: str, where: str) -> Any:
+        """Return the text."""
+        return self.checked(text, where)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words."""
+
+    options: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """What is accepted."""
+        return "one of " + ", ".join(self.options)
+
+    def checked(self, value: Any, where: str) -> Any:
+        """Return the word."""
+        if value not in self.options:
+            alike = [option for option in self.options if option.lower() == str(value).lower()]
+            raise _refuse(
+                value,
+                where,
+                self.words,
+                f"did you mean '{alike[0]}'?" if alike else did_you_mean(str(value), self.options),
+            )
+        return value
+
+    def from_text(self, text: str, where: str) -> Any:
+        """Return the word."""
+        return self.checked(text, where)
+
+
+@dataclass(frozen=True)
+class Several:
+    """A tuple of values that all follow one rule."""
+
+    each: Rule
+    least: int = 1
+    most: int | None = None
+
+    @property
+    def words(self) -> str:
+        """What is accepted."""
+        if self.most is None:
+            return self.each.words + " (several are allowed)"
+        return f"{self.each.words} ({self.least} to {self.most} of them)"
+
+    def checked(self, value: Any, where: str) -> Any:
+        """Return the tuple; one bare value stands for a tuple of one."""
+        values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+        if len(values) < self.least or (self.most is not None and len(values) > self.most):
+            raise _refuse(" ".join(map(str, values)), where, self.words)
+        return tuple(self.each.checked(one, where) for one in values)
+
+    def from_text(self, text: str, where: str) -> Any:
+        """Return one element: the caller collects them and calls `checked`."""
+        return self.each.from_text(text, where)

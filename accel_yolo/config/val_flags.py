@@ -1,0 +1,41 @@
+"""The flags of validation."""
+
+from __future__ import annotations
+
+from accel_yolo.config.flag import COMMON, LOCAL_RANK, Flag, half, later, run_folder, switch, value
+
+_WHAT, _HOW, _WHERE, _OUTPUT = "model and data", "evaluation", "processes", "output"
+_STUDY = "timing and size studies are a later capability: run --task val with the sizes you want"
+_LABEL_FILES = "label files from val are a later capability: use detect --save-txt"
+
+VAL = (
+    Flag(("--weights",), "weights, a file or a release name", "weights", _WHAT, nargs="+", metavar="FILE"),
+    value("--data", "data YAML or the name of a shipped one", _WHAT, "FILE"),
+    Flag(
+        ("--task",),
+        "the split: val, train or test",
+        "task",
+        _WHAT,
+        later_values={"speed": _STUDY, "study": _STUDY},
+    ),
+    Flag(("--batch", "--batch-size"), "images per step over all processes together", "batch", _HOW),
+    value("--imgsz|--img|--img-size", "longest side of the network input in pixels", _HOW),
+    value("--conf-thres|--conf", "least confidence of a detection", _HOW),
+    value("--iou-thres|--iou", "overlap above which the weaker of two boxes is dropped", _HOW),
+    value("--max-det", "most detections per image", _HOW),
+    switch("--single-cls", "treat all classes as one", _HOW),
+    value("--bad-data", "limit: stop above 5 %% bad images; drop: leave all out; fail: stop at the first", _HOW),
+    value("--device", "cpu, mps or the number of a GPU; several are started with `accelerate launch`", _WHERE),
+    value("--workers", "data workers per process", _WHERE),
+    half(),
+    LOCAL_RANK,
+    *run_folder("runs/val"),
+    switch("--save-json", "write the detections in COCO's format and measure COCO's mAP", _OUTPUT),
+    switch("--verbose", "one line per class", _OUTPUT),
+    *COMMON,
+    later("--augment", "test-time augmentation is a later capability: leave it out"),
+    later("--save-txt", _LABEL_FILES),
+    later("--save-hybrid", _LABEL_FILES),
+    later("--save-conf", _LABEL_FILES),
+    later("--dnn", "ONNX models come with export, a later capability: give .pt or .safetensors weights"),
+)

@@ -1,0 +1,171 @@
+"""What people read: one-line messages, progress, aligned tables. Colours only on a terminal, nothing when quiet."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+_COLOURS = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
+# A bar written to a file is a line each time; every ten seconds is enough to see that it lives.
+_INTERVAL_S = {"terminal": 0.1, "file": 10.0}
+
+
+class _State:
+    quiet = False
+    log_file: Path | None = None
+
+
+def quiet(on: bool = True) -> None:
+    """Silence everything but errors in this process (a process that is not the leader, or `--quiet`)."""
+    _State.quiet = on
+
+
+def is_quiet() -> bool:
+    """Return whether this process only speaks of errors."""
+    return _State.quiet
+
+
+def is_follower() -> bool:
+    """Return whether a launcher started this process as another than the first of all."""
+    return os.environ.get("RANK", "0") != "0"
+
+
+def is_first_here() -> bool:
+    """Return whether this process is the first on its machine: what all read alike, it alone reports."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def log_to(path: Path | None) -> None:
+    """From now on also append every line of this process, spoken or silenced, to a file; None ends that."""
+    _State.log_file = path
+
+
+def log(line: str) -> None:
+    """Append a line to the log file only."""
+    if _State.log_file is not None:
+        with _State.log_file.open("a", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+
+def say(line: str) -> None:
+    """Write a line of results to stdout."""
+    log(line)
+    if not _State.quiet:
+        _write(sys.stdout, line)
+
+
+def note(line: str) -> None:
+    """Write a remark to stderr: something was chosen for the user that they may want to know."""
+    log(f"note: {line}")
+    if not _State.quiet:
+        _write(sys.stderr, f"{_painted('note:', 'blue', sys.stderr)} {line}")
+
+
+def warn(line: str) -> None:
+    """Write a warning to stderr: the run goes on, but something deserves attention."""
+    log(f"warning: {line}")
+    if not _State.quiet:
+        _write(sys.stderr, f"{_painted('warning:', 'yellow', sys.stderr)} {line}")
+
+
+def error_line(line: str) -> None:
+    """Write an error to stderr, also when quiet."""
+    log(f"error: {line}")
+    _write(sys.stderr, f"{_painted('error:', 'red', sys.stderr)} {line}")
+
+
+def painted(text: str, colour: str) -> str:
+    """Return `text` in a colour (red green yellow blue bold dim) when stdout is a terminal, else unchanged."""
+    return _painted(text, colour, sys.stdout)
+
+
+def progress(iterable: Iterable[Any], total: int | None = None, desc: str = "") -> tqdm:
+    """Return `iterable` wrapped in a progress bar on stderr; `set_postfix_str` changes the text at its end.
+
+    Silent when quiet; refreshed every ten seconds when stderr is not a terminal.
+    """
+    from tqdm import tqdm
+
+    terminal = _is_terminal(sys.stderr)
+    return tqdm(
+        iterable,
+        total=total,
+        desc=desc,
+        disable=_State.quiet,
+        file=sys.stderr,
+        dynamic_ncols=terminal,
+        mininterval=_INTERVAL_S["terminal" if terminal else "file"],
+        maxinterval=max(10.0, _INTERVAL_S["file"]),
+        leave=True,
+    )
+
+
+def aligned(rows: Sequence[Sequence[object]], widths: Sequence[int] | None = None) -> list[str]:
+    """Return rows as lines with aligned columns: numbers to the right, text to the left.
+
+    Args:
+        rows: cells, header included; floats are shown with four significant digits; rows may differ in length.
+        widths: least width of each column, so that tables printed line by line stay aligned.
+    """
+    texts = [[_cell(cell) for cell in row] for row in rows]
+    columns = max((len(row) for row in rows), default=0)
+    room = [max([len(row[c]) for row in texts if c < len(row)], default=0) for c in range(columns)]
+    if widths is not None:
+        room = [max(have, want) for have, want in zip(room, [*widths, *[0] * columns], strict=False)]
+    right = [any(_is_number(row[c]) for row in rows if c < len(row)) for c in range(columns)]
+    return [
+        "  ".join(text.rjust(room[c]) if right[c] else text.ljust(room[c]) for c, text in enumerate(row)).rstrip()
+        for row in texts
+    ]
+
+
+def table(rows: Sequence[Sequence[object]], header: Sequence[str] = ()) -> None:
+    """Write rows as an aligned table to stdout, the header in bold on a terminal."""
+    if _State.quiet:
+        return
+    lines = aligned([header, *rows] if header else rows)
+    if header and lines:
+        lines[0] = painted(lines[0], "bold")
+    for line in lines:
+        _write(sys.stdout, line)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return bool(getattr(stream, "isatty", lambda: False)())
+
+
+def _painted(text: str, colour: str, stream: TextIO) -> str:
+    if not _is_terminal(stream) or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\033[{_COLOURS[colour]}m{text}\033[0m"
+
+
+def _write(stream: TextIO, line: str) -> None:
+    """Write one line, above a running progress bar if there is one, whatever the stream can encode."""
+    try:
+        line.encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:
+        line = line.encode(stream.encoding or "utf-8", "backslashreplace").decode(stream.encoding or "utf-8")
+    bars = sys.modules.get("tqdm")
+    if bars is None:
+        print(line, file=stream, flush=True)
+        return
+    with bars.tqdm.external_write_mode(file=stream):
+        print(line, file=stream, flush=True)

@@ -1,0 +1,1 @@
+"""Readers of label formats; each yields the same record type."""

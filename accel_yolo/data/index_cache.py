@@ -1,0 +1,97 @@
+"""Keep a verified index between runs: arrays and JSON without pickle, keyed by path, size and time of every file."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from accel_yolo import console, files
+from accel_yolo.data.formats.yolo import label_path_of
+from accel_yolo.data.listing import regular_stat
+from accel_yolo.data.problems import Problem, printable
+from accel_yolo.data.split_index import IndexCounts, SplitIndex
+from accel_yolo.errors import EnvironmentFault
+
+FORMAT = 1
+_ARRAYS = ("sizes_hw", "labels", "label_starts", "polygons", "polygon_starts")
+_MALFORMED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """An index with all findings of the verification behind it."""
+
+    index: SplitIndex
+    problems: tuple[Problem, ...]
+
+
+def cache_file(places: Sequence[Path], rules: str) -> Path:
+    """Return where the index of a split is kept: one file for each set of places and rules."""
+    name = hashlib.sha256(b"\0".join([*(os.fsencode(place.absolute()) for place in places), rules.encode()]))
+    return files.cache_dir() / "index" / f"{name.hexdigest()[:32]}.npz"
+
+
+def key_of(paths: Sequence[str], rules: str) -> str:
+    """Return a digest over path, size and modification time of every image and label file, and the rules."""
+    digest = hashlib.sha256(f"{FORMAT}\0{rules}".encode())
+    for path in paths:
+        for name in (path, label_path_of(path)):
+            found = regular_stat(name)
+            state = f"{found.st_size}:{found.st_mtime_ns}" if found else "-"
+            digest.update(os.fsencode(name) + b"\0" + state.encode() + b"\0")
+    return digest.hexdigest()
+
+
+def read(file: Path, key: str) -> Verified | None:
+    """Return what is kept in `file`; None if it is missing, of another state of the data, or damaged."""
+    try:
+        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as stored:
+            parts = {name: stored[name] for name in (*_ARRAYS, "paths", "meta")}
+            if stored["check"].tobytes() != _check(parts):
+                return None
+        meta = json.loads(parts.pop("meta").tobytes())
+        if meta["format"] != FORMAT or meta["key"] != key:
+            return None
+        joined = parts.pop("paths").tobytes()
+        paths = tuple(os.fsdecode(path) for path in joined.split(b"\0")) if joined else ()
+        index = SplitIndex(paths=paths, digest=meta["digest"], counts=IndexCounts(**meta["counts"]), **parts)
+        return Verified(index, tuple(Problem(**problem) for problem in meta["problems"]))
+    except _MALFORMED:
+        return None
+
+
+def write(file: Path, key: str, verified: Verified) -> None:
+    """Keep `verified` in `file`, whole or not at all; where that is impossible, say so and go on."""
+    index = verified.index
+    meta = {
+        "format": FORMAT,
+        "key": key,
+        "digest": index.digest,
+        "counts": asdict(index.counts),
+        "problems": [problem.as_dict() for problem in verified.problems],
+    }
+    parts = {name: getattr(index, name) for name in _ARRAYS}
+    parts["paths"] = np.frombuffer(b"\0".join(os.fsencode(path) for path in index.paths), np.uint8)
+    parts["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, **parts, check=np.frombuffer(_check(parts), np.uint8))
+    try:
+        files.write_bytes_atomic(file, buffer.getvalue())
+    except EnvironmentFault as fault:
+        console.warn(f"the index is not kept, the next run verifies again: {printable(str(fault))}")
+
+
+def _check(parts: dict[str, np.ndarray]) -> bytes:
+    digest = hashlib.sha256()
+    for name in sorted(parts):
+        array = parts[name]
+        digest.update(f"{name}{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.digest()

@@ -1,0 +1,87 @@
+"""Pixels of a planned sample: plan + images -> one image, with OpenCV on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from accel_yolo.data.colour import jitter
+from accel_yolo.data.geometry import is_affine
+from accel_yolo.data.labels import Annotations, objects_on_canvas
+from accel_yolo.data.mosaic import Tile
+from accel_yolo.data.plan import SamplePlan, Scene
+from accel_yolo.errors import DataError
+from accel_yolo.letterbox import FILL
+
+Load = Callable[[int], np.ndarray]
+"""From the number of an image to RGB uint8 [h, w, 3], its longer side brought to the image size; never changed here."""
+
+
+def render(plan: SamplePlan, load: Load, annotations: Annotations) -> np.ndarray:
+    """Return the pixels of a sample.
+
+    Args:
+        plan: the sample.
+        load: gives the resized images.
+        annotations: the index of the split; only copy-paste looks at it, for the outlines.
+
+    Returns:
+        RGB uint8 [H, W, 3], contiguous, of size `plan.out_hw`.
+
+    Raises:
+        DataError: an image does not have the size the plan was made for.
+    """
+    image = _render_scene(plan.scene, load, annotations)
+    if plan.mixup is not None:
+        other = _render_scene(plan.mixup.scene, load, annotations)
+        ratio = plan.mixup.ratio
+        # In float, because the sum is truncated: integer arithmetic of OpenCV would round it.
+        image = cv2.addWeighted(image, ratio, other, 1 - ratio, 0, dtype=cv2.CV_32F).astype(np.uint8)
+    if plan.hsv_gains is not None:
+        jitter(image, plan.hsv_gains)
+    if plan.flip_ud or plan.flip_lr:
+        image = cv2.flip(image, -1 if plan.flip_ud and plan.flip_lr else int(plan.flip_lr))
+    return image
+
+
+def _render_scene(scene: Scene, load: Load, annotations: Annotations) -> np.ndarray:
+    canvas = np.full((*scene.canvas_hw, 3), FILL, dtype=np.uint8)
+    for tile in scene.tiles:
+        _place(canvas, tile, load(tile.index))
+    if scene.copy_paste is not None:
+        _paste_copies(canvas, scene, annotations)
+    if not scene.is_warped:
+        return canvas
+    matrix, (height, width) = np.array(scene.matrix), scene.out_hw
+    if is_affine(scene.matrix):
+        return cv2.warpAffine(canvas, matrix[:2], (width, height), borderValue=(FILL, FILL, FILL))
+    return cv2.warpPerspective(canvas, matrix, (width, height), borderValue=(FILL, FILL, FILL))
+
+
+def _place(canvas: np.ndarray, tile: Tile, image: np.ndarray) -> None:
+    if image.shape[:2] != tile.size_hw:
+        remedy = "the file changed since it was indexed: start again, so that it is read anew"
+        raise DataError("image has another size than its index entry", f"image {tile.index}", image.shape[:2], remedy)
+    x1, y1, x2, y2 = tile.canvas_xyxy
+    left, top, right, bottom = tile.source_xyxy
+    part = image[top:bottom, left:right]
+    if part.shape[:2] != (y2 - y1, x2 - x1):
+        part = cv2.resize(part, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR)
+    canvas[y1:y2, x1:x2] = part
+
+
+def _paste_copies(canvas: np.ndarray, scene: Scene, annotations: Annotations) -> None:
+    """Overwrite the canvas, where outlines fall when it is mirrored, with its own mirror image."""
+    objects = objects_on_canvas(scene, annotations)
+    width = scene.canvas_hw[1]
+    pasted = scene.copy_paste.chosen(objects.boxes_xyxy, objects.polygons, width) if scene.copy_paste else []
+    if not pasted:
+        return
+    mask = np.zeros(canvas.shape[:2], dtype=np.uint8)
+    for number in pasted:
+        # One by one: filled together, overlapping outlines would cancel out.
+        cv2.fillPoly(mask, [objects.polygons[number].astype(np.int32)], 1)
+    selected = cv2.flip(mask, 1).astype(bool)
+    canvas[selected] = cv2.flip(canvas, 1)[selected]

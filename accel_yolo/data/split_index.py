@@ -1,0 +1,146 @@
+"""The index of a split: paths, sizes and labels of all its usable images in a few flat arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from accel_yolo.data.formats.yolo import Labels
+
+
+@dataclass(frozen=True)
+class IndexCounts:
+    """What the verification met.
+
+    Attributes:
+        images: usable images, those without objects included.
+        labelled: images with at least one object.
+        background: images without a label file.
+        empty: images whose label file holds no object.
+        dropped: images left out because the image or its labels are bad.
+        duplicates_removed: label rows left out because an equal one exists.
+    """
+
+    images: int
+    labelled: int
+    background: int
+    empty: int
+    dropped: int
+    duplicates_removed: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """One verified image.
+
+    Attributes:
+        path: absolute path.
+        size_hw: (height, width) as displayed, px.
+        labels: its objects.
+        has_label_file: False for a background image without a file.
+        content_digest: digest of the bytes of the image file.
+    """
+
+    path: str
+    size_hw: tuple[int, int]
+    labels: Labels
+    has_label_file: bool
+    content_digest: bytes
+
+
+@dataclass(frozen=True)
+class SplitIndex:
+    """All usable images of a split; the arrays are read-only.
+
+    Attributes:
+        paths: absolute paths, sorted as text.
+        sizes_hw: [n, 2] int32, (height, width) in px as displayed (EXIF orientation applied).
+        labels: [m, 5] float32: class, cx, cy, w, h (0..1 of the displayed image).
+        label_starts: [n + 1] int64; the labels of image i are rows label_starts[i] to label_starts[i + 1].
+        polygons: [k, 2] float32: x, y (0..1), the vertices of all labels one after the other.
+        polygon_starts: [m + 1] int64; the vertices of label row j likewise; none for a plain box.
+        digest: SHA-256 over the above and the content of the images, paths relative: equal data, equal digest.
+        counts: what the verification met.
+    """
+
+    paths: tuple[str, ...]
+    sizes_hw: np.ndarray
+    labels: np.ndarray
+    label_starts: np.ndarray
+    polygons: np.ndarray
+    polygon_starts: np.ndarray
+    digest: str
+    counts: IndexCounts
+
+    def __post_init__(self) -> None:
+        for array in (self.sizes_hw, self.labels, self.label_starts, self.polygons, self.polygon_starts):
+            array.setflags(write=False)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def labels_of(self, image: int) -> np.ndarray:
+        """Return the labels of one image, [k, 5] float32: class, cx, cy, w, h (0..1); a read-only view."""
+        return self.labels[self.label_starts[image] : self.label_starts[image + 1]]
+
+    def polygons_of(self, image: int) -> list[np.ndarray]:
+        """Return one [p, 2] float32 array of vertices x, y (0..1) for each label of the image; p = 0 for a box."""
+        rows = range(int(self.label_starts[image]), int(self.label_starts[image + 1]))
+        return [self.polygons[self.polygon_starts[row] : self.polygon_starts[row + 1]] for row in rows]
+
+
+def assemble(records: Sequence[Record], root: str, *, dropped: int) -> SplitIndex:
+    """Return the index of `records`, whose order is kept.
+
+    Args:
+        records: the usable images.
+        root: folder of the data set; the digest sees paths relative to it.
+        dropped: how many images were left out.
+    """
+    labels = np.concatenate([np.zeros((0, 5), np.float32), *(record.labels.rows for record in records)])
+    every_polygon = [polygon for record in records for polygon in record.labels.polygons]
+    arrays = {
+        "sizes_hw": np.array([record.size_hw for record in records], np.int32).reshape(-1, 2),
+        "labels": labels,
+        "label_starts": _starts([len(record.labels.rows) for record in records]),
+        "polygons": np.concatenate([np.zeros((0, 2), np.float32), *every_polygon]),
+        "polygon_starts": _starts([len(polygon) for polygon in every_polygon]),
+    }
+    paths = tuple(record.path for record in records)
+    counts = IndexCounts(
+        images=len(records),
+        labelled=sum(len(record.labels.rows) > 0 for record in records),
+        background=sum(not record.has_label_file for record in records),
+        empty=sum(record.has_label_file and len(record.labels.rows) == 0 for record in records),
+        dropped=dropped,
+        duplicates_removed=sum(record.labels.duplicates_removed for record in records),
+    )
+    digest = _digest(_relative(paths, root), [record.content_digest for record in records], list(arrays.values()))
+    return SplitIndex(paths=paths, digest=digest, counts=counts, **arrays)
+
+
+def _starts(lengths: Sequence[int]) -> np.ndarray:
+    starts = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=starts[1:])
+    return starts
+
+
+def _relative(paths: Sequence[str], root: str) -> list[str]:
+    """Return the paths below `root`, those outside it below what they have in common."""
+    prefix = os.path.abspath(root).rstrip(os.sep) + os.sep  # noqa: PTH100 - links are kept in the paths as well
+    outside = [os.path.dirname(path) for path in paths if not path.startswith(prefix)]  # noqa: PTH120
+    common = os.path.commonpath(outside) if outside else ""
+    return [path.removeprefix(prefix) if path.startswith(prefix) else os.path.relpath(path, common) for path in paths]
+
+
+def _digest(relative_paths: Sequence[str], contents: Sequence[bytes], arrays: Sequence[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for path, content in zip(relative_paths, contents, strict=True):
+        digest.update(os.fsencode(path) + b"\0" + content)
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

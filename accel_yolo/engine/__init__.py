@@ -1,0 +1,1 @@
+"""Processes, the loop, evaluation, checkpoints: the only package that imports accelerate or torch.distributed."""

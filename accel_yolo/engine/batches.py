@@ -1,0 +1,143 @@
+"""Training batches on their way to the device: cells are matched and counted over all processes while the last
+step still computes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from accel_yolo.data.loader import HostBatch, TrainLoader
+from accel_yolo.engine.schedule import Schedule
+from accel_yolo.engine.state import TrainState
+from accel_yolo.engine.world import PendingSum, World
+from accel_yolo.errors import PeerError
+from accel_yolo.losses.assignment import LevelEntries, assign, entry_counts
+from accel_yolo.losses.detection import LossOptions, term_means
+from accel_yolo.models.detector import Detector
+
+
+@dataclass(frozen=True)
+class DeviceBatch:
+    """One step's share of one process, ready to be computed.
+
+    Attributes:
+        images: [B, H, W, 3] uint8 on the device.
+        entries: L tables of matched cells on the device.
+        size_hw: network input size of this step, px.
+        local_images, global_images: images here and over all processes.
+        instances: objects over all processes.
+        entry_counts: [L] float32 on the device, matched cells per level over all processes.
+        cell_counts: [L] float32 on the device, B·A·H·W per level over all processes.
+        waited_s: seconds the loop waited for this batch.
+    """
+
+    images: Tensor
+    entries: list[LevelEntries]
+    size_hw: tuple[int, int]
+    local_images: int
+    global_images: int
+    instances: int
+    entry_counts: Tensor
+    cell_counts: Tensor
+    waited_s: float
+
+
+def batch_loss(sums: Tensor, batch: DeviceBatch, options: LossOptions) -> Tensor:
+    """Return this process's part of the loss of the whole batch, times the images of the batch as the reference has it.
+
+    The parts of all processes add up to what one process with the whole batch would compute, because sums are divided
+    by global counts: not the mean of per-process means, which would weigh objects by where they happen to be.
+    """
+    return term_means(sums, batch.entry_counts, batch.cell_counts, options).sum() * batch.global_images
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    images: Tensor
+    entries: list[LevelEntries]
+    size_hw: tuple[int, int]
+    grids: list[tuple[int, int]]
+    word: PendingSum
+
+
+class Batches:
+    """The steps of an epoch as device batches, one prepared ahead."""
+
+    def __init__(self, loader: TrainLoader, detector: Detector, schedule: Schedule, world: World) -> None:
+        self.loader, self.schedule, self.world = loader, schedule, world
+        self.strides, self.anchor_t = detector.strides, schedule.config.hyp.anchor_t
+        self.anchors_grid = detector.anchors.detach().cpu().numpy()
+        self.batch = schedule.config.batch
+
+    def steps(self, state: TrainState) -> Iterator[DeviceBatch]:
+        """Yield the batches of an epoch in the global order; none when only its validation is left.
+
+        Raises:
+            PeerError: the processes are not at the same step.
+        """
+        if state.phase != "train":
+            return
+        source = iter(self.loader.epoch(state.epoch))
+        first = state.step
+        started = time.perf_counter()
+        ahead = self._prepare(next(source), first)
+        for step in range(first, first + self.schedule.steps_per_epoch):
+            current, waited_s = self._finish(ahead, step), time.perf_counter() - started
+            if step + 1 < first + self.schedule.steps_per_epoch:
+                ahead = self._prepare(next(source), step + 1)
+            yield self._to_batch(current, waited_s)
+            started = time.perf_counter()
+
+    def _prepare(self, host: HostBatch, step: int) -> _Prepared:
+        height, width = host.images.shape[1:3]
+        size_hw = self._size(height, width, step)
+        grids = [(size_hw[0] // stride, size_hw[1] // stride) for stride in self.strides]
+        entries = assign(host.targets, self.anchors_grid, grids, self.anchor_t)
+        device = self.world.device
+        # The control word: counts for the loss, and the step so that processes that drift apart are caught.
+        word = torch.tensor([*entry_counts(entries), len(host.targets), step], dtype=torch.int64)
+        return _Prepared(
+            images=host.images.to(device, non_blocking=True),
+            entries=[level.to(device) for level in entries],
+            size_hw=size_hw,
+            grids=grids,
+            word=self.world.start_sum(word),
+        )
+
+    def _size(self, height: int, width: int, step: int) -> tuple[int, int]:
+        stride = max(32, *self.strides)
+        size = self.schedule.image_size(step, stride)
+        longest = max(height, width)
+        if not self.schedule.config.multi_scale or size == longest:
+            return height, width
+        ratio = size / longest
+        return tuple(-int(-side * ratio // stride) * stride for side in (height, width))  # pyright: ignore
+
+    def _finish(self, prepared: _Prepared, step: int) -> tuple[_Prepared, list[int]]:
+        word = prepared.word.wait().tolist()
+        if word[-1] != step * self.world.size:
+            raise PeerError("processes are at different steps", "control word", f"step {step} here", "report this")
+        return prepared, word
+
+    def _to_batch(self, current: tuple[_Prepared, list[int]], waited_s: float) -> DeviceBatch:
+        prepared, word = current
+        levels = len(self.strides)
+        anchors = self.anchors_grid.shape[1]
+        cells = [self.batch * anchors * height * width for height, width in prepared.grids]
+        counts = torch.tensor([word[:levels], cells], dtype=torch.float32)
+        counts = counts.to(self.world.device, non_blocking=True)
+        return DeviceBatch(
+            images=prepared.images,
+            entries=prepared.entries,
+            size_hw=prepared.size_hw,
+            local_images=len(prepared.images),
+            global_images=self.batch,
+            instances=word[levels],
+            entry_counts=counts[0],
+            cell_counts=counts[1],
+            waited_s=waited_s,
+        )

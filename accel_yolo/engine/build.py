@@ -1,0 +1,192 @@
+"""What a training run is built from: data, detector, optimizer, in the one order that is right."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from accel_yolo import console
+from accel_yolo.config.dataset import DataSpec, load_data_spec
+from accel_yolo.config.schema import TrainConfig
+from accel_yolo.data.autoanchor import fitted
+from accel_yolo.data.eval_loader import EvalLoader
+from accel_yolo.data.index import SplitIndex, build_index, summary
+from accel_yolo.data.loader import TrainLoader, TrainSamples
+from accel_yolo.data.order import RectLayout, share
+from accel_yolo.data.plan import PlanSource
+from accel_yolo.data.workers import default_workers
+from accel_yolo.engine.batchnorm import convert_batchnorm
+from accel_yolo.engine.ema import Ema
+from accel_yolo.engine.evaluate import EvalOptions
+from accel_yolo.engine.optim import build_optimizer
+from accel_yolo.engine.trainable import Trainable
+from accel_yolo.engine.world import World
+from accel_yolo.errors import ConfigError
+from accel_yolo.losses.detection import LossOptions
+from accel_yolo.metrics.nms import NmsOptions
+from accel_yolo.models.detector import Detector
+from accel_yolo.models.weights import find_weights, freeze, load_weights, transfer
+from accel_yolo.models.weights_meta import WeightsMeta
+from accel_yolo.models.zoo import build_detector, model_spec
+from accel_yolo.version import __version__
+
+# Evaluation batches hold at most this many images on a process, whatever the training batch is.
+EVAL_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Data:
+    """Indices of a run and the names of its classes."""
+
+    spec: DataSpec
+    names: dict[int, str]
+    train: SplitIndex
+    val: SplitIndex
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything that learns.
+
+    Attributes:
+        detector: the detector inside `model`.
+        model: detector and loss, prepared for the world.
+        optimizer: prepared likewise.
+        ema: the averaged copy.
+        loss: loss options, scaled.
+        evaluation: how epochs are validated.
+        meta: what the weights are and where they come from.
+    """
+
+    detector: Detector
+    model: nn.Module
+    optimizer: Any
+    ema: Ema
+    loss: LossOptions
+    evaluation: EvalOptions
+    meta: WeightsMeta
+
+
+def class_names(spec: DataSpec, single_cls: bool) -> dict[int, str]:
+    """Return the names of a data set; with `single_cls` one name, "item" unless there is only one anyway."""
+    return {0: "item"} if single_cls and len(spec.names) != 1 else spec.names
+
+
+def open_data(config: TrainConfig, world: World) -> Data:
+    """Return the verified indices of the training and validation split, equal on all processes."""
+    with world.together(), world.leader_first():
+        spec = load_data_spec(config.data)
+        names = class_names(spec, config.single_cls)
+        train, val = (
+            build_index(spec, split, nc=len(spec.names), single_cls=config.single_cls, bad_data=config.bad_data,
+                        workers=config.workers)
+            for split in ("train", "val")
+        )  # fmt: skip
+        if not len(train.labels):
+            raise ConfigError("no objects to learn from", str(spec.file), "0 labels in the training split")
+    world.check_equal("training data", train.digest)
+    world.check_equal("validation data", val.digest)
+    console.say(summary(train, "train"))
+    console.say(summary(val, "val"))
+    return Data(spec, names, train, val)
+
+
+def build_loaders(config: TrainConfig, data: Data, training: Training, world: World) -> tuple[TrainLoader, EvalLoader]:
+    """Return this process's share of the training data, and the evaluation batches."""
+    stride = max(32, *training.detector.strides)
+    sizes = data.train.sizes_hw
+    rect = RectLayout.plan(sizes, config.batch, imgsz=config.imgsz, stride=stride) if config.rect else None
+    samples = TrainSamples(data.train, PlanSource(sizes, config.imgsz, config.hyp, rect), config.seed)
+    places = share(config.batch, world.rank, world.size, max(config.bn_group, 1))
+    workers = loader_workers(config.workers, len(places), world)
+    train_loader = TrainLoader(samples, config.batch, places, workers)
+    eval_batch = min(2 * config.batch, EVAL_BATCH)
+    return train_loader, EvalLoader(data.val, config.imgsz, stride, eval_batch, workers)
+
+
+def loader_workers(wanted: int, images: int, world: World) -> int:
+    """Return the worker processes of one process."""
+    return default_workers(wanted, images, os.cpu_count() or 1, world.local_size)
+
+
+def build_detector_for(config: TrainConfig, names: dict[int, str]) -> tuple[Detector, WeightsMeta | None]:
+    """Return the detector of a run with pretrained weights transferred where they fit, and what those say."""
+    if not config.weights:
+        detector, meta = build_detector(_spec_of(config), names, seed=config.seed), None
+    else:
+        weights = load_weights(find_weights(config.weights))
+        spec = _spec_of(config) if config.cfg else weights.meta.spec
+        detector, meta = build_detector(spec, names, seed=config.seed), weights.meta
+        own_anchors = bool(config.cfg or config.hyp.anchors)
+        transfer(detector, weights.state, exclude_anchors=own_anchors)
+    freeze(detector, config.freeze)
+    return detector, meta
+
+
+def _spec_of(config: TrainConfig) -> dict[str, Any]:
+    spec = model_spec(config.cfg)
+    return {**spec, "anchors": round(config.hyp.anchors)} if config.hyp.anchors else spec
+
+
+def refit_anchors(config: TrainConfig, detector: Detector, index: SplitIndex) -> None:
+    """Replace the anchors when they do not fit the labels; seeded, hence the same on every process.
+
+    Raises:
+        ConfigError: fitting is forbidden but the model has only a number of anchors.
+    """
+    if config.noautoanchor:
+        if detector.anchors_are_placeholder:
+            remedy = "leave --noautoanchor out, or write anchors into the model YAML"
+            raise ConfigError("the model has no anchors", config.cfg, detector.spec["anchors"], remedy)
+        return
+    anchors_px = detector.anchors_px.cpu().numpy()
+    fit = fitted(index, config.imgsz, anchors_px, seed=config.seed, anchor_t=config.hyp.anchor_t)
+    if fit.changed:
+        detector.set_anchors_px(torch.from_numpy(fit.anchors_px))
+        console.say(f"Anchors refitted: {fit.recall_before:.2%} -> {fit.recall:.2%} of the objects in reach")
+    else:
+        console.say(f"Anchors kept: {fit.recall_before:.2%} of the objects in reach, {fit.per_target_before:.2f} anchors each")
+
+
+def build_training(config: TrainConfig, data: Data, world: World) -> Training:
+    """Return detector, loss, optimizer and average, prepared.
+
+    The order is the only legal one: anchors before the average is copied, the average before BatchNorm changes kind
+    and before autocast is wrapped around the forward pass, the optimizer after both.
+    """
+    with world.together(), world.leader_first():
+        detector, parent = build_detector_for(config, data.names)
+        refit_anchors(config, detector, data.train)
+        step = f"trained on {data.spec.file.name} for {config.epochs} epochs by accel_yolo {__version__}"
+        meta = parent.derived(step, detector, config.imgsz) if parent else WeightsMeta.of(detector, config.imgsz, step)
+    detector = detector.to(world.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    ema = Ema(detector, config.ema_decay, config.ema_tau)
+    convert_batchnorm(detector, sync=config.sync_bn, group=config.bn_group, world_size=world.size)
+    loss = loss_options(config, detector)
+    trainable = Trainable(detector, loss).train()
+    optimizer = build_optimizer(detector, config)
+    model, optimizer = world.prepare(trainable, optimizer)
+    nms = NmsOptions(conf_thres=0.001, iou_thres=0.6, multi_label=True, agnostic=config.single_cls)
+    evaluation = EvalOptions(nms, loss, config.hyp.anchor_t, config.single_cls)
+    return Training(detector, model, optimizer, ema, loss, evaluation, meta)
+
+
+def loss_options(config: TrainConfig, detector: Detector) -> LossOptions:
+    """Return the loss options of a run, gains scaled."""
+    hyp = config.hyp
+    options = LossOptions(
+        box=hyp.box,
+        obj=hyp.obj,
+        cls=hyp.cls,
+        cls_pw=hyp.cls_pw,
+        obj_pw=hyp.obj_pw,
+        fl_gamma=hyp.fl_gamma,
+        label_smoothing=config.label_smoothing,
+        nc=detector.nc,
+        levels=len(detector.strides),
+    )
+    return options.scaled(config.imgsz)

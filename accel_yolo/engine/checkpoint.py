@@ -1,0 +1,158 @@
+"""Checkpoints: folders that exist whole, with digests, or not at all. No pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from accel_yolo import console
+from accel_yolo.errors import CheckpointError, EnvironmentFault
+from accel_yolo.files import fsync_dir, fsync_file, sha256_file
+
+FORMAT = 1
+KEEP = 2
+_TENSOR_FILES = ("model.safetensors", "ema.safetensors", "optimizer.safetensors")
+
+
+class CheckpointFolder:
+    """The `checkpoints/` folder of a run: written by one process, read by all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, name: str, groups: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> Path:
+        """Write one checkpoint and return its folder; it appears under its name only when complete and durable.
+
+        Args:
+            name: folder name; an older checkpoint of that name is replaced.
+            groups: file stem ("model", "ema", "optimizer") -> named tensors.
+            state: plain data for `state.json`.
+
+        Raises:
+            EnvironmentFault: the disk is full or read-only; older checkpoints are untouched.
+        """
+        final = self.folder / name
+        temporary = self.folder / f".tmp-{name}-{os.getpid()}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            for stem, tensors in groups.items():
+                save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()},
+                          temporary / f"{stem}.safetensors")  # fmt: skip
+            _seal(temporary, state)
+            _replace(temporary, final)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise EnvironmentFault("cannot save the checkpoint", str(final), error.strerror or error,
+                                   "free some space; the earlier checkpoints are untouched") from error  # fmt: skip
+        self._prune()
+        return final
+
+    def rewrite_state(self, source: str, name: str, state: dict[str, Any]) -> Path:
+        """Write a checkpoint with the tensors of `source` (linked, not copied) and another state."""
+        temporary = self.folder / f".tmp-{name}-{os.getpid()}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.mkdir()
+            for file in _TENSOR_FILES:
+                _link(self.folder / source / file, temporary / file)
+            _seal(temporary, state)
+            _replace(temporary, self.folder / name)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise EnvironmentFault("cannot save the checkpoint", str(self.folder / name), error.strerror or error,
+                                   "free some space; the earlier checkpoints are untouched") from error  # fmt: skip
+        self._prune()
+        return self.folder / name
+
+    def names(self) -> list[str]:
+        """Return the names of finished checkpoints, oldest first; names sort by progress."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+
+    def newest_valid(self) -> Path | None:
+        """Return the newest checkpoint whose manifest verifies; damaged ones are named and passed over."""
+        for name in reversed(self.names()):
+            try:
+                verify(self.folder / name)
+            except CheckpointError as error:
+                console.warn(f"{error}; trying the one before")
+            else:
+                return self.folder / name
+        return None
+
+    def _prune(self) -> None:
+        for name in self.names()[:-KEEP]:
+            trash = self.folder / f".trash-{name}"
+            (self.folder / name).rename(trash)
+            shutil.rmtree(trash, ignore_errors=True)
+
+
+def verify(checkpoint: Path) -> dict[str, Any]:
+    """Return the manifest of a checkpoint after checking sizes and digests of every file.
+
+    Raises:
+        CheckpointError: naming the file that is missing or damaged.
+    """
+    manifest_path = checkpoint / "manifest.json"
+    try:
+        manifest = json.loads(manifest_path.read_text())
+        files = dict(manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError("checkpoint is incomplete", str(checkpoint), "no readable manifest.json") from error
+    if manifest.get("format", 0) > FORMAT:
+        raise CheckpointError("checkpoint was written by a newer version", str(checkpoint), manifest["format"])
+    for name, entry in files.items():
+        path = checkpoint / name
+        if not path.is_file() or path.stat().st_size != entry["bytes"] or sha256_file(path) != entry["sha256"]:
+            raise CheckpointError("checkpoint is damaged", str(path), "size or digest differs from the manifest")
+    return manifest
+
+
+def read(checkpoint: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Return the tensors by file stem and the state of a verified checkpoint, on the host."""
+    verify(checkpoint)
+    groups = {Path(file).stem: load_file(checkpoint / file) for file in _TENSOR_FILES}
+    return groups, json.loads((checkpoint / "state.json").read_text())
+
+
+def _seal(folder: Path, state: dict[str, Any]) -> None:
+    """Add state and manifest; everything is durable before the manifest exists."""
+    (folder / "state.json").write_text(json.dumps(state, indent=1, sort_keys=True))
+    files = {}
+    for path in sorted(folder.iterdir()):
+        path.chmod(0o644)
+        fsync_file(path)
+        files[path.name] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+    manifest = folder / "manifest.json"
+    manifest.write_text(json.dumps({"format": FORMAT, "torch": torch.__version__, "files": files}, indent=1))
+    fsync_file(manifest)
+    fsync_dir(folder)
+
+
+def _replace(temporary: Path, final: Path) -> None:
+    if final.exists():
+        trash = final.with_name(f".trash-{final.name}")
+        shutil.rmtree(trash, ignore_errors=True)
+        final.rename(trash)
+        temporary.rename(final)
+        shutil.rmtree(trash, ignore_errors=True)
+    else:
+        temporary.rename(final)
+    fsync_dir(final.parent)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:  # file systems without hard links
+        shutil.copyfile(source, target)

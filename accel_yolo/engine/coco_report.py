@@ -1,0 +1,52 @@
+"""COCO's evaluation of a finished evaluation, and its results file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from accel_yolo.config.dataset import DataSpec
+from accel_yolo.data.split_index import SplitIndex
+from accel_yolo.engine.evaluate import Evaluation
+from accel_yolo.metrics import coco
+
+
+def coco_report(result: Evaluation, index: SplitIndex, spec: DataSpec, predictions: Path) -> dict[str, Any]:
+    """Write the COCO results JSON of an evaluation and return COCO's twelve numbers.
+
+    On COCO itself the official annotations are the ground truth; elsewhere the labels of the data set are.
+
+    Raises:
+        DataError: COCO's annotations are missing.
+    """
+    category_ids = coco.COCO_CATEGORY_IDS if spec.is_coco else None
+    by_image = _by_image(result.detections, len(index))
+    rows: list[dict[str, Any]] = []
+    for path, detections in zip(index.paths, by_image, strict=True):
+        rows += coco.result_rows(coco.image_id_of(path), detections, category_ids)
+    coco.save_results(predictions, rows)
+    if spec.is_coco:
+        truth = coco.ground_truth_from_json(spec.root / "annotations" / "instances_val2017.json")
+        return asdict(coco.coco_metrics(truth, coco.rows_to_array(rows)))
+    boxes = result.detections
+    table = np.column_stack((boxes[:, :3], boxes[:, 3:5] - boxes[:, 1:3], boxes[:, 5:7]))
+    return asdict(coco.coco_metrics(_truth(index, spec.names), table))
+
+
+def _by_image(detections: np.ndarray, images: int) -> list[np.ndarray]:
+    starts = np.searchsorted(detections[:, 0], np.arange(images + 1))
+    return [detections[starts[image] : starts[image + 1], 1:] for image in range(images)]
+
+
+def _truth(index: SplitIndex, names: dict[int, str]) -> Any:
+    image_of = np.repeat(np.arange(len(index)), np.diff(index.label_starts))
+    height, width = index.sizes_hw[image_of].astype(np.float64).T
+    labels = index.labels.astype(np.float64)
+    half = labels[:, 3:5] / 2
+    low, high = labels[:, 1:3] - half, labels[:, 1:3] + half
+    scale = np.column_stack((width, height))
+    table = np.column_stack((image_of, labels[:, 0], low * scale, high * scale))
+    return coco.ground_truth_from_labels(np.arange(len(index)), index.sizes_hw, table, names)

@@ -1,0 +1,57 @@
+"""First and last words of a training run."""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+
+from accel_yolo import console
+from accel_yolo.config.schema import TrainConfig
+from accel_yolo.data.eval_loader import EvalLoader
+from accel_yolo.engine.batches import Batches
+from accel_yolo.engine.batchnorm import describe_batchnorm
+from accel_yolo.engine.build import Training
+from accel_yolo.engine.evaluate import evaluate
+from accel_yolo.engine.reporting import metrics_json, print_speed, print_table
+from accel_yolo.engine.run_folder import RunFolder
+from accel_yolo.engine.state import TrainState
+from accel_yolo.engine.world import World
+from accel_yolo.models.weights import detector_from_weights, load_weights
+from accel_yolo.version import __version__
+
+
+def introduce(config: TrainConfig, training: Training, batches: Batches, state: TrainState, world: World) -> None:
+    """Say what is about to run and on what."""
+    parameters = sum(parameter.numel() for parameter in training.detector.parameters())
+    console.say(f"accel_yolo {__version__}, torch {torch.__version__}, Python {platform.python_version()}")
+    console.say(f"{world.describe()}; {parameters:,} parameters, {training.detector.nc} classes")
+    console.say(
+        describe_batchnorm(sync=config.sync_bn, group=config.bn_group, batch=config.batch, world_size=world.size)
+    )
+    steps = batches.schedule.steps_per_epoch
+    console.say(f"{config.epochs} epochs of {steps} steps of {config.batch} images at {config.imgsz} px")
+    if state.step:
+        console.say(f"Continuing after {state.step} steps, epoch {state.epoch + 1}")
+
+
+def conclude(state: TrainState, run: RunFolder, training: Training, loader: EvalLoader, world: World) -> TrainState:
+    """Validate the best weights once more, write `metrics.json`, say what to do next, and return the state."""
+    if state.stopped:
+        console.say(f"Stopped early: no improvement since epoch {state.best_epoch + 1}")
+    if state.skips:
+        console.warn(f"{state.skips} updates were skipped because their gradient was not finite")
+    world.barrier()
+    best = run.weights / "best.safetensors"
+    weights = load_weights(best)
+    detector = detector_from_weights(weights).to(world.device)
+    result = evaluate(detector, loader, training.evaluation, world)
+    metrics = metrics_json(result, loader.index, detector.names)
+    run.write_json("metrics.json", metrics)
+    console.say(f"\nBest weights, epoch {state.best_epoch + 1}:")
+    print_table(metrics, per_class=len(detector.names) < 50)
+    print_speed(metrics)
+    console.say(f"\nResults in {console.painted(str(run.path), 'bold')}. Next:")
+    console.say(f"  accel-yolo val --weights {best} --data DATA.yaml")
+    console.say(f"  accel-yolo predict --weights {best} --source IMAGES")
+    return state

@@ -1,0 +1,91 @@
+"""What is seen of an epoch while it runs, and its line of results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from accel_yolo import console
+from accel_yolo.config.schema import TrainConfig
+from accel_yolo.engine.batches import DeviceBatch
+from accel_yolo.engine.evaluate import Evaluation
+from accel_yolo.engine.run_folder import EpochRow
+from accel_yolo.engine.schedule import Knobs
+from accel_yolo.engine.state import TrainState
+from accel_yolo.engine.world import World
+from accel_yolo.errors import NonFiniteError
+from accel_yolo.losses.detection import LossOptions, term_means
+
+LOG_EVERY = 10
+"""Steps between two reads of the device."""
+
+MOST_SKIPS_IN_A_ROW = 20
+"""More updates than this without a finite gradient stop the run."""
+
+
+class EpochMeter:
+    """Losses, time and waiting of one epoch."""
+
+    def __init__(self, config: TrainConfig, state: TrainState, options: LossOptions, world: World) -> None:
+        self._config, self._epoch, self._options, self._world = config, state.epoch, options, world
+        self._terms = torch.zeros(3, device=world.device)
+        self._steps, self._waited_s, self._started = 0, 0.0, time.perf_counter()
+        self._seconds = 0.0
+        self._knobs = Knobs(0.0, 0.0, 0.0, False)
+        self._bar = None
+
+    def watch(self, batches: Iterable[DeviceBatch]) -> Iterator[DeviceBatch]:
+        """Yield the batches under a progress bar."""
+        self._bar = console.progress(batches, None, f"epoch {self._epoch + 1}/{self._config.epochs}")
+        yield from self._bar
+        self._seconds = time.perf_counter() - self._started
+
+    def add(self, batch: DeviceBatch, sums: Tensor, knobs: Knobs, state: TrainState) -> None:
+        """Take one step in; the device is read on the log interval only.
+
+        Raises:
+            NonFiniteError: no update has had a finite gradient for a long time.
+        """
+        self._terms += term_means(sums.detach(), batch.entry_counts, batch.cell_counts, self._options)
+        self._steps += 1
+        self._waited_s += batch.waited_s
+        self._knobs = knobs
+        if state.skips_in_a_row > MOST_SKIPS_IN_A_ROW:
+            raise NonFiniteError(
+                f"the gradient was not finite in {state.skips_in_a_row} updates in a row",
+                f"epoch {self._epoch + 1}, step {state.step}",
+                remedy="lower lr0, or use --precision fp32 or bf16",
+            )
+        if self._steps % LOG_EVERY == 1 and self._bar is not None:
+            # This process's part, times the processes: an estimate; the line of the epoch is exact.
+            box, obj, cls = (self._terms * self._world.size / self._steps).tolist()
+            size = f"{batch.size_hw[0]}x{batch.size_hw[1]}"
+            self._bar.set_postfix_str(
+                f"box {box:.4f} obj {obj:.4f} cls {cls:.4f}, {batch.instances} objects, {size}, "
+                f"data wait {self._wait_share():.0%}",
+                refresh=False,
+            )
+
+    def row(self, result: Evaluation | None) -> EpochRow:
+        """Return the line of results; losses are means over the epoch, summed over all processes."""
+        total = self._world.sum(self._terms.double().cpu()) / max(self._steps, 1)
+        metrics = None
+        if result is not None:
+            ap = result.ap
+            metrics = ap.mean_precision, ap.mean_recall, ap.map50, ap.map50_95
+        return EpochRow(
+            epoch=self._epoch,
+            train=tuple(total.tolist()),
+            metrics=metrics,
+            val=result.losses if result is not None else None,
+            lr=(self._knobs.lr_bias, self._knobs.lr_weight, self._knobs.lr_weight),
+            seconds=self._seconds,
+            data_wait=self._wait_share(),
+        )
+
+    def _wait_share(self) -> float:
+        spent = self._seconds or time.perf_counter() - self._started
+        return self._waited_s / spent if spent else 0.0

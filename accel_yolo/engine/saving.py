@@ -1,0 +1,126 @@
+"""When checkpoints and weight files are written, and how a run is taken up again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from accel_yolo import console
+from accel_yolo.config.resolve import load_config, resume_train, save_config
+from accel_yolo.config.schema import TrainConfig
+from accel_yolo.engine.build import Training
+from accel_yolo.engine.checkpoint import CheckpointFolder, read
+from accel_yolo.engine.optim import optimizer_tensors, restore_optimizer
+from accel_yolo.engine.run_folder import RunFolder
+from accel_yolo.engine.state import TrainState
+from accel_yolo.engine.world import World
+from accel_yolo.errors import CheckpointError
+from accel_yolo.models.weights import save_weights
+
+AUTO = "auto"
+"""`--resume` without a value: the newest run."""
+
+
+class Checkpoints:
+    """Saves and restores one run. The leader writes; every process reads."""
+
+    def __init__(self, run: RunFolder, training: Training, config: TrainConfig, world: World) -> None:
+        self._run, self._training, self._config, self._world = run, training, config, world
+
+    def restore_or(self, fresh: TrainState) -> TrainState:
+        """Return the state of the newest valid checkpoint after loading it, or `fresh` when there is none."""
+        with self._world.together():
+            found = self._run.checkpoints.newest_valid() if self._config.resume else None
+            if found is None:
+                return fresh
+            groups, state = read(found)
+            training = self._training
+            training.detector.load_state_dict(groups["model"])
+            training.ema.detector.load_state_dict(groups["ema"])
+            training.ema.updates = state["ema_updates"]
+            restore_optimizer(training.detector, training.optimizer, groups["optimizer"])
+            self._world.restore_scaler(state["scaler"])
+        self._world.check_equal("checkpoint", found.name)
+        return TrainState.from_json(state["train"])
+
+    def save(self, state: TrainState) -> TrainState:
+        """Save a state before its validation and return it."""
+        if self._is_due(state.epoch) and self._world.is_leader:
+            training = self._training
+            groups: dict[str, dict[str, Tensor]] = {
+                "model": training.detector.state_dict(),
+                "ema": training.ema.detector.state_dict(),
+                "optimizer": optimizer_tensors(training.detector, training.optimizer),
+            }
+            self._run.checkpoints.write(_name(state), groups, self._plain(state))
+        return state
+
+    def finish_epoch(self, state: TrainState) -> None:
+        """Save a state after its validation, and the weight files that are due."""
+        epoch = state.epoch - 1
+        is_last = state.epoch == self._config.epochs or state.stopped
+        if not (self._is_due(epoch) or is_last) or not self._world.is_leader:
+            return
+        if self._is_due(epoch):
+            self._run.checkpoints.rewrite_state(_name(state.to_validate()), _name(state), self._plain(state))
+        names = ["last"]
+        if state.is_best or not (self._run.weights / "best.safetensors").exists():
+            names.append("best")
+        if self._config.save_period > 0 and epoch % self._config.save_period == 0:
+            names.append(f"epoch{epoch}")
+        training = self._training
+        for name in names:
+            save_weights(self._run.weights / f"{name}.safetensors", training.ema.detector, training.meta)
+
+    def _is_due(self, epoch: int) -> bool:
+        return not self._config.nosave or epoch + 1 == self._config.epochs
+
+    def _plain(self, state: TrainState) -> dict[str, Any]:
+        return {
+            "train": state.to_json(),
+            "ema_updates": self._training.ema.updates,
+            "scaler": self._world.scaler_state(),
+        }
+
+
+def _name(state: TrainState) -> str:
+    done = "" if state.phase == "validate" else "-validated"
+    return f"step-{state.step:08d}{done}"
+
+
+def find_resumed(config: TrainConfig, origins: dict[str, str]) -> tuple[Path | None, TrainConfig, dict[str, str]]:
+    """Return the run folder that `--resume` names (None without it), with its configuration and origins.
+
+    Raises:
+        CheckpointError: there is no such run, it holds no checkpoint, or it is finished.
+        ConfigError: a flag was typed that would change the recipe of the run.
+    """
+    if not config.resume:
+        return None, config, origins
+    run = _newest_run(Path(config.project)) if config.resume == AUTO else _run_of(Path(config.resume))
+    saved, asked = load_config(run / "config.yaml"), (config, origins)
+    resumed, origins = resume_train(saved, asked)
+    console.say(f"Resuming {run}")
+    return run, resumed, origins
+
+
+def _newest_run(project: Path) -> Path:
+    runs = [path.parent for path in project.glob("*/checkpoints") if CheckpointFolder(path).names()]
+    if not runs:
+        raise CheckpointError("no run to resume", str(project), remedy="give its folder: --resume runs/train/exp")
+    return max(runs, key=lambda run: (run / "checkpoints").stat().st_mtime_ns)
+
+
+def _run_of(path: Path) -> Path:
+    """Return the run folder of a path inside it: the run itself, a weight file or a checkpoint."""
+    for folder in (path, path.parent, path.parent.parent):
+        if (folder / "config.yaml").is_file() and CheckpointFolder(folder / "checkpoints").names():
+            return folder
+    raise CheckpointError("no checkpoint to resume", str(path), remedy="name a run folder, such as runs/train/exp")
+
+
+def record_resumption(run: Path, config: TrainConfig, origins: dict[str, str]) -> None:
+    """Write the configuration under which a run continues."""
+    save_config(run / "config.yaml", config, origins)

@@ -1,0 +1,85 @@
+"""Where a run stands: immutable plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """Everything a run needs to go on, besides tensors. Randomness is keyed, so no generator state is in it.
+
+    Attributes:
+        phase: "train", or "validate" when the epoch's steps are done and its validation is not.
+        epoch: epochs completed (phase "train") or the one to be validated (phase "validate").
+        step: steps done over the whole run.
+        updates: optimizer updates applied.
+        images: training images seen.
+        skips: updates skipped because the gradient was not finite.
+        skips_in_a_row: those since the last applied update.
+        best: best fitness so far, -1 before the first validation.
+        best_epoch: its epoch.
+        stopped: patience has run out.
+    """
+
+    phase: str = "train"
+    epoch: int = 0
+    step: int = 0
+    updates: int = 0
+    images: int = 0
+    skips: int = 0
+    skips_in_a_row: int = 0
+    best: float = -1.0
+    best_epoch: int = 0
+    stopped: bool = False
+
+    def after_step(self, images: int, is_update: bool, applied: bool) -> TrainState:
+        """Return the state after one step.
+
+        Args:
+            images: images of the step over all processes.
+            is_update: an update was due.
+            applied: it was applied, because the gradient was finite.
+        """
+        skipped = is_update and not applied
+        return replace(
+            self,
+            step=self.step + 1,
+            images=self.images + images,
+            updates=self.updates + int(applied),
+            skips=self.skips + int(skipped),
+            skips_in_a_row=0 if applied else self.skips_in_a_row + int(skipped),
+        )
+
+    def to_validate(self) -> TrainState:
+        """Return the state after the last step of an epoch."""
+        return replace(self, phase="validate")
+
+    def after_epoch(self, epoch_fitness: float | None, patience: int) -> TrainState:
+        """Return the state after an epoch.
+
+        Args:
+            epoch_fitness: its fitness, None when it was not validated. NaN is never best.
+            patience: epochs without improvement before the run stops; 0 never stops.
+        """
+        best, best_epoch = self.best, self.best_epoch
+        if epoch_fitness is not None and epoch_fitness > best:
+            best, best_epoch = epoch_fitness, self.epoch
+        waited = self.epoch - best_epoch
+        stopped = epoch_fitness is not None and patience > 0 and waited >= patience
+        return replace(self, phase="train", epoch=self.epoch + 1, best=best, best_epoch=best_epoch, stopped=stopped)
+
+    @property
+    def is_best(self) -> bool:
+        """True when the epoch just completed is the best one."""
+        return self.best >= 0 and self.best_epoch == self.epoch - 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return dict(self.__dict__)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> TrainState:
+        """Return the state that `to_json` described."""
+        return cls(**data)

@@ -1,0 +1,72 @@
+"""The training loop. Every line runs on every process; none asks for its rank."""
+
+from __future__ import annotations
+
+import contextlib
+
+from accel_yolo.config.schema import TrainConfig
+from accel_yolo.engine.batches import Batches, batch_loss
+from accel_yolo.engine.build import build_loaders, build_training, open_data
+from accel_yolo.engine.evaluate import evaluate
+from accel_yolo.engine.finish import conclude, introduce
+from accel_yolo.engine.progress import EpochMeter
+from accel_yolo.engine.run_folder import RunFolder
+from accel_yolo.engine.saving import Checkpoints, find_resumed
+from accel_yolo.engine.schedule import Schedule
+from accel_yolo.engine.state import TrainState
+from accel_yolo.engine.world import World
+
+
+def train(config: TrainConfig, origins: dict[str, str]) -> TrainState:
+    """Train one detector and return where the run ended.
+
+    Args:
+        config: the resolved configuration.
+        origins: where each of its values came from.
+
+    Raises:
+        UserError: bad data, weights, or settings; one line.
+    """
+    with contextlib.closing(World.start(config.device, config.precision)) as world:
+        with world.together():
+            resumed, config, origins = find_resumed(config, origins)
+        run = RunFolder.open(config, origins, world, resumed)
+        return train_in(run, config, world)
+
+
+def train_in(run: RunFolder, config: TrainConfig, world: World) -> TrainState:
+    """Run the loop in an open run folder and return where it ended."""
+    data = open_data(config, world)
+    training = build_training(config, data, world)
+    detector, model, optimizer, ema = training.detector, training.model, training.optimizer, training.ema
+    train_loader, val_loader = build_loaders(config, data, training, world)
+    schedule = Schedule(config, train_loader.steps_per_epoch)
+    batches = Batches(train_loader, detector, schedule, world)
+    checkpoints = Checkpoints(run, training, config, world)
+    state = checkpoints.restore_or(TrainState())
+    introduce(config, training, batches, state, world)
+
+    while state.epoch < config.epochs and not state.stopped:
+        meter = EpochMeter(config, state, training.loss, world)
+        for batch in meter.watch(batches.steps(state)):
+            knobs = schedule.at(state.step).apply_to(optimizer)
+            with world.gradient_sync(model, on=knobs.is_update):
+                sums = model(batch.images, batch.entries, batch.size_hw)
+                world.backward(batch_loss(sums, batch, training.loss))
+            applied = False
+            if knobs.is_update:
+                norm = world.clip(model, config.max_grad_norm)
+                applied = world.apply(optimizer, norm)  # optimizer.step(), unless the gradient is not finite
+                optimizer.zero_grad()
+                world.average_buffers(detector, batch.local_images)
+                ema.update(detector, applied=applied)
+            state = state.after_step(batch.global_images, knobs.is_update, applied)
+            meter.add(batch, sums, knobs, state)  # reads the device on the log interval only
+        state = checkpoints.save(state.to_validate())
+        result = None
+        if not config.noval or state.epoch + 1 == config.epochs:
+            result = evaluate(ema.detector, val_loader, training.evaluation, world)
+        state = state.after_epoch(result.ap.fitness if result else None, config.patience)
+        run.add_epoch(meter.row(result), config.epochs)
+        checkpoints.finish_epoch(state)
+    return conclude(state, run, training, val_loader, world)

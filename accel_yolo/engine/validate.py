@@ -1,0 +1,88 @@
+"""The `val` command: metrics of a weight file on a split."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from accel_yolo import console
+from accel_yolo.config.dataset import DataSpec, load_data_spec
+from accel_yolo.config.schema import ValConfig
+from accel_yolo.data.eval_loader import EvalLoader
+from accel_yolo.data.index import build_index, summary
+from accel_yolo.data.split_index import SplitIndex
+from accel_yolo.engine.build import class_names, loader_workers
+from accel_yolo.engine.coco_report import coco_report
+from accel_yolo.engine.evaluate import EvalOptions, Evaluation, evaluate
+from accel_yolo.engine.reporting import metrics_json, print_speed, print_table
+from accel_yolo.engine.world import World
+from accel_yolo.errors import ConfigError
+from accel_yolo.files import next_run_folder, write_text_atomic
+from accel_yolo.metrics.nms import NmsOptions
+from accel_yolo.models.detector import Detector
+from accel_yolo.models.weights import detector_from_weights, find_weights, load_weights
+
+
+def validate(config: ValConfig) -> dict[str, Any]:
+    """Return the metrics of a weight file on a split of a data set, and write them to a run folder.
+
+    Raises:
+        UserError: bad data, weights, or settings; one line.
+    """
+    with contextlib.closing(World.start(config.device, config.precision)) as world:
+        with world.together(), world.leader_first():
+            spec = load_data_spec(config.data, (config.task,))
+            index = build_index(spec, config.task, nc=len(spec.names), single_cls=config.single_cls,
+                                bad_data=config.bad_data, workers=config.workers)  # fmt: skip
+            detector = _detector(config, len(spec.names))
+        world.check_equal("validation data", index.digest)
+        console.say(summary(index, config.task))
+        detector = detector.to(world.device)
+        stride = max(32, *detector.strides)
+        workers = loader_workers(config.workers, config.batch, world)
+        loader = EvalLoader(index, config.imgsz, stride, config.batch, workers)
+        nms = NmsOptions(config.conf_thres, config.iou_thres, None, config.single_cls, True, config.max_det)
+        with _autocast(config.precision, world):
+            result = evaluate(detector, loader, EvalOptions(nms, single_cls=config.single_cls), world)
+        names = class_names(spec, config.single_cls)
+        metrics = metrics_json(result, index, names)
+        if world.is_leader:
+            _write(config, metrics, result, loader.index, spec)
+        return metrics
+
+
+def _detector(config: ValConfig, nc: int) -> Detector:
+    if len(config.weights) > 1:
+        raise ConfigError("ensembles are not available yet", "--weights", " ".join(config.weights), "give one file")
+    detector = detector_from_weights(load_weights(find_weights(config.weights[0])))
+    if detector.nc != nc and not config.single_cls:
+        raise ConfigError(
+            f"the weights know {detector.nc} classes, the data set has {nc}",
+            f"{config.weights[0]} and {config.data}",
+            remedy="use the data set the weights were trained on, or --single-cls",
+        )
+    return detector
+
+
+def _autocast(precision: str, world: World) -> contextlib.AbstractContextManager[object]:
+    """Metrics are computed in float32 unless the user typed another precision."""
+    if precision in ("auto", "fp32"):
+        return contextlib.nullcontext()
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(world.device.type, dtype)
+
+
+def _write(config: ValConfig, metrics: dict[str, Any], result: Evaluation, index: SplitIndex, spec: DataSpec) -> None:
+    folder = next_run_folder(Path(config.project), config.name, config.exist_ok)
+    print_table(metrics, per_class=config.verbose or len(spec.names) < 50)
+    if config.save_json or spec.is_coco:
+        predictions = folder / f"{Path(config.weights[0]).stem}_predictions.json"
+        metrics["coco"] = coco_report(result, index, spec, predictions)
+        console.say(f"COCO evaluation: AP {metrics['coco']['ap']:.4f}, AP50 {metrics['coco']['ap50']:.4f}")
+    write_text_atomic(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    print_speed(metrics)
+    console.say(f"Results in {console.painted(str(folder), 'bold')}")

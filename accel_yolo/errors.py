@@ -1,0 +1,81 @@
+"""User errors: one line that names what is wrong, where, the value, and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """An error the user can act on; printed as one line, never as a traceback.
+
+    Args:
+        what: what is wrong, in plain words.
+        where: file, line, key or flag ("data.yaml:3, key 'names'"); "" when the message says it.
+        value: the offending value; None when there is none to show.
+        remedy: what to do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, where: str = "", value: object = None, remedy: str = "") -> None:
+        self.what, self.where, self.value, self.remedy = what, where, value, remedy
+        line = what
+        if where:
+            line += f" in {where}"
+        if value is not None:
+            line += f": {value}"
+        if remedy:
+            line += f"; {remedy}"
+        # A file name or a value may hold newlines; the promise is one line.
+        super().__init__(" ".join(line.split()))
+
+
+class ConfigError(UserError):
+    """Flags, YAML files, or combinations of them."""
+
+    exit_code = 2
+
+
+class DataError(UserError):
+    """Images, labels, data sets."""
+
+    exit_code = 3
+
+
+class CheckpointError(UserError):
+    """Weights and checkpoints."""
+
+    exit_code = 4
+
+
+class PeerError(UserError):
+    """Another process or the network between processes."""
+
+    exit_code = 5
+
+
+class NonFiniteError(UserError):
+    """NaN or infinity where training needs numbers."""
+
+    exit_code = 6
+
+
+class EnvironmentFault(UserError):
+    """Disk, memory, device, locks."""
+
+    exit_code = 7
+
+
+class StoppedByPeer(UserError):
+    """Another process failed and says why; this one stops with it and stays silent."""
+
+    def __init__(self, exit_code: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return "did you mean 'x'?" for the nearest of `known`, or "" when none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,186 @@
+"""Downloads and archives: checked, locked, never executing anything."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from accel_yolo import console
+from accel_yolo.archives import unpack
+from accel_yolo.errors import EnvironmentFault
+from accel_yolo.files import fsync_dir, fsync_file, locked, sha256_file
+from accel_yolo.version import __version__
+
+__all__ = ["download", "unpack"]
+
+ATTEMPTS = 3
+BACKOFF_S = 0.5
+PIECE_BYTES = 1 << 18
+LOCK_TIMEOUT_S = 3600.0
+
+
+def download(
+    url: str,
+    destination: Path,
+    *,
+    size: int | None = None,
+    sha256: str | None = None,
+    timeout_s: float = 30.0,
+    allow_http: bool = False,
+) -> Path:
+    """Return `destination` after fetching `url` into it; a file that is already there and fits is kept.
+
+    One process per machine downloads while the others wait. The file grows as `<name>.part` and is renamed when its
+    size and digest are right; an interrupted transfer continues if the server still has the same version (ETag).
+
+    Args:
+        url: https only, redirects too, unless `allow_http`.
+        destination: the file; its folder is made.
+        size: expected bytes, if known.
+        sha256: expected digest, if known.
+        timeout_s: seconds without a byte before an attempt is given up.
+        allow_http: for servers on this machine.
+
+    Raises:
+        EnvironmentFault: naming the URL, what was expected and what came; the destination is then untouched.
+    """
+    wanted = _Wanted(url, size, sha256, timeout_s, allow_http)
+    wanted.check_scheme(url)
+    with locked(destination.with_name(f".{destination.name}.lock"), LOCK_TIMEOUT_S):
+        if destination.is_file() and wanted.fits(destination):
+            return destination
+        part = destination.with_name(f"{destination.name}.part")
+        part.unlink(missing_ok=True)
+        try:
+            _fetch(wanted, part)
+            fsync_file(part)
+            part.replace(destination)
+            fsync_dir(destination.parent)
+        finally:
+            part.unlink(missing_ok=True)
+    return destination
+
+
+@dataclass
+class _Wanted:
+    url: str
+    size: int | None
+    sha256: str | None
+    timeout_s: float
+    allow_http: bool
+    etag: str = ""
+
+    def check_scheme(self, url: str) -> None:
+        scheme = urllib.parse.urlsplit(url).scheme
+        if scheme != "https" and not (scheme == "http" and self.allow_http):
+            raise self.failure("refused: not https", url)
+
+    def failure(self, what: str, value: object = None) -> EnvironmentFault:
+        return EnvironmentFault("cannot download", self.url, what if value is None else f"{what}, {value}", "try again")
+
+    def fits(self, path: Path) -> bool:
+        if self.size is not None and path.stat().st_size != self.size:
+            return False
+        return self.sha256 is None or sha256_file(path) == self.sha256
+
+    def check(self, part: Path) -> None:
+        """Raise unless the finished file is what was asked for."""
+        got = part.stat().st_size
+        if self.size is not None and got != self.size:
+            raise self.failure(f"expected {self.size} bytes, got {got}")
+        if got == 0:
+            raise self.failure("the file is empty")
+        if self.sha256 is not None and (digest := sha256_file(part)) != self.sha256:
+            raise self.failure(f"expected sha256 {self.sha256}, got {digest}")
+        with part.open("rb") as stream:
+            start = stream.read(256).lstrip().lower()
+        if start.startswith((b"<!doctype html", b"<html")) and not self.url.endswith((".html", ".htm")):
+            raise self.failure("got a web page instead of a file")
+
+
+class _Incomplete(Exception):
+    """A fault that another attempt may cure."""
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    max_redirections = 5
+
+    def __init__(self, wanted: _Wanted) -> None:
+        self.wanted = wanted
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """Return the next request; a step down from https is refused."""
+        self.wanted.check_scheme(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _fetch(wanted: _Wanted, part: Path) -> None:
+    reason: object = ""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(BACKOFF_S * 2 ** (attempt - 1))
+        try:
+            _attempt(wanted, part)
+        except urllib.error.HTTPError as error:
+            reason = f"HTTP {error.code} {error.reason}"
+            if error.code < 500 and error.code not in (408, 416, 429):
+                raise wanted.failure(str(reason)) from error
+            if error.code == 416:
+                part.unlink(missing_ok=True)
+        except (OSError, http.client.HTTPException, _Incomplete) as error:
+            reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+        else:
+            wanted.check(part)
+            return
+    raise wanted.failure(f"{ATTEMPTS} attempts failed", reason)
+
+
+def _attempt(wanted: _Wanted, part: Path) -> None:
+    """Fetch the file, or what is missing of it, into `part`."""
+    have = part.stat().st_size if part.is_file() and wanted.etag else 0
+    request = urllib.request.Request(wanted.url, headers={"User-Agent": f"accel-yolo/{__version__}"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+        request.add_header("If-Range", wanted.etag)
+    opener = urllib.request.build_opener(_Redirects(wanted))
+    with contextlib.closing(opener.open(request, timeout=wanted.timeout_s)) as response:
+        have = have if response.status == 206 else 0
+        etag = response.headers.get("ETag", "")
+        # A weak tag says "about the same", which is not enough to continue a file.
+        wanted.etag = "" if etag.startswith("W/") else etag
+        announced = response.headers.get("Content-Length", "")
+        remaining = int(announced) if announced.isdecimal() else None
+        total = None if remaining is None else remaining + have
+        if wanted.size is not None and total is not None and total != wanted.size:
+            raise wanted.failure(f"expected {wanted.size} bytes, the server has {total}")
+        pieces = None if remaining is None else -(-remaining // PIECE_BYTES)
+        name = part.name.removesuffix(".part")
+        with part.open("ab" if have else "wb") as stream:
+            for piece in console.progress(_pieces(response), pieces, f"download {name}"):
+                stream.write(piece)
+                if wanted.size is not None and stream.tell() > wanted.size:
+                    raise wanted.failure(f"expected {wanted.size} bytes, got more")
+            got = stream.tell()
+    if total is not None and got != total:
+        raise _Incomplete(f"expected {total} bytes, got {got}")
+
+
+def _pieces(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    while piece := response.read(PIECE_BYTES):
+        yield piece

@@ -1,0 +1,140 @@
+"""Durable atomic writes, digests and locks: a file is there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from accel_yolo.errors import EnvironmentFault
+
+
+def fsync_dir(folder: Path) -> None:
+    """Make the names in `folder` durable (a rename is only safe after this)."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_file(path: Path) -> None:
+    """Make the content of `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it becomes `path` durably, on failure it is removed.
+
+    The mode of the result follows the umask, whatever the writer chose (safetensors writes 0600).
+
+    Raises:
+        EnvironmentFault: the folder cannot be written or the disk is full; the old file is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        fsync_file(temporary)
+        temporary.replace(path)
+        fsync_dir(path.parent)
+    except OSError as error:
+        raise EnvironmentFault("cannot write", str(path), error.strerror or error, "check space and rights") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text_atomic(path: Path, content: str) -> None:
+    """Write `content` to `path` as UTF-8, whole or not at all."""
+    write_bytes_atomic(path, content.encode("utf-8"))
+
+
+def sha256_bytes(content: bytes) -> str:
+    """Return the SHA-256 of `content` in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of the file in hexadecimal, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def locked(path: Path, timeout_s: float = -1.0) -> Iterator[None]:
+    """Hold the lock file `path`; it is released even when the process dies.
+
+    Args:
+        path: the lock file, created if missing.
+        timeout_s: seconds to wait; negative waits for ever.
+
+    Raises:
+        EnvironmentFault: the lock was not free in time.
+    """
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(str(path), timeout=timeout_s):
+            yield
+    except Timeout as error:
+        raise EnvironmentFault("lock is held by another process", str(path), remedy="wait for it to finish") from error
+
+
+def cache_dir() -> Path:
+    """Return the per-user folder for derived files (ACCEL_YOLO_CACHE, else the XDG cache folder)."""
+    chosen = os.environ.get("ACCEL_YOLO_CACHE")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "accel_yolo"
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def next_run_folder(project: Path, name: str, exist_ok: bool = False) -> Path:
+    """Return a new folder `project/name`, or `name2`, `name3`, ... where that is taken; it is created.
+
+    Args:
+        project: the folder of runs, created if missing.
+        name: name of this run.
+        exist_ok: use `project/name` itself even if it exists.
+
+    Raises:
+        EnvironmentFault: the folder cannot be created.
+    """
+    number = 1
+    while True:
+        folder = project / (name if number == 1 else f"{name}{number}")
+        try:
+            # Creating is the test: two runs started at once never get the same folder.
+            folder.mkdir(parents=True, exist_ok=exist_ok)
+            return folder
+        except FileExistsError as error:
+            if exist_ok:
+                raise EnvironmentFault("not a folder", value=folder, remedy="choose another --name") from error
+            number += 1
+        except OSError as error:
+            raise EnvironmentFault("cannot create", value=folder, remedy=f"{error.strerror}; see --project") from error

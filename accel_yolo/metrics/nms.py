@@ -1,0 +1,104 @@
+"""Non-maximum suppression: from decoded head outputs to the boxes that are kept."""
+
+# B images, N predictions per image, C classes, R rows above the threshold, K candidates (row, class)
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from accel_yolo.boxes import cxcywh_to_xyxy
+from accel_yolo.errors import ConfigError
+
+MAX_CANDIDATES = 30_000
+"""The most confident candidates of one image that are considered at all."""
+
+
+@dataclass(frozen=True)
+class NmsOptions:
+    """What is kept.
+
+    Attributes:
+        conf_thres: candidates must be more confident than this, 0..1.
+        iou_thres: a box that overlaps a more confident one of its class by more than this goes, 0..1.
+        classes: only these classes; None keeps all.
+        agnostic: boxes of different classes suppress each other too.
+        multi_label: one box may be kept once for each of its classes (with a single class: no effect).
+        max_det: at most this many boxes per image.
+
+    Raises:
+        ConfigError: a threshold outside 0..1, or `max_det` below 1.
+    """
+
+    conf_thres: float = 0.25
+    iou_thres: float = 0.45
+    classes: tuple[int, ...] | None = None
+    agnostic: bool = False
+    multi_label: bool = False
+    max_det: int = 300
+
+    def __post_init__(self) -> None:
+        for name, value in (("conf_thres", self.conf_thres), ("iou_thres", self.iou_thres)):
+            if not 0 <= value <= 1:
+                raise ConfigError("threshold out of range", name, value, "choose a value from 0 to 1")
+        if self.max_det < 1:
+            raise ConfigError("no detections could be kept", "max_det", self.max_det, "choose 1 or more")
+
+
+def non_max_suppression(decoded: Tensor, options: NmsOptions) -> list[Tensor]:
+    """Return the boxes kept for each image, most confident first.
+
+    The confidence of a candidate is objectness times class probability. Nothing is cut short by a clock, and equal
+    confidences keep the order of the predictions, so the same input always gives the same rows.
+
+    Args:
+        decoded: [B, N, 5+C] float; centre x, centre y, width, height in network-input pixels, objectness and class
+            probabilities in 0..1. Rows with a NaN or infinite box are never kept.
+        options: thresholds and filters.
+
+    Returns:
+        B tensors [k, 6] float32, k <= max_det: x1, y1, x2, y2 in network-input pixels, confidence, class.
+    """
+    home = decoded.device
+    if home.type == "mps":  # torchvision has no such kernel there, and float64 does not exist
+        decoded = decoded.cpu()
+    image_index, row_index = torch.nonzero(decoded[..., 4] > options.conf_thres, as_tuple=True)
+    rows = decoded[image_index, row_index].float()
+    per_image = torch.bincount(image_index, minlength=decoded.shape[0]).tolist()
+    return [_suppress(_candidates(part, options), options).to(home) for part in rows.split(per_image)]
+
+
+def _candidates(rows: Tensor, options: NmsOptions) -> Tensor:
+    """Return [K, 6] x1, y1, x2, y2, confidence, class, most confident first, of predictions [R, 5+C]."""
+    scores = rows[:, 5:] * rows[:, 4:5]
+    if options.multi_label and scores.shape[1] > 1:
+        row, label = torch.nonzero(scores > options.conf_thres, as_tuple=True)
+        confidence = scores[row, label]
+    else:
+        best, best_label = scores.max(dim=1)
+        row = torch.nonzero(best > options.conf_thres).squeeze(1)
+        confidence, label = best[row], best_label[row]
+    boxes_xyxy = cxcywh_to_xyxy(rows[row, :4])
+    keep = boxes_xyxy.isfinite().all(dim=1)
+    if options.classes is not None:
+        keep &= torch.isin(label, label.new_tensor(options.classes))
+    table = torch.cat((boxes_xyxy, confidence[:, None], label[:, None].float()), dim=1)[keep]
+    order = table[:, 4].sort(descending=True, stable=True).indices
+    return table[order[:MAX_CANDIDATES]]
+
+
+def _suppress(table: Tensor, options: NmsOptions) -> Tensor:
+    """Return the rows of `table` [K, 6] (most confident first) that no better one suppresses."""
+    if not len(table):
+        return table
+    # Classes are separated by an offset (for few boxes): from 0 up, or a box that sticks out to the left would meet
+    # the class before it; in float64, or the offset would eat the digits that decide near the threshold.
+    boxes_xyxy = table[:, :4].double()
+    boxes_xyxy = boxes_xyxy - boxes_xyxy.min()
+    label = torch.zeros_like(table[:, 5]) if options.agnostic else table[:, 5]
+    kept = batched_nms(boxes_xyxy, table[:, 4].double(), label, options.iou_thres)
+    # Rows are ordered already; ordering the survivors by their place keeps equal confidences in a fixed order.
+    return table[kept.sort().values[: options.max_det]]

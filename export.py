@@ -1,0 +1,6 @@
+"""Export a detector: the same as `accel-yolo export`."""
+
+from accel_yolo.cli import run
+
+if __name__ == "__main__":
+    raise SystemExit(run("export"))

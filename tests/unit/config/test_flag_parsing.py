@@ -1,0 +1,144 @@
+"""Flags: YOLOv5's spellings work, values are checked, and what does not work yet says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from accel_yolo.config.flags import COMMANDS, build_parser, parse
+from accel_yolo.config.schema import defaults_of
+from accel_yolo.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("command", "line", "values"),
+    [
+        ("train", "", {}),
+        ("train", "--batch 64 --data coco.yaml --weights yolov5s.pt --device 0", {
+            "batch": 64, "data": "coco.yaml", "weights": "yolov5s.pt", "device": "0"}),
+        ("train", "--batch-size 8 --img 320 --hyp x.yaml", {"batch": 8, "imgsz": 320, "hyp_file": "x.yaml"}),
+        ("train", "--img-size 320", {"imgsz": 320}),
+        ("train", "--imgsz=320", {"imgsz": 320}),
+        ("train", "--freeze 10", {"freeze": (10,)}),
+        ("train", "--freeze 0 1 2", {"freeze": (0, 1, 2)}),
+        ("train", "--resume", {"resume": "auto"}),
+        ("train", "--resume runs/train/exp", {"resume": "runs/train/exp"}),
+        ("train", "--save-period -1 --label-smoothing 1e-1", {"save_period": -1, "label_smoothing": 0.1}),
+        ("train", "--rect --cos-lr --sync-bn --noplots", {
+            "rect": True, "cos_lr": True, "sync_bn": True, "noplots": True}),
+        ("train", "--local_rank 1", {}),
+        ("train", "--local-rank=1 --epochs 3", {"epochs": 3}),
+        ("val", "--weights a.pt b.pt --img 640 --conf 0.001 --iou .6", {
+            "weights": ("a.pt", "b.pt"), "imgsz": 640, "conf_thres": 0.001, "iou_thres": 0.6}),
+        ("val", "--half", {"precision": "fp16"}),
+        ("val", "--half --precision fp16", {"precision": "fp16"}),
+        ("predict", "--imgsz 640", {"imgsz": (640,)}),
+        ("predict", "--imgsz 480 640 --classes 0 2", {"imgsz": (480, 640), "classes": (0, 2)}),
+        ("predict", "--save-txt --save-conf --hide-conf", {"save_txt": True, "save_conf": True, "hide_conf": True}),
+        ("convert", "x.pt x.safetensors", {"source": "x.pt", "destination": "x.safetensors"}),
+    ],
+)  # fmt: skip
+def test_what_is_typed_is_what_is_kept(command: str, line: str, values: dict[str, Any]) -> None:
+    assert parse(command, line.split()).values == values
+
+
+def test_an_empty_word_is_a_value() -> None:
+    assert parse("train", ["--weights", ""]).values == {"weights": ""}
+
+
+def test_the_spelling_used_is_remembered() -> None:
+    assert parse("train", ["--batch-size", "8"]).spelled == {"batch": "--batch-size"}
+
+
+@pytest.mark.parametrize(
+    ("command", "line", "words"),
+    [
+        ("train", "--epochs 0", "wrong value in --epochs: 0; give a whole number of at least 1"),
+        ("train", "--batch-size x", "wrong value in --batch-size: x"),
+        ("train", "--imgsz 10", "wrong value in --imgsz: 10"),
+        ("train", "--imgsz 64.0", "wrong value in --imgsz: 64.0"),
+        ("train", "--workers -1", "wrong value in --workers: -1"),
+        ("train", "--optimizer Adan", "did you mean 'Adam'?"),
+        ("train", "--precision int8", "wrong value in --precision: int8"),
+        ("train", "--epoch 3", "unknown flag in the command line: --epoch; did you mean '--epochs'?"),
+        ("train", "--exist_ok", "did you mean '--exist-ok'?"),
+        ("train", "--pat 3", "unknown flag"),
+        ("train", "extra", "unexpected word in the command line: extra"),
+        ("train", "--epochs", "--epochs: expected one argument"),
+        ("val", "--conf 2", "wrong value in --conf: 2; give a number from 0 to 1"),
+        ("val", "--half --precision bf16", "two flags disagree in --half and --precision"),
+        ("predict", "--imgsz 64 64 64", "wrong value in --imgsz: 64 64 64"),
+        ("convert", "x.pt", "required: DESTINATION"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_with_flag_value_and_remedy(command: str, line: str, words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse(command, line.split())
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+LATER_FLAGS = [
+    (command, flag.name, spelling)
+    for command, entry in COMMANDS.items()
+    for flag in entry.flags
+    if flag.later and not entry.later
+    for spelling in flag.spellings
+]
+
+
+@pytest.mark.parametrize(("command", "name", "spelling"), LATER_FLAGS)
+def test_a_flag_of_a_later_capability_stops_with_a_reason_and_never_passes(
+    command: str, name: str, spelling: str
+) -> None:
+    flag = next(flag for flag in COMMANDS[command].flags if flag.name == name)
+    value = ["1"] if flag.nargs is None else []
+    with pytest.raises(ConfigError) as error:
+        parse(command, [spelling, *value])
+    assert str(error.value) == f"flag not available yet in {spelling}; {flag.later}"
+
+
+def test_the_flags_of_later_capabilities_are_these() -> None:
+    named = {command: {name for c, name, _ in LATER_FLAGS if c == command} for command in ("train", "val", "predict")}
+    assert named == {
+        "train": {
+            "--evolve", "--evolve_population", "--resume_evolve", "--bucket", "--cache", "--image-weights", "--quad",
+            "--entity", "--upload_dataset", "--bbox_interval", "--artifact_alias",
+        },
+        "val": {"--augment", "--save-txt", "--save-hybrid", "--save-conf", "--dnn"},
+        "predict": {"--view-img", "--save-csv", "--augment", "--visualize", "--update", "--dnn", "--vid-stride"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [("train", "--batch -1"), ("train", "--batch-size=-1"), ("val", "--task speed"), ("val", "--task study")],
+)
+def test_a_value_of_a_later_capability_stops_with_a_reason(command: str, line: str) -> None:
+    with pytest.raises(ConfigError, match="not available yet .* later capability"):
+        parse(command, line.split())
+
+
+@pytest.mark.parametrize("line", ["", "--weights yolov5s.pt --include onnx", "--half"])
+def test_export_as_a_whole_is_of_a_later_capability(line: str) -> None:
+    with pytest.raises(ConfigError, match="not available yet in .*export.*later capability"):
+        parse("export", line.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_flag_fills_a_setting_or_says_why_not_and_every_setting_has_a_flag(command: str) -> None:
+    entry = COMMANDS[command]
+    settings = set(defaults_of(entry.fills)) if entry.fills else set()
+    for flag in entry.flags:
+        assert flag.help
+        assert flag.fills in settings or flag.later or flag.name == "--local_rank"
+    assert settings == {flag.fills for flag in entry.flags if flag.fills}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_every_spelling(command: str) -> None:
+    text = build_parser(command).format_help()
+    for flag in COMMANDS[command].flags:
+        for spelling in flag.spellings:
+            assert (spelling.upper() if flag.positional else spelling) in text

@@ -1,0 +1,225 @@
+"""Precedence: command line over hyper-parameter file over defaults; every value knows where it came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from accel_yolo.config.resolve import (
+    load_config,
+    resolve_convert,
+    resolve_predict,
+    resolve_train,
+    resolve_val,
+    resume_train,
+    save_config,
+)
+from accel_yolo.config.schema import Hyp, TrainConfig, rules_of
+from accel_yolo.errors import ConfigError, DataError
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+
+
+def written(name: str, content: str) -> str:
+    Path(name).write_text(content)
+    return name
+
+
+DATA = "train: images\nval: images\nnames: [thing]\n"
+
+
+def test_without_flags_everything_is_default() -> None:
+    config, origins = resolve_train({})
+    assert config == TrainConfig()
+    assert {origin for name, origin in origins.items() if name in rules_of(TrainConfig)} == {"default"}
+    assert origins["lr0"] == "hyps/scratch-low.yaml"
+    assert origins["anchors"] == "default"
+
+
+def test_command_line_wins_over_file_wins_over_default() -> None:
+    hyp = written("mine.yaml", "lr0: 0.5\nepochs: 7\nbatch: 4\n")
+    config, origins = resolve_train({"hyp_file": hyp, "epochs": 2})
+    assert (config.epochs, config.batch, config.imgsz, config.hyp.lr0) == (2, 4, 640, 0.5)
+    assert config.hyp.momentum == Hyp().momentum
+    assert {name: origins[name] for name in ("epochs", "batch", "imgsz", "lr0", "momentum", "hyp_file")} == {
+        "epochs": "command line",
+        "batch": "mine.yaml",
+        "imgsz": "default",
+        "lr0": "mine.yaml",
+        "momentum": "default",
+        "hyp_file": "command line",
+    }
+
+
+def test_a_typed_value_wins_even_when_it_equals_the_default() -> None:
+    hyp = written("mine.yaml", "epochs: 7\n")
+    assert resolve_train({"hyp_file": hyp, "epochs": 100})[0].epochs == 100
+
+
+def test_a_data_set_suggests_its_hyper_parameters_unless_some_are_named() -> None:
+    written("mine.yaml", "lr0: 0.5\n")
+    data = written("data.yaml", DATA + "hyp: mine.yaml\n")
+    config, origins = resolve_train({"data": data})
+    assert config.hyp.lr0 == 0.5
+    assert origins["hyp_file"] == "data.yaml"
+    assert resolve_train({"data": data, "hyp_file": "VOC"})[0].hyp.lr0 == 0.00334
+
+
+def test_the_demo_data_set_brings_its_recipe() -> None:
+    config, origins = resolve_train({"data": "demo"})
+    assert config.hyp_file == "demo"
+    assert config.cfg == "yolov5n"
+    assert config.weights == ""
+    assert origins["cfg"] == "hyps/demo.yaml"
+
+
+def test_typed_weights_are_not_forced_into_the_files_architecture() -> None:
+    config, origins = resolve_train({"data": "demo", "weights": "yolov5s.pt"})
+    assert (config.weights, config.cfg) == ("yolov5s.pt", "")
+    assert origins["cfg"] == "default"
+
+
+def test_typed_batchnorm_kind_displaces_the_files() -> None:
+    hyp = written("mine.yaml", "bn_group: 4\n")
+    config, _ = resolve_train({"hyp_file": hyp, "sync_bn": True})
+    assert (config.sync_bn, config.bn_group) == (True, 0)
+
+
+def test_a_batch_that_a_files_groups_do_not_divide_is_an_error() -> None:
+    hyp = written("mine.yaml", "bn_group: 4\n")
+    with pytest.raises(ConfigError, match="multiple of 4"):
+        resolve_train({"hyp_file": hyp, "batch": 6})
+
+
+def test_the_name_cfg_means_the_stem_of_the_model_file() -> None:
+    assert resolve_train({"cfg": "models/yolov5n.yaml", "name": "cfg"})[0].name == "yolov5n"
+    assert resolve_train({"cfg": written("my-model.yaml", "nc: 1\n"), "name": "cfg"})[0].name == "my-model"
+    with pytest.raises(ConfigError, match="no model to name the run after"):
+        resolve_train({"name": "cfg"})
+
+
+@pytest.mark.parametrize(
+    ("typed", "error", "words"),
+    [
+        ({"data": "coco12"}, DataError, "no such data file in --data: coco12; did you mean 'coco128'?"),
+        ({"cfg": "yolov5q"}, ConfigError, "no such model file in --cfg: yolov5q"),
+        ({"hyp_file": "scratch"}, ConfigError, "no such hyper-parameter file in --hyp: scratch"),
+        ({"sync_bn": True, "bn_group": 4}, ConfigError, "two kinds of BatchNorm"),
+        ({"weights": ""}, ConfigError, "nothing to train"),
+    ],
+)
+def test_what_cannot_be_resolved_is_said_at_once(typed: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error) as raised:
+        resolve_train(typed)
+    assert words in str(raised.value)
+
+
+def test_a_suggested_file_that_is_missing_blames_the_data_yaml() -> None:
+    data = written("data.yaml", DATA + "hyp: gone.yaml\n")
+    with pytest.raises(ConfigError, match=r"in data\.yaml, key 'hyp_file': gone\.yaml"):
+        resolve_train({"data": data})
+
+
+def test_several_devices_need_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "several devices are started with `accelerate launch --config_file accelerate_configs/2cpu.yaml {} ...`"
+    for resolve, script in ((resolve_train, "train.py"), (resolve_val, "val.py")):
+        with pytest.raises(ConfigError) as error:
+            resolve({"device": "0,1"})
+        assert words.format(script) in str(error.value)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert resolve_train({"device": "0,1"})[0].device == "0,1"
+    assert resolve_val({"device": "0,1"})[0].device == "0,1"
+    with pytest.raises(ConfigError, match="prediction runs on one"):
+        resolve_predict({"device": "0,1"})
+
+
+def test_coco_is_measured_by_its_own_tool_unless_told_otherwise() -> None:
+    assert resolve_val({"data": "data/coco.yaml"})[0].save_json
+    assert not resolve_val({"data": "coco128.yaml"})[0].save_json
+
+
+def test_save_conf_without_save_txt_is_remarked(capsys: pytest.CaptureFixture[str]) -> None:
+    resolve_predict({"save_conf": True})
+    assert capsys.readouterr().err.startswith("warning: --save-conf")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        {},
+        {"data": "demo", "epochs": 3, "freeze": (1, 2), "name": "no", "project": "1e-3"},
+        {"weights": "höhe\udcff.pt", "name": "a: b # c", "seed": 2**63 - 1},
+        {"hyp_file": "Objects365", "cfg": "yolov5n", "resume": ""},
+    ],
+)
+def test_a_saved_run_is_restored_exactly_with_all_origins(typed: dict[str, Any], tmp_path: Path) -> None:
+    config, origins = resolve_train(typed)
+    path = tmp_path / "config.yaml"
+    save_config(path, config, origins)
+    assert load_config(path) == (config, origins)
+
+
+def test_other_commands_are_saved_and_restored_too(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    for config, origins in (
+        resolve_val({"weights": ("a.pt", "b.pt")}),
+        resolve_predict({"classes": (1,), "imgsz": (64, 96)}),
+        resolve_convert({"source": "a.pt", "destination": "b.safetensors"}),
+    ):
+        save_config(path, config, origins)
+        assert load_config(path) == (config, origins)
+
+
+def test_a_saved_run_without_a_newer_setting_has_its_default(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    save_config(path, *resolve_train({"epochs": 3}))
+    path.write_text(path.read_text().replace("  patience: 100\n", ""))
+    assert load_config(path)[0].patience == 100  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "not a saved configuration"),
+        ("command: dance\n", "not a saved configuration"),
+        ("command: train\nsettings:\n  epoch: 3\n", "config.yaml:3, key 'settings.epoch'; did you mean 'epochs'?"),
+        ("command: train\nsettings:\n  epochs: none\n", "config.yaml:3, key 'settings.epochs': none"),
+        ("command: train\nsettings: [1]\n", "config.yaml:2, key 'settings'"),
+        ("command: train\norigins: [1]\n", "config.yaml:2, key 'origins'"),
+        ("command: train\norigins: {me: 1}\n", "config.yaml:2, key 'origins.me'"),
+    ],
+)
+def test_a_damaged_saved_run_names_the_line(content: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert words in str(error.value)
+
+
+def test_a_resumed_run_keeps_its_own_settings_and_takes_what_may_change() -> None:
+    saved = resolve_train({"epochs": 3, "cfg": "yolov5n", "seed": 1})
+    config, origins = resume_train(saved, resolve_train({"resume": "auto", "epochs": 5, "workers": 0, "seed": 1}))
+    assert (config.resume, config.epochs, config.workers, config.seed, config.cfg) == ("auto", 5, 0, 1, "yolov5n")
+    assert (origins["epochs"], origins["workers"], origins["imgsz"]) == ("command line", "command line", "default")
+
+
+@pytest.mark.parametrize(
+    ("typed", "flag"), [({"batch": 8}, "--batch"), ({"seed": 2}, "--seed"), ({"hyp_file": "VOC"}, "--hyp")]
+)
+def test_a_resumed_run_refuses_another_recipe(typed: dict[str, Any], flag: str) -> None:
+    saved = resolve_train({"epochs": 3})
+    with pytest.raises(ConfigError, match=f"cannot change while resuming in {flag}"):
+        resume_train(saved, resolve_train({"resume": "auto", **typed}))
+
+
+def test_a_resumed_run_is_recognised_by_any_spelling_of_its_data() -> None:
+    saved = resolve_train({"data": "coco128"})
+    config, _ = resume_train(saved, resolve_train({"resume": "auto", "data": "data/coco128.yaml"}))
+    assert config.data == "coco128"

@@ -1,0 +1,98 @@
+"""Messages go where they belong, coloured only on a terminal, silent when quiet."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from accel_yolo import console
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Return True."""
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _not_quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    console.quiet(False)
+    yield
+    console.quiet(False)
+
+
+def test_remarks_warnings_and_errors_go_to_stderr_results_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    console.note("a")
+    console.warn("b")
+    console.error_line("c")
+    console.say("d")
+    captured = capsys.readouterr()
+    assert captured.err == "note: a\nwarning: b\nerror: c\n"
+    assert captured.out == "d\n"
+
+
+def test_a_quiet_process_speaks_of_errors_only(capsys: pytest.CaptureFixture[str]) -> None:
+    console.quiet()
+    console.note("a")
+    console.warn("b")
+    console.say("d")
+    console.table([["x", 1]])
+    assert list(console.progress([1, 2], desc="work")) == [1, 2]
+    console.error_line("c")
+    captured = capsys.readouterr()
+    assert captured.err == "error: c\n"
+    assert captured.out == ""
+
+
+def test_colours_only_on_a_terminal_and_not_against_the_users_wish(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    console.warn("x")
+    assert sys.stderr.getvalue() == "\033[33mwarning:\033[0m x\n"  # type: ignore[attr-defined]
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    console.warn("x")
+    assert sys.stderr.getvalue() == "warning: x\n"  # type: ignore[attr-defined]
+
+
+def test_columns_are_aligned_numbers_right_text_left(capsys: pytest.CaptureFixture[str]) -> None:
+    console.table([["all", 128, 0.56], ["traffic light", 5, 0.1234567]], header=("class", "images", "mAP50"))
+    assert capsys.readouterr().out == (
+        "class          images   mAP50\nall               128    0.56\ntraffic light       5  0.1235\n"
+    )
+
+
+def test_rows_printed_one_by_one_keep_the_columns_they_are_given() -> None:
+    assert console.aligned([["a", 1]], widths=(4, 6)) == ["a          1"]
+    assert console.aligned([]) == []
+    assert console.aligned([["a"], ["bb", 2]]) == ["a", "bb  2"]
+
+
+def test_what_a_stream_cannot_encode_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    console.say("höhe \udcff")
+    assert raw.getvalue() == b"h\\xf6he \\udcff\n"
+
+
+def test_progress_in_a_file_is_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert sum(console.progress(range(1000), total=1000, desc="work")) == 499500
+    assert stream.getvalue().count("\r") <= 4
+    assert "1000/1000" in stream.getvalue()
+
+
+def test_a_follower_is_told_by_its_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert (console.is_follower(), console.is_first_here()) == (False, True)
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert (console.is_follower(), console.is_first_here()) == (True, False)

@@ -1,0 +1,40 @@
+"""Run folders: a new one each time, never shared by accident."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from accel_yolo.errors import EnvironmentFault
+from accel_yolo.files import next_run_folder
+
+
+def test_folders_are_numbered_from_two_and_gaps_are_filled(tmp_path: Path) -> None:
+    project = tmp_path / "runs" / "train"
+    assert [next_run_folder(project, "exp").name for _ in range(3)] == ["exp", "exp2", "exp3"]
+    (project / "exp2").rmdir()
+    assert next_run_folder(project, "exp").name == "exp2"
+    assert next_run_folder(project, "other").name == "other"
+
+
+def test_an_existing_folder_is_used_when_that_is_wished(tmp_path: Path) -> None:
+    (tmp_path / "exp").mkdir()
+    assert next_run_folder(tmp_path, "exp", exist_ok=True) == tmp_path / "exp"
+    assert next_run_folder(tmp_path, "new", exist_ok=True) == tmp_path / "new"
+
+
+def test_runs_that_start_at_once_never_share_a_folder(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        folders = list(pool.map(lambda _: next_run_folder(tmp_path, "exp"), range(64)))
+    assert len(set(folders)) == 64
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "exp").touch()
+    assert next_run_folder(tmp_path, "exp").name == "exp2"
+    with pytest.raises(EnvironmentFault, match="exp; choose another --name"):
+        next_run_folder(tmp_path, "exp", exist_ok=True)
+    with pytest.raises(EnvironmentFault, match="exp"):
+        next_run_folder(tmp_path / "exp", "inside")
