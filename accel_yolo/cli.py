@@ -46,6 +46,7 @@ def run(command: str, argv: Sequence[str] | None = None, prog: str = "") -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     console.quiet(console.is_follower())
+    console.log_to(None)
     try:
         work = _PREPARED[command](parse(command, words, prog or COMMANDS[command].script).values)
     except UserError as error:

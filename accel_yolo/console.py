@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+_COLOUR_CODE = re.compile("\033\\[[0-9;]*m")
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
 # A bar written to a file is a line each time; every ten seconds is enough to see that it lives.
 _INTERVAL_S = {"terminal": 0.1, "file": 10.0}
@@ -48,10 +51,16 @@ def log_to(path: Path | None) -> None:
 
 
 def log(line: str) -> None:
-    """Append a line to the log file only."""
-    if _State.log_file is not None:
-        with _State.log_file.open("a", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+    """Append a line to the log file only, without colours."""
+    if _State.log_file is None:
+        return
+    plain = _COLOUR_CODE.sub("", line)
+    # A full disk must not hide the message that is being logged.
+    with (
+        contextlib.suppress(OSError),
+        _State.log_file.open("a", encoding="utf-8", errors="backslashreplace") as stream,
+    ):
+        stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {plain}\n")
 
 
 def say(line: str) -> None:
@@ -128,13 +137,11 @@ def aligned(rows: Sequence[Sequence[object]], widths: Sequence[int] | None = Non
 
 def table(rows: Sequence[Sequence[object]], header: Sequence[str] = ()) -> None:
     """Write rows as an aligned table to stdout, the header in bold on a terminal."""
-    if _State.quiet:
-        return
     lines = aligned([header, *rows] if header else rows)
     if header and lines:
         lines[0] = painted(lines[0], "bold")
     for line in lines:
-        _write(sys.stdout, line)
+        say(line)
 
 
 def _cell(value: object) -> str:

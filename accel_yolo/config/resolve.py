@@ -93,7 +93,7 @@ def resolve_train(typed: Mapping[str, Any]) -> tuple[TrainConfig, Origins]:
     return TrainConfig(**values, hyp=Hyp(**hyps)), {**origins, **hyp_origins}
 
 
-def resume_train(saved: tuple[TrainConfig, Origins], asked: tuple[TrainConfig, Origins]) -> tuple[TrainConfig, Origins]:
+def resume_train(saved: tuple[Config, Origins], asked: tuple[TrainConfig, Origins]) -> tuple[TrainConfig, Origins]:
     """Return the configuration under which a run continues: its own, with what may change taken from the user.
 
     Args:
@@ -105,6 +105,8 @@ def resume_train(saved: tuple[TrainConfig, Origins], asked: tuple[TrainConfig, O
     """
     config, origins = saved
     asked_config, asked_origins = asked
+    if not isinstance(config, TrainConfig):
+        raise ConfigError("not the folder of a training run", "--resume", asked_config.resume, "name a training run")
     values = {name: getattr(config, name) for name in rules_of(TrainConfig)}
     origins = dict(origins)
     for name, origin in asked_origins.items():

@@ -81,7 +81,7 @@ def evaluate(detector: Detector, loader: EvalLoader, options: EvalOptions, world
     batches = console.progress(loader.share(world.rank, world.size), len(loader.batches) // world.size, options.title)
     for batch in batches:
         with clock.stage("prepare"):
-            images = network_input(batch.images.to(world.device, non_blocking=True))
+            images = network_input(batch.images.to(world.device, non_blocking=True), model.anchors.dtype)
         with clock.stage("network"):
             raws = model(images)
             decoded = model.decode(raws)

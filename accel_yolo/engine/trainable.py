@@ -29,15 +29,15 @@ class Trainable(nn.Module):
             entries: L tables of matched cells, made for grids of `size_hw`.
             size_hw: network input size in px; the images are resized to it when it differs (multi-scale).
         """
-        raws = self.detector(network_input(images, size_hw))
+        raws = self.detector(network_input(images, self.detector.anchors.dtype, size_hw))
         # The loss is computed in float32 whatever the precision of the convolutions.
         with torch.autocast(images.device.type, enabled=False):
             return detection_sums(raws, entries, self.options)
 
 
-def network_input(images: Tensor, size_hw: tuple[int, int] | None = None) -> Tensor:
-    """Return [B, 3, H, W] float in 0..1 (channels last in memory) of images [B, H, W, 3] uint8."""
-    batch = images.permute(0, 3, 1, 2).to(torch.get_default_dtype()) / 255
+def network_input(images: Tensor, dtype: torch.dtype, size_hw: tuple[int, int] | None = None) -> Tensor:
+    """Return [B, 3, H, W] of `dtype` in 0..1 (channels last in memory) of images [B, H, W, 3] uint8."""
+    batch = images.permute(0, 3, 1, 2).to(dtype) / 255
     if size_hw is not None and tuple(batch.shape[2:]) != size_hw:
         batch = F.interpolate(batch, size=size_hw, mode="bilinear", align_corners=False)
     return batch

@@ -54,7 +54,7 @@ class LossOptions:
 
 
 def detection_sums(raws: Sequence[Tensor], entries: Sequence[LevelEntries], options: LossOptions) -> Tensor:
-    """Return the local sums [L, 3] float32 (box, objectness, class) of one forward pass, without any division.
+    """Return the local sums [L, 3] (box, objectness, class) of one forward pass, float32 or wider, without any division.
 
     Box: 1 - CIoU summed over entries; objectness: binary cross-entropy summed over all cells; class: binary
     cross-entropy summed over entries and classes. Every head output takes part even when no object is there.
@@ -64,8 +64,12 @@ def detection_sums(raws: Sequence[Tensor], entries: Sequence[LevelEntries], opti
         entries: L tables of matched cells on the same device.
         options: see `LossOptions`.
     """
-    rows = [_level_sums(raw.float(), level, options) for raw, level in zip(raws, entries, strict=True)]
+    rows = [_level_sums(_at_least_float32(raw), level, options) for raw, level in zip(raws, entries, strict=True)]
     return torch.stack(rows)
+
+
+def _at_least_float32(raw: Tensor) -> Tensor:
+    return raw.to(torch.promote_types(raw.dtype, torch.float32))
 
 
 def _level_sums(raw: Tensor, entries: LevelEntries, options: LossOptions) -> Tensor:

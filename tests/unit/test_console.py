@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,7 @@ def _not_quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     console.quiet(False)
     yield
     console.quiet(False)
+    console.log_to(None)
 
 
 def test_remarks_warnings_and_errors_go_to_stderr_results_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,3 +98,26 @@ def test_a_follower_is_told_by_its_launcher(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert (console.is_follower(), console.is_first_here()) == (True, False)
+
+
+def test_the_log_file_holds_every_line_without_colours_also_when_quiet(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    console.log_to(tmp_path / "log.txt")
+    console.say(console.painted("done", "green"))
+    console.quiet()
+    console.warn("careful \udcff")
+    console.table([["x", 1]], header=("name", "n"))
+    console.log("only here")
+    lines = [line.split(" ", 2)[2] for line in (tmp_path / "log.txt").read_text().splitlines()]
+    assert lines == ["done", "warning: careful \\udcff", "name  n", "x     1", "only here"]
+    assert sys.stdout.getvalue() == "\033[32mdone\033[0m\n"  # type: ignore[attr-defined]
+
+
+def test_a_log_file_that_cannot_be_written_does_not_hide_the_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console.log_to(tmp_path / "gone" / "log.txt")
+    console.error_line("disk full")
+    assert capsys.readouterr().err == "error: disk full\n"

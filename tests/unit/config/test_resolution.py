@@ -219,6 +219,11 @@ def test_a_resumed_run_refuses_another_recipe(typed: dict[str, Any], flag: str) 
         resume_train(saved, resolve_train({"resume": "auto", **typed}))
 
 
+def test_only_a_training_run_is_resumed() -> None:
+    with pytest.raises(ConfigError, match="not the folder of a training run in --resume: runs/val/exp"):
+        resume_train(resolve_val({}), resolve_train({"resume": "runs/val/exp"}))
+
+
 def test_a_resumed_run_is_recognised_by_any_spelling_of_its_data() -> None:
     saved = resolve_train({"data": "coco128"})
     config, _ = resume_train(saved, resolve_train({"resume": "auto", "data": "data/coco128.yaml"}))

@@ -1,0 +1,104 @@
+"""Training does not depend on how many processes share the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from jobs import BATCH, tiny_config, watched_training
+
+Run = Callable[..., list[Any]]
+
+BATCHNORMS = {
+    "synchronised": ({"sync_bn": True}, False),
+    "grouped": ({"bn_group": 2}, False),
+    "frozen": ({}, True),
+}
+GRADIENT, WEIGHTS = {True: 1e-10, False: 1e-4}, {True: 1e-9, False: 1e-4}
+NAIVE_MUST_MISS_BY = 1e-3
+
+
+def worst_difference(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float:
+    """Return the largest relative L2 distance of two equally named tensors."""
+    assert ours.keys() == theirs.keys()
+    worst = 0.0
+    for name, value in ours.items():
+        exact = value.astype(np.float64)
+        if np.linalg.norm(exact) > 0:
+            worst = max(worst, float(np.linalg.norm(exact - theirs[name]) / np.linalg.norm(exact)))
+    return worst
+
+
+@pytest.fixture(scope="module")
+def trainings(run_processes: Run, sparse_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list]:
+    """Return a function from (processes, BatchNorm kind, options) to what each process saw, each run only once."""
+    done: dict[tuple, list] = {}
+
+    def run(size: int, kind: str, *, epochs: int = 1, double: bool = True, local_counts: bool = False) -> list:
+        key = size, kind, epochs, double, local_counts
+        if key not in done:
+            settings, frozen = BATCHNORMS[kind]
+            config = tiny_config(sparse_data, tmp_path_factory.mktemp("runs"), epochs=epochs, noval=True, **settings)
+            done[key] = run_processes(size, watched_training, config, double, frozen, local_counts)
+        return done[key]
+
+    return run
+
+
+@pytest.mark.parametrize("kind", BATCHNORMS)
+@pytest.mark.parametrize("size", [2, 3])
+def test_gradients_equal_those_of_one_process_tensor_by_tensor(trainings: Callable, size: int, kind: str) -> None:
+    (alone,), together = trainings(1, kind), trainings(size, kind)
+    assert alone["gradients"]
+    for process in together:
+        assert worst_difference(alone["gradients"], process["gradients"]) < GRADIENT[True]
+
+
+def test_the_naive_mean_over_processes_fails_the_same_test(trainings: Callable) -> None:
+    (alone,), naive = trainings(1, "frozen"), trainings(2, "frozen", local_counts=True)
+    assert worst_difference(alone["gradients"], naive[0]["gradients"]) > NAIVE_MUST_MISS_BY
+
+
+def test_shares_are_uneven_and_some_process_has_no_objects_at_some_step(trainings: Callable) -> None:
+    together = trainings(3, "frozen")
+    objects = [process["local_objects"] for process in together]
+    assert BATCH % 3 != 0
+    assert any(min(step) == 0 < max(step) for step in zip(*objects, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("double", [True, False], ids=["float64", "float32"])
+@pytest.mark.parametrize("kind", BATCHNORMS)
+@pytest.mark.parametrize("size", [2, 3])
+def test_weights_after_twenty_updates_equal_those_of_one_process(
+    trainings: Callable, size: int, kind: str, double: bool
+) -> None:
+    (alone,), together = (trainings(n, kind, epochs=5, double=double) for n in (1, size))
+    assert len(alone["ema"]) == 20
+    for process in together:
+        assert worst_difference(alone["weights"], process["weights"]) < WEIGHTS[double]
+        assert worst_difference(alone["averaged"], process["averaged"]) < WEIGHTS[double]
+
+
+@pytest.mark.parametrize("kind", ["grouped", "synchronised"])
+def test_running_statistics_and_average_are_identical_on_all_processes_after_every_update(
+    trainings: Callable, kind: str
+) -> None:
+    together = trainings(3, kind)
+    assert together[0]["buffers"]
+    for process in together[1:]:
+        assert process["buffers"] == together[0]["buffers"]
+        assert process["ema"] == together[0]["ema"]
+
+
+def test_local_batchnorm_keeps_statistics_and_average_identical_too(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    together = run_processes(3, watched_training, tiny_config(sparse_data, tmp_path, noval=True), False)
+    for process in together[1:]:
+        assert process["buffers"] == together[0]["buffers"]
+        assert process["ema"] == together[0]["ema"]
+        assert all(np.array_equal(process["weights"][k], v) for k, v in together[0]["weights"].items())
