@@ -152,7 +152,7 @@ def _reported(error: UserError, with_traceback: bool) -> int:
         import traceback
 
         traceback.print_exception(error)
-    if not getattr(error, "already_reported", False):
+    if not error.already_reported:
         console.error_line(str(error))
     return error.exit_code
 

@@ -17,6 +17,8 @@ class UserError(Exception):
     """
 
     exit_code = 1
+    already_reported = False
+    """True when another process has said it: nothing more is printed."""
 
     def __init__(self, what: str, where: str = "", value: object = None, remedy: str = "") -> None:
         self.what, self.where, self.value, self.remedy = what, where, value, remedy
@@ -69,6 +71,8 @@ class EnvironmentFault(UserError):
 
 class StoppedByPeer(UserError):
     """Another process failed and says why; this one stops with it and stays silent."""
+
+    already_reported = True
 
     def __init__(self, exit_code: int, message: str) -> None:
         super().__init__(message)

@@ -66,7 +66,7 @@ class Letterbox:
         ratio = min(target_hw[0] / height, target_hw[1] / width)
         if not scaleup:
             ratio = min(ratio, 1.0)
-        content_hw = round(height * ratio), round(width * ratio)
+        content_hw = max(1, round(height * ratio)), max(1, round(width * ratio))
         pad_h, pad_w = float(target_hw[0] - content_hw[0]), float(target_hw[1] - content_hw[1])
         if auto:
             pad_h, pad_w = pad_h % stride, pad_w % stride

@@ -5,8 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+# Before anything loads OpenMP: tests share few cores, and results depend on the number of threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import cv2
+import numpy as np
 import pytest
+from processes import run_in_processes
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -54,3 +61,35 @@ def _private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     base = tmp_path_factory.getbasetemp()
     monkeypatch.setenv("ACCEL_YOLO_CACHE", str(base / "cache"))
     monkeypatch.setenv("HF_HOME", str(base / "hf"))
+
+
+@pytest.fixture(scope="session")
+def run_processes() -> Callable[..., list[Any]]:
+    """Return a function that runs a job in several processes of one world: see `processes.run_in_processes`."""
+    return run_in_processes
+
+
+@pytest.fixture(scope="session")
+def sparse_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data YAML of 26 small images, three of four of them without objects: some shares of a batch are empty."""
+    root = tmp_path_factory.mktemp("sparse")
+    rng = np.random.default_rng(5)
+    for split, count in (("train", 26), ("val", 9)):
+        (root / "images" / split).mkdir(parents=True)
+        (root / "labels" / split).mkdir(parents=True)
+        for number in range(count):
+            height, width = (int(side) for side in rng.integers(48, 97, 2))
+            image = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
+            rows = []
+            if number % 4 == 0:
+                for _ in range(int(rng.integers(1, 6))):
+                    box_w, box_h = rng.uniform(0.15, 0.6, 2)
+                    cx, cy = rng.uniform(box_w / 2, 1 - box_w / 2), rng.uniform(box_h / 2, 1 - box_h / 2)
+                    rows.append(f"{rng.integers(3)} {cx:.6f} {cy:.6f} {box_w:.6f} {box_h:.6f}")
+                    top, left = int((cy - box_h / 2) * height), int((cx - box_w / 2) * width)
+                    image[top : top + int(box_h * height), left : left + int(box_w * width)] = 200
+            cv2.imwrite(str(root / "images" / split / f"{number:03d}.png"), image)
+            (root / "labels" / split / f"{number:03d}.txt").write_text("\n".join(rows))
+    data = root / "data.yaml"
+    data.write_text(f"path: {root}\ntrain: images/train\nval: images/val\nnames: [a, b, c]\n")
+    return data

@@ -149,7 +149,9 @@ def refit_anchors(config: TrainConfig, detector: Detector, index: SplitIndex) ->
         detector.set_anchors_px(torch.from_numpy(fit.anchors_px))
         console.say(f"Anchors refitted: {fit.recall_before:.2%} -> {fit.recall:.2%} of the objects in reach")
     else:
-        console.say(f"Anchors kept: {fit.recall_before:.2%} of the objects in reach, {fit.per_target_before:.2f} anchors each")
+        console.say(
+            f"Anchors kept: {fit.recall_before:.2%} of the objects in reach, {fit.per_target_before:.2f} anchors each"
+        )
 
 
 def build_training(config: TrainConfig, data: Data, world: World) -> Training:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -18,6 +20,11 @@ from accel_yolo.files import fsync_dir, fsync_file, sha256_file
 
 FORMAT = 1
 KEEP = 2
+"""Checkpoints of different steps that are kept at least."""
+
+VALIDATED = "-validated"
+"""Suffix of the name of a checkpoint whose epoch has been validated; it follows the one without."""
+
 _TENSOR_FILES = ("model.safetensors", "ema.safetensors", "optimizer.safetensors")
 
 
@@ -38,40 +45,39 @@ class CheckpointFolder:
         Raises:
             EnvironmentFault: the disk is full or read-only; older checkpoints are untouched.
         """
-        final = self.folder / name
-        temporary = self.folder / f".tmp-{name}-{os.getpid()}"
+
+        def fill(folder: Path) -> None:
+            for stem, tensors in groups.items():
+                plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+                save_file(plain, folder / f"{stem}.safetensors")
+
+        return self._publish(name, fill, state)
+
+    def rewrite_state(self, source: str, name: str, state: dict[str, Any]) -> Path:
+        """Write a checkpoint with the tensors of `source` (linked, not copied) and another state."""
+
+        def fill(folder: Path) -> None:
+            for file in _TENSOR_FILES:
+                _link(self.folder / source / file, folder / file)
+
+        return self._publish(name, fill, state)
+
+    def _publish(self, name: str, fill: Callable[[Path], None], state: dict[str, Any]) -> Path:
+        final, temporary = self.folder / name, self.folder / f".tmp-{name}-{os.getpid()}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
-            for stem, tensors in groups.items():
-                save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()},
-                          temporary / f"{stem}.safetensors")  # fmt: skip
+            fill(temporary)
             _seal(temporary, state)
             _replace(temporary, final)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise EnvironmentFault("cannot save the checkpoint", str(final), error.strerror or error,
-                                   "free some space; the earlier checkpoints are untouched") from error  # fmt: skip
+            reason = getattr(error, "strerror", None) or error
+            remedy = "free some space; the earlier checkpoints are untouched"
+            raise EnvironmentFault("cannot save the checkpoint", str(final), reason, remedy) from error
         self._prune()
         return final
-
-    def rewrite_state(self, source: str, name: str, state: dict[str, Any]) -> Path:
-        """Write a checkpoint with the tensors of `source` (linked, not copied) and another state."""
-        temporary = self.folder / f".tmp-{name}-{os.getpid()}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        try:
-            temporary.mkdir()
-            for file in _TENSOR_FILES:
-                _link(self.folder / source / file, temporary / file)
-            _seal(temporary, state)
-            _replace(temporary, self.folder / name)
-        except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise EnvironmentFault("cannot save the checkpoint", str(self.folder / name), error.strerror or error,
-                                   "free some space; the earlier checkpoints are untouched") from error  # fmt: skip
-        self._prune()
-        return self.folder / name
 
     def names(self) -> list[str]:
         """Return the names of finished checkpoints, oldest first; names sort by progress."""
@@ -90,11 +96,22 @@ class CheckpointFolder:
                 return self.folder / name
         return None
 
+    def set_aside_after(self, name: str) -> None:
+        """Rename what is newer than checkpoint `name` (damaged ones) out of the way; nothing is deleted."""
+        for newer in self.names():
+            if newer > name:
+                (self.folder / newer).rename(self.folder / f".damaged-{newer}-{os.getpid()}")
+
     def _prune(self) -> None:
-        for name in self.names()[:-KEEP]:
-            trash = self.folder / f".trash-{name}"
-            (self.folder / name).rename(trash)
-            shutil.rmtree(trash, ignore_errors=True)
+        """Drop a checkpoint that its validated successor replaces, and all but the newest few steps."""
+        names = self.names()
+        steps = sorted({name.removesuffix(VALIDATED) for name in names})
+        for name in names:
+            replaced = f"{name}{VALIDATED}" in names
+            if replaced or name.removesuffix(VALIDATED) not in steps[-KEEP:]:
+                trash = self.folder / f".trash-{name}"
+                (self.folder / name).rename(trash)
+                shutil.rmtree(trash, ignore_errors=True)
 
 
 def verify(checkpoint: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine.batches import DeviceBatch
 from accel_yolo.engine.evaluate import Evaluation
 from accel_yolo.engine.run_folder import EpochRow
-from accel_yolo.engine.schedule import Knobs
+from accel_yolo.engine.schedule import Schedule
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
 from accel_yolo.errors import NonFiniteError
@@ -34,7 +34,6 @@ class EpochMeter:
         self._terms = torch.zeros(3, device=world.device)
         self._steps, self._waited_s, self._started = 0, 0.0, time.perf_counter()
         self._seconds = 0.0
-        self._knobs = Knobs(0.0, 0.0, 0.0, False)
         self._bar = None
 
     def watch(self, batches: Iterable[DeviceBatch]) -> Iterator[DeviceBatch]:
@@ -43,7 +42,7 @@ class EpochMeter:
         yield from self._bar
         self._seconds = time.perf_counter() - self._started
 
-    def add(self, batch: DeviceBatch, sums: Tensor, knobs: Knobs, state: TrainState) -> None:
+    def add(self, batch: DeviceBatch, sums: Tensor, state: TrainState) -> None:
         """Take one step in; the device is read on the log interval only.
 
         Raises:
@@ -52,7 +51,6 @@ class EpochMeter:
         self._terms += term_means(sums.detach(), batch.entry_counts, batch.cell_counts, self._options)
         self._steps += 1
         self._waited_s += batch.waited_s
-        self._knobs = knobs
         if state.skips_in_a_row > MOST_SKIPS_IN_A_ROW:
             raise NonFiniteError(
                 f"the gradient was not finite in {state.skips_in_a_row} updates in a row",
@@ -69,19 +67,29 @@ class EpochMeter:
                 refresh=False,
             )
 
-    def row(self, result: Evaluation | None) -> EpochRow:
-        """Return the line of results; losses are means over the epoch, summed over all processes."""
-        total = self._world.sum(self._terms.double().cpu()) / max(self._steps, 1)
+    def completed(self, state: TrainState) -> TrainState:
+        """Return the state after the last step, with the losses meaned over the epoch and summed over processes.
+
+        An epoch of which only the validation was left keeps the losses it was saved with.
+        """
+        if not self._steps:
+            return state
+        means = self._world.sum(self._terms.double().cpu()) / self._steps
+        return state.to_validate(tuple(means.tolist()))
+
+    def row(self, state: TrainState, schedule: Schedule, result: Evaluation | None) -> EpochRow:
+        """Return the line of results of the epoch that `state` has just completed."""
         metrics = None
         if result is not None:
             ap = result.ap
             metrics = ap.mean_precision, ap.mean_recall, ap.map50, ap.map50_95
+        knobs = schedule.at(state.step - 1)
         return EpochRow(
             epoch=self._epoch,
-            train=tuple(total.tolist()),
+            train=state.losses,
             metrics=metrics,
             val=result.losses if result is not None else None,
-            lr=(self._knobs.lr_bias, self._knobs.lr_weight, self._knobs.lr_weight),
+            lr=(knobs.lr_bias, knobs.lr_weight, knobs.lr_weight),
             seconds=self._seconds,
             data_wait=self._wait_share(),
         )

@@ -60,8 +60,8 @@ class EpochRow:
 class RunFolder:
     """Writes on the leader, answers on all processes."""
 
-    def __init__(self, path: Path, world: World) -> None:
-        self.path, self._world = path, world
+    def __init__(self, path: Path, world: World, is_resumed: bool = False) -> None:
+        self.path, self._world, self.is_resumed = path, world, is_resumed
         self.weights = path / "weights"
         self.checkpoints = CheckpointFolder(path / "checkpoints")
 
@@ -69,7 +69,10 @@ class RunFolder:
     def open(cls, config: TrainConfig, origins: dict[str, str], world: World, resumed: Path | None) -> RunFolder:
         """Return the folder of a run: a new one, or the one that is continued."""
         if resumed is not None:
-            return cls(resumed, world)._opened()
+            run = cls(resumed, world, is_resumed=True)
+            if world.is_leader:
+                save_config(run.path / "config.yaml", config, origins)
+            return run._opened()
         chosen = str(next_run_folder(Path(config.project), config.name, config.exist_ok)) if world.is_leader else ""
         run = cls(Path(world.gather_text(chosen)[0]), world)
         if world.is_leader:

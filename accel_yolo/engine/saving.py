@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from accel_yolo import console
-from accel_yolo.config.resolve import load_config, resume_train, save_config
+from accel_yolo.config.resolve import load_config, resume_train
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine.build import Training
-from accel_yolo.engine.checkpoint import CheckpointFolder, read
+from accel_yolo.engine.checkpoint import VALIDATED, CheckpointFolder, read
 from accel_yolo.engine.optim import optimizer_tensors, restore_optimizer
 from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.state import TrainState
@@ -30,20 +30,32 @@ class Checkpoints:
         self._run, self._training, self._config, self._world = run, training, config, world
 
     def restore_or(self, fresh: TrainState) -> TrainState:
-        """Return the state of the newest valid checkpoint after loading it, or `fresh` when there is none."""
+        """Return the state of the newest valid checkpoint of a resumed run, loaded; `fresh` for a new run.
+
+        Raises:
+            CheckpointError: no checkpoint is valid, or the run is finished.
+        """
+        if not self._run.is_resumed:
+            return fresh
         with self._world.together():
-            found = self._run.checkpoints.newest_valid() if self._config.resume else None
+            found = self._run.checkpoints.newest_valid()
             if found is None:
-                return fresh
-            groups, state = read(found)
+                raise CheckpointError("no valid checkpoint", str(self._run.checkpoints.folder), remedy="start anew")
+            groups, plain = read(found)
+            state = TrainState.from_json(plain["train"])
+            if state.stopped or state.epoch >= self._config.epochs:
+                remedy = "nothing is left to do; to train more, start a run from its weights/last.safetensors"
+                raise CheckpointError("the run is finished", str(self._run.path), f"{state.epoch} epochs", remedy)
             training = self._training
             training.detector.load_state_dict(groups["model"])
             training.ema.detector.load_state_dict(groups["ema"])
-            training.ema.updates = state["ema_updates"]
+            training.ema.updates = plain["ema_updates"]
             restore_optimizer(training.detector, training.optimizer, groups["optimizer"])
-            self._world.restore_scaler(state["scaler"])
+            self._world.restore_scaler(plain["scaler"])
         self._world.check_equal("checkpoint", found.name)
-        return TrainState.from_json(state["train"])
+        if self._world.is_leader:
+            self._run.checkpoints.set_aside_after(found.name)
+        return state
 
     def save(self, state: TrainState) -> TrainState:
         """Save a state before its validation and return it."""
@@ -64,7 +76,7 @@ class Checkpoints:
         if not (self._is_due(epoch) or is_last) or not self._world.is_leader:
             return
         if self._is_due(epoch):
-            self._run.checkpoints.rewrite_state(_name(state.to_validate()), _name(state), self._plain(state))
+            self._run.checkpoints.rewrite_state(_name(state).removesuffix(VALIDATED), _name(state), self._plain(state))
         names = ["last"]
         if state.is_best or not (self._run.weights / "best.safetensors").exists():
             names.append("best")
@@ -86,7 +98,7 @@ class Checkpoints:
 
 
 def _name(state: TrainState) -> str:
-    done = "" if state.phase == "validate" else "-validated"
+    done = "" if state.phase == "validate" else VALIDATED
     return f"step-{state.step:08d}{done}"
 
 
@@ -119,8 +131,3 @@ def _run_of(path: Path) -> Path:
         if (folder / "config.yaml").is_file() and CheckpointFolder(folder / "checkpoints").names():
             return folder
     raise CheckpointError("no checkpoint to resume", str(path), remedy="name a run folder, such as runs/train/exp")
-
-
-def record_resumption(run: Path, config: TrainConfig, origins: dict[str, str]) -> None:
-    """Write the configuration under which a run continues."""
-    save_config(run / "config.yaml", config, origins)

@@ -21,6 +21,7 @@ class TrainState:
         best: best fitness so far, -1 before the first validation.
         best_epoch: its epoch.
         stopped: patience has run out.
+        losses: mean (box, objectness, class) training losses of the last completed epoch.
     """
 
     phase: str = "train"
@@ -33,6 +34,7 @@ class TrainState:
     best: float = -1.0
     best_epoch: int = 0
     stopped: bool = False
+    losses: tuple[float, ...] = (0.0, 0.0, 0.0)
 
     def after_step(self, images: int, is_update: bool, applied: bool) -> TrainState:
         """Return the state after one step.
@@ -52,9 +54,9 @@ class TrainState:
             skips_in_a_row=0 if applied else self.skips_in_a_row + int(skipped),
         )
 
-    def to_validate(self) -> TrainState:
-        """Return the state after the last step of an epoch."""
-        return replace(self, phase="validate")
+    def to_validate(self, losses: tuple[float, ...]) -> TrainState:
+        """Return the state after the last step of an epoch, with its mean training losses."""
+        return replace(self, phase="validate", losses=losses)
 
     def after_epoch(self, epoch_fitness: float | None, patience: int) -> TrainState:
         """Return the state after an epoch.
@@ -82,4 +84,4 @@ class TrainState:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TrainState:
         """Return the state that `to_json` described."""
-        return cls(**data)
+        return cls(**{**data, "losses": tuple(data["losses"])})

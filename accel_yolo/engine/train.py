@@ -61,12 +61,12 @@ def train_in(run: RunFolder, config: TrainConfig, world: World) -> TrainState:
                 world.average_buffers(detector, batch.local_images)
                 ema.update(detector, applied=applied)
             state = state.after_step(batch.global_images, knobs.is_update, applied)
-            meter.add(batch, sums, knobs, state)  # reads the device on the log interval only
-        state = checkpoints.save(state.to_validate())
+            meter.add(batch, sums, state)  # reads the device on the log interval only
+        state = checkpoints.save(meter.completed(state))
         result = None
         if not config.noval or state.epoch + 1 == config.epochs:
             result = evaluate(ema.detector, val_loader, training.evaluation, world)
         state = state.after_epoch(result.ap.fitness if result else None, config.patience)
-        run.add_epoch(meter.row(result), config.epochs)
+        run.add_epoch(meter.row(state, schedule, result), config.epochs)
         checkpoints.finish_epoch(state)
     return conclude(state, run, training, val_loader, world)

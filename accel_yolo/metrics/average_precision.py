@@ -96,30 +96,26 @@ def average_precision(
         target_class: [m] class numbers of all labels.
     """
     classes, labels = np.unique(np.asarray(target_class).astype(np.int64), return_counts=True)
-    correct = np.asarray(correct, dtype=bool)
-    order = np.argsort(-np.asarray(confidence, dtype=np.float64), kind="stable")
-    correct, confidence = correct[order], np.asarray(confidence, dtype=np.float64)[order]
+    confidence = np.asarray(confidence, dtype=np.float64)
+    order = np.argsort(-confidence, kind="stable")
+    correct, confidence = np.asarray(correct, dtype=bool)[order], confidence[order]
     predicted_class = np.asarray(predicted_class).astype(np.int64)[order]
 
     points = np.linspace(0, 1, CURVE_POINTS)
-    ap = np.zeros((len(classes), correct.shape[1]))
+    ap, at_recall = np.zeros((len(classes), correct.shape[1])), np.zeros((len(classes), len(_RECALL_POINTS)))
     curves = np.zeros((2, len(classes), CURVE_POINTS))
-    at_recall = np.zeros((len(classes), len(_RECALL_POINTS)))
     for row, (one_class, n_labels) in enumerate(zip(classes, labels, strict=True)):
         mine = predicted_class == one_class
         # Without this a data set with nothing correct would not score exactly 0: the envelope starts at precision 1.
         if not correct.any() or not mine.any():
             continue
-        hits = correct[mine].cumsum(axis=0)
-        recall = hits / (n_labels + _EPS)
-        precision = hits / np.arange(1, len(hits) + 1)[:, None]
-        for column in range(ap.shape[1]):
-            ap[row, column], envelope = area_under_curve(recall[:, column], precision[:, column])
-            if column == 0:
-                at_recall[row] = envelope
-        # np.interp wants rising abscissae, hence the minus signs.
-        curves[0, row] = np.interp(-points, -confidence[mine], precision[:, 0], left=1)
-        curves[1, row] = np.interp(-points, -confidence[mine], recall[:, 0], left=0)
+        recall, precision = _running(correct[mine], int(n_labels))
+        areas = [area_under_curve(r, p) for r, p in zip(recall.T, precision.T, strict=True)]
+        ap[row] = [area for area, _ in areas]
+        at_recall[row] = areas[0][1]
+        for curve, values, above in ((0, precision, 1), (1, recall, 0)):
+            # np.interp wants rising abscissae, hence the minus signs.
+            curves[curve, row] = np.interp(-points, -confidence[mine], values[:, 0], left=above)
 
     precision_curve, recall_curve = curves
     f1_curve = 2 * precision_curve * recall_curve / (precision_curve + recall_curve + _EPS)
@@ -142,6 +138,12 @@ def average_precision(
         f1_curve=f1_curve,
         precision_at_recall=at_recall,
     )
+
+
+def _running(correct: NDArray[np.bool_], n_labels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return recall and precision [k, T] after each of the detections of one class, in order of falling confidence."""
+    hits = correct.cumsum(axis=0)
+    return hits / (n_labels + _EPS), hits / np.arange(1, len(hits) + 1)[:, None]
 
 
 def area_under_curve(recall: NDArray[np.float64], precision: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

@@ -152,9 +152,7 @@ def test_nesting_that_would_overflow_the_stack_when_hashed_is_refused(write_pick
 
 
 def test_modules_that_contain_themselves_are_refused(write_pickle):
-    body = (
-        b"\x80\x02cmodels.yolo\nDetectionModel\n)\x81q\x00}X\x08\x00\x00\x00_modules}X\x05\x00\x00\x00modelh\x00ssb."
-    )
+    body = b"\x80\x02cmodels.yolo\nDetectionModel\n)\x81q\x00}X\x08\x00\x00\x00_modules}X\x05\x00\x00\x00modelh\x00ssb."
     refused(write_pickle(body), "nested too deep")
 
 

@@ -253,7 +253,9 @@ def test_big_endian_files_are_read(shop, write_pt, tiny, tmp_path):
             if info.filename.endswith("byteorder"):
                 body = b"big"
             elif "/data/" in info.filename:
-                body = np.frombuffer(body, dtype=f"V{sizes[key]}").tobytes() if sizes[key] == 1 else swap(body, sizes[key])
+                body = (
+                    np.frombuffer(body, dtype=f"V{sizes[key]}").tobytes() if sizes[key] == 1 else swap(body, sizes[key])
+                )
             target.writestr(info.filename, body)
     assert_same(import_checkpoint(swapped).state, as_halves(tiny))
 

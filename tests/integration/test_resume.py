@@ -1,0 +1,146 @@
+"""A run that is interrupted after an epoch and resumed ends as the run that was not, bit for bit."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobs import digest, tiny_config
+
+from accel_yolo import console
+from accel_yolo.config.schema import TrainConfig
+from accel_yolo.engine.checkpoint import CheckpointFolder, read
+from accel_yolo.engine.saving import Checkpoints
+from accel_yolo.engine.train import train
+from accel_yolo.errors import CheckpointError, ConfigError, UserError
+
+EPOCHS = 3
+
+
+class _Stopped(Exception):
+    pass
+
+
+def run_training(config: TrainConfig, origins: dict[str, str], stop: tuple[str, int] | None = None) -> str:
+    """Train; `stop` = (name of a method of Checkpoints, epoch) ends the run right after it, as a kill would."""
+    console.quiet()
+    if stop is not None:
+        name, epoch = stop
+        original = getattr(Checkpoints, name)
+
+        def stopping(checkpoints: Checkpoints, state: Any) -> Any:
+            result = original(checkpoints, state)
+            if state.epoch == epoch:
+                raise _Stopped
+            return result
+
+        setattr(Checkpoints, name, stopping)
+    try:
+        train(config, origins)
+    except _Stopped:
+        return "stopped"
+    except UserError as error:
+        return f"{type(error).__name__}: {error}"
+    return "finished"
+
+
+def final_digest(run: Path) -> str:
+    """Return one SHA-256 over weights, average and optimizer of the newest checkpoint of a run."""
+    newest = CheckpointFolder(run / "checkpoints").newest_valid()
+    assert newest is not None
+    groups, _ = read(newest)
+    return digest({f"{stem}/{name}": value for stem, group in groups.items() for name, value in group.items()})
+
+
+def settings(data: Path, project: Path, **changes: Any) -> TrainConfig:
+    return tiny_config(data, project, epochs=EPOCHS, optimizer="AdamW", patience=50, **changes)
+
+
+@pytest.fixture(scope="module")
+def straight(run_processes: Callable, sparse_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = tmp_path_factory.mktemp("straight")
+    assert run_processes(1, run_training, settings(sparse_data, project), {}) == ["finished"]
+    return project / "exp"
+
+
+@pytest.fixture
+def interrupted(run_processes: Callable, sparse_data: Path, tmp_path: Path) -> Callable[[str, int], Path]:
+    """Return a function that trains until just after a save and returns the run folder."""
+
+    def run(method: str, epoch: int) -> Path:
+        assert run_processes(1, run_training, settings(sparse_data, tmp_path), {}, (method, epoch)) == ["stopped"]
+        return tmp_path / "exp"
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("method", "epoch"),
+    [("finish_epoch", 1), ("finish_epoch", 2), ("save", 1)],
+    ids=["after-first-epoch", "after-second-epoch", "before-validation-of-second-epoch"],
+)
+def test_resuming_continues_bit_for_bit(
+    run_processes: Callable, interrupted: Callable, straight: Path, method: str, epoch: int
+) -> None:
+    run = interrupted(method, epoch)
+    assert final_digest(run) != final_digest(straight)
+    config = TrainConfig(resume=str(run), weights="", cfg="yolov5n")
+    assert run_processes(1, run_training, config, {}) == ["finished"]
+    assert final_digest(run) == final_digest(straight)
+    assert (run / "results.csv").read_text() == (straight / "results.csv").read_text()
+    for name in ("last", "best"):
+        ours, theirs = (folder / "weights" / f"{name}.safetensors" for folder in (run, straight))
+        assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_two_processes_resume_as_two_processes_would_have_gone_on(
+    run_processes: Callable, sparse_data: Path, tmp_path: Path
+) -> None:
+    straight, broken = settings(sparse_data, tmp_path, name="a"), settings(sparse_data, tmp_path, name="b")
+    assert run_processes(2, run_training, straight, {}) == ["finished"] * 2
+    assert run_processes(2, run_training, broken, {}, ("finish_epoch", 1)) == ["stopped"] * 2
+    config = TrainConfig(resume=str(tmp_path / "b"), weights="", cfg="yolov5n")
+    assert run_processes(2, run_training, config, {}) == ["finished"] * 2
+    assert final_digest(tmp_path / "a") == final_digest(tmp_path / "b")
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over_for_the_one_before(
+    run_processes: Callable, interrupted: Callable, straight: Path
+) -> None:
+    run = interrupted("finish_epoch", 2)
+    newest = CheckpointFolder(run / "checkpoints").newest_valid()
+    assert newest is not None
+    damaged = bytearray((newest / "ema.safetensors").read_bytes())
+    damaged[-1000] ^= 1
+    (newest / "ema.safetensors").unlink()  # the older one may share the file
+    (newest / "ema.safetensors").write_bytes(damaged)
+    older = CheckpointFolder(run / "checkpoints").newest_valid()
+    assert older is not None and older != newest
+    config = TrainConfig(resume=str(run), weights="", cfg="yolov5n")
+    assert run_processes(1, run_training, config, {}) == ["finished"]
+    assert final_digest(run) == final_digest(straight)
+
+
+def test_a_finished_run_is_not_resumed(run_processes: Callable, straight: Path, tmp_path: Path) -> None:
+    shutil.copytree(straight, tmp_path / "copy")
+    config = TrainConfig(resume=str(tmp_path / "copy"), weights="", cfg="yolov5n")
+    (answer,) = run_processes(1, run_training, config, {})
+    assert answer.startswith(CheckpointError.__name__)
+    assert "finished" in answer
+
+
+def test_the_recipe_of_a_resumed_run_cannot_be_changed(run_processes: Callable, interrupted: Callable) -> None:
+    run = interrupted("finish_epoch", 1)
+    config = TrainConfig(resume=str(run), weights="", cfg="yolov5n", batch=4)
+    (answer,) = run_processes(1, run_training, config, {"batch": "command line"})
+    assert answer.startswith(ConfigError.__name__)
+    assert "--batch" in answer
+
+
+def test_resuming_nothing_says_so(run_processes: Callable, tmp_path: Path) -> None:
+    config = TrainConfig(resume="auto", weights="", cfg="yolov5n", project=str(tmp_path))
+    (answer,) = run_processes(1, run_training, config, {})
+    assert "no run to resume" in answer
