@@ -145,6 +145,20 @@ def _tar_entries(container: tarfile.TarFile, where: str) -> Iterator[_Entry]:
         if member.name in (".", "./"):
             continue
         yield _Entry(member.name, member.isdir(), lambda member=member: _tar_stream(container, member))
+    _check_tar_end(container)
+
+
+def _check_tar_end(container: tarfile.TarFile) -> None:
+    """Refuse a tar that just stops: the reader takes that for its end, and leaves checksums behind it unread."""
+    stream = container.fileobj
+    assert stream is not None
+    if stream.tell() <= container.offset:
+        raise tarfile.ReadError("no end mark")
+    padding = 0
+    while piece := stream.read(PIECE_BYTES):
+        padding += len(piece)
+        if padding > FREE_BYTES:
+            raise tarfile.ReadError("data behind the end mark")
 
 
 def _tar_stream(container: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:

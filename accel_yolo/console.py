@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from accel_yolo.errors import escaped
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -74,20 +76,20 @@ def note(line: str) -> None:
     """Write a remark to stderr: something was chosen for the user that they may want to know."""
     log(f"note: {line}")
     if not _State.quiet:
-        _write(sys.stderr, f"{_painted('note:', 'blue', sys.stderr)} {line}")
+        _write(sys.stderr, f"{_painted('note:', 'blue', sys.stderr)} {escaped(line)}")
 
 
 def warn(line: str) -> None:
     """Write a warning to stderr: the run goes on, but something deserves attention."""
     log(f"warning: {line}")
     if not _State.quiet:
-        _write(sys.stderr, f"{_painted('warning:', 'yellow', sys.stderr)} {line}")
+        _write(sys.stderr, f"{_painted('warning:', 'yellow', sys.stderr)} {escaped(line)}")
 
 
 def error_line(line: str) -> None:
     """Write an error to stderr, also when quiet."""
     log(f"error: {line}")
-    _write(sys.stderr, f"{_painted('error:', 'red', sys.stderr)} {line}")
+    _write(sys.stderr, f"{_painted('error:', 'red', sys.stderr)} {escaped(line)}")
 
 
 def painted(text: str, colour: str) -> str:

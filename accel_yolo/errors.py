@@ -29,8 +29,8 @@ class UserError(Exception):
             line += f": {value}"
         if remedy:
             line += f"; {remedy}"
-        # A file name or a value may hold newlines; the promise is one line.
-        super().__init__(" ".join(line.split()))
+        # A file name or a value may hold newlines and terminal commands; the promise is one line of plain text.
+        super().__init__(escaped(" ".join(line.split())))
 
 
 class ConfigError(UserError):
@@ -77,6 +77,23 @@ class StoppedByPeer(UserError):
     def __init__(self, exit_code: int, message: str) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def escaped(text: str) -> str:
+    """Return `text` with control characters and bytes that are not UTF-8 written out ("\\n", "\\x1b", "\\xe9")."""
+    return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
+
+
+def printable(text: str, limit: int = 300) -> str:
+    """Return `escaped` text, cut at `limit` characters."""
+    shown = escaped(text)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _escape(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":  # how Python keeps a byte of a file name that is not UTF-8
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode("ascii")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -137,4 +137,4 @@ def next_run_folder(project: Path, name: str, exist_ok: bool = False) -> Path:
                 raise EnvironmentFault("not a folder", value=folder, remedy="choose another --name") from error
             number += 1
         except OSError as error:
-            raise EnvironmentFault("cannot create", value=folder, remedy=f"{error.strerror}; see --project") from error
+            raise EnvironmentFault("cannot create", value=folder, remedy=f"{error.strerror}, see --project") from error

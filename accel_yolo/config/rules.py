@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from accel_yolo.errors import ConfigError, did_you_mean
 
+_IN_YAML = {"True": "true", "False": "false", "None": "nothing"}
 _INTEGER = re.compile(r"[-+]?[0-9]{1,300}")
 
 
@@ -30,7 +31,7 @@ class Rule(Protocol):
 
 
 def _refuse(value: Any, where: str, words: str, hint: str = "") -> ConfigError:
-    shown = value if isinstance(value, str) and value.strip() else repr(value)
+    shown = value if isinstance(value, str) and value.strip() else _IN_YAML.get(repr(value)) or repr(value)
     return ConfigError("wrong value", where, shown, f"{hint + ' ' if hint else ''}give {words}")
 
 

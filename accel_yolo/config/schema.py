@@ -45,6 +45,12 @@ def _filled(default: str, meaning: str) -> Any:
     return setting(default, Text(empty=False, meaning=meaning))
 
 
+def _utf8_folder(default: str, meaning: str) -> Any:
+    # The library of safetensors opens nothing below a folder whose name is not UTF-8.
+    rule = Text(empty=False, pattern="[^\udc80-\udcff]+", meaning=f"{meaning} in UTF-8")
+    return setting(default, rule)
+
+
 def _weight_files(default: tuple[str, ...]) -> Any:
     return setting(default, Several(Text(empty=False, meaning="a weight file or a release name such as yolov5s.pt")))
 
@@ -121,8 +127,8 @@ class TrainConfig:
     sync_bn: bool = _switch()
     bn_group: int = _count(0)
     workers: int = setting(8, Number(whole=True, low=0, high=1024))
-    project: str = _filled("runs/train", "a folder")
-    name: str = _filled("exp", "a folder name")
+    project: str = _utf8_folder("runs/train", "a folder")
+    name: str = _utf8_folder("exp", "a folder name")
     exist_ok: bool = _switch()
     cos_lr: bool = _switch()
     label_smoothing: float = _real(0.0, low=0, below=1)

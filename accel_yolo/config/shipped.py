@@ -111,5 +111,6 @@ def _not_found(kind: str, text: str, flag: str) -> UserError:
     names = shipped_names(kind)
     hint = did_you_mean(PurePosixPath(text).name.removesuffix(".yaml").removeprefix("hyp."), names)
     shown = ", ".join(names[:20]) or "none"
-    places = f"looked for {text}, {text}.yaml and the shipped {KINDS[kind]} files ({shown})"
+    written = text if text.endswith(SUFFIXES[1:]) else f"{text}, {text}.yaml"
+    places = f"looked for {written} and the shipped {KINDS[kind]} files ({shown})"
     return error(f"no such {KINDS[kind]} file", flag, text, f"{hint} {places}".strip())

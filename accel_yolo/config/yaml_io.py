@@ -83,6 +83,8 @@ def load_yaml(path: Path, kind: type[UserError] = ConfigError, shown: str = "") 
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if b"\0" in content:  # an image, an archive, weights
+            raise kind("not a text file", name, remedy="give a YAML file") from None
         line = content[: error.start].count(b"\n") + 1
         raise kind("not UTF-8 text", f"{name}:{line}", remedy="save the file as UTF-8") from None
     return parse_yaml(text, name, kind)

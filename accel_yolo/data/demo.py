@@ -17,8 +17,7 @@ import numpy as np
 
 from accel_yolo import console, files
 from accel_yolo.data.demo_scene import Scene, draw_scene
-from accel_yolo.data.problems import printable
-from accel_yolo.errors import DataError, EnvironmentFault
+from accel_yolo.errors import DataError, EnvironmentFault, printable
 
 VERSION = 1
 """Raise it when what is drawn changes: older sets are then generated anew."""

@@ -27,8 +27,8 @@ from PIL import (
 )
 
 from accel_yolo.data.image_header import Header, orientation_of, oriented_hw, plain_header
-from accel_yolo.data.problems import BadFile, Problem, printable
-from accel_yolo.errors import DataError
+from accel_yolo.data.problems import BadFile, Problem
+from accel_yolo.errors import DataError, printable
 from accel_yolo.letterbox import resized_hw
 
 MAX_PIXELS = 100_000_000
@@ -70,7 +70,7 @@ def read_image(path: str) -> np.ndarray:
     except BadFile as bad:
         problem = bad.problem
         raise DataError(
-            problem.rule, printable(path), problem.value or None, "replace the file or remove it from the data set"
+            problem.rule, printable(path), problem.value or None, "replace the file, or leave it out"
         ) from None
 
 
@@ -122,8 +122,6 @@ def verify(content: bytes, path: str) -> tuple[int, int]:
     Raises:
         BadFile: what is wrong with the file.
     """
-    if not content:
-        raise BadFile(Problem(path, 0, "0 bytes", "the image file is empty"))
     header = plain_header(content)
     if header is not None:
         _check_size(header.size_hw, path)
@@ -160,6 +158,8 @@ def _check_ends(content: bytes, header: Header, path: str) -> None:
 
 
 def _opened(content: bytes, path: str) -> Image.Image:
+    if not content:
+        raise BadFile(Problem(path, 0, "0 bytes", "the image file is empty"))
     try:
         return Image.open(io.BytesIO(content), formats=_KINDS)
     except UnidentifiedImageError:
@@ -179,7 +179,7 @@ def _load(image: Image.Image, path: str) -> None:
 
 
 def _first_bytes(content: bytes) -> str:
-    return f"begins with {content[:12]!r}" if content else "0 bytes"
+    return f"begins with {content[:12]!r}"
 
 
 def _orientation(image: Image.Image) -> int:

@@ -15,10 +15,10 @@ from accel_yolo.data.demo import ensure_demo
 from accel_yolo.data.formats.yolo import label_path_of
 from accel_yolo.data.index_cache import Verified
 from accel_yolo.data.listing import list_images
-from accel_yolo.data.problems import Problem, printable
+from accel_yolo.data.problems import Problem
 from accel_yolo.data.scan import LabelRules, scan
 from accel_yolo.data.split_index import IndexCounts, SplitIndex, assemble
-from accel_yolo.errors import DataError, EnvironmentFault
+from accel_yolo.errors import DataError, EnvironmentFault, printable
 
 if TYPE_CHECKING:
     from accel_yolo.config.dataset import DataSpec
@@ -145,14 +145,14 @@ def _judge(problems: Sequence[Problem], counts: IndexCounts, bad_data: str) -> N
         console.warn(f"... and {len(problems) - LISTED_PROBLEMS} more")
     found = counts.images + counts.dropped
     if bad_data == "limit" and counts.dropped > DROPPED_LIMIT * found:
-        share = f"{counts.dropped} of {found} images ({counts.dropped / found:.0%})"
-        remedy = "correct the files listed above, or type --bad-data drop to train without these images"
-        raise DataError(f"too many bad images; the first is {bad[0]}", value=share, remedy=remedy)
+        what = f"too many bad images, {counts.dropped} of {found} ({counts.dropped / found:.0%}); the first"
+        remedy = "correct these files, or type --bad-data drop to leave such images out"
+        raise DataError(what, _place(bad[0]), _finding(bad[0]), remedy)
 
 
 def _require_labels(index: SplitIndex, paths: Sequence[str], places: Sequence[Path]) -> None:
     if not len(index):
-        raise DataError("no usable image", _named(places), f"{len(paths)} images, all bad")
+        raise DataError("no usable image", _named(places), f"{len(paths)} images, all bad", "correct these files")
     if not len(index.labels):
         looked = printable(os.path.dirname(label_path_of(paths[0])))  # noqa: PTH120
         raise DataError(
@@ -162,6 +162,10 @@ def _require_labels(index: SplitIndex, paths: Sequence[str], places: Sequence[Pa
 
 def _place(problem: Problem) -> str:
     return f"{printable(problem.file)}:{problem.line}" if problem.line else printable(problem.file)
+
+
+def _finding(problem: Problem) -> str:
+    return f"{problem.rule}: {printable(problem.value)}" if problem.value else problem.rule
 
 
 def _named(places: Sequence[Path]) -> str:

@@ -16,9 +16,9 @@ import numpy as np
 from accel_yolo import console, files
 from accel_yolo.data.formats.yolo import label_path_of
 from accel_yolo.data.listing import regular_stat
-from accel_yolo.data.problems import Problem, printable
+from accel_yolo.data.problems import Problem
 from accel_yolo.data.split_index import IndexCounts, SplitIndex
-from accel_yolo.errors import EnvironmentFault
+from accel_yolo.errors import EnvironmentFault, printable
 
 FORMAT = 1
 _ARRAYS = ("sizes_hw", "labels", "label_starts", "polygons", "polygon_starts")

@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from accel_yolo.data.problems import Problem, printable
-from accel_yolo.errors import DataError
+from accel_yolo.data.problems import Problem
+from accel_yolo.errors import DataError, printable
 
 IMAGE_ENDINGS = frozenset(("bmp", "dng", "jpeg", "jpg", "mpo", "pfm", "png", "tif", "tiff", "webp"))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
+
+from accel_yolo.errors import printable
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,3 @@ class BadFile(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
         self.problem = problem
-
-
-def printable(text: str, limit: int = 300) -> str:
-    """Return `text` on one line, bytes that are not UTF-8 and control characters escaped, cut at `limit`."""
-    decoded = os.fsencode(text).decode("utf-8", "backslashreplace")
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in decoded)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -37,6 +38,9 @@ from accel_yolo.version import __version__
 # Evaluation batches hold at most this many images on a process, whatever the training batch is.
 EVAL_BATCH = 32
 
+# A mosaic of less than this many strides holds nothing.
+LEAST_TRAINING_STRIDES = 2
+
 
 @dataclass(frozen=True)
 class Data:
@@ -53,6 +57,7 @@ class Training:
     """Everything that learns.
 
     Attributes:
+        config: the run's configuration, with an image size that fits the detector.
         detector: the detector inside `model`.
         model: detector and loss, prepared for the world.
         optimizer: prepared likewise.
@@ -62,6 +67,7 @@ class Training:
         meta: what the weights are and where they come from.
     """
 
+    config: TrainConfig
     detector: Detector
     model: nn.Module
     optimizer: Any
@@ -108,6 +114,16 @@ def build_loaders(config: TrainConfig, data: Data, training: Training, world: Wo
     return train_loader, EvalLoader(data.val, config.imgsz, stride, eval_batch, workers)
 
 
+def fitting_imgsz(imgsz: int, detector: Detector, least_strides: int = 1) -> int:
+    """Return an image size rounded up to whole strides of the detector; a warning says so when it changes."""
+    stride = max(32, *detector.strides)
+    fitting = max(math.ceil(imgsz / stride), least_strides) * stride
+    if fitting != imgsz:
+        reason = f"is no multiple of {stride}" if imgsz % stride else f"is less than {least_strides} x {stride}"
+        console.warn(f"--imgsz {imgsz} {reason}; using {fitting}")
+    return fitting
+
+
 def loader_workers(wanted: int, images: int, world: World) -> int:
     """Return the worker processes of one process."""
     return default_workers(wanted, images, os.cpu_count() or 1, world.local_size)
@@ -122,7 +138,7 @@ def build_detector_for(config: TrainConfig, names: dict[int, str]) -> tuple[Dete
         spec = _spec_of(config) if config.cfg else weights.meta.spec
         detector, meta = build_detector(spec, names, seed=config.seed), weights.meta
         own_anchors = bool(config.cfg or config.hyp.anchors)
-        transfer(detector, weights.state, exclude_anchors=own_anchors)
+        transfer(detector, weights.state, own_anchors, f"{config.weights} and {config.cfg or 'its own model'}")
     freeze(detector, config.freeze)
     return detector, meta
 
@@ -162,6 +178,7 @@ def build_training(config: TrainConfig, data: Data, world: World) -> Training:
     """
     with world.together(), world.leader_first():
         detector, parent = build_detector_for(config, data.names)
+        config = replace(config, imgsz=fitting_imgsz(config.imgsz, detector, LEAST_TRAINING_STRIDES))
         refit_anchors(config, detector, data.train)
         step = f"trained on {data.spec.file.name} for {config.epochs} epochs by accel_yolo {__version__}"
         meta = parent.derived(step, detector, config.imgsz) if parent else WeightsMeta.of(detector, config.imgsz, step)
@@ -174,7 +191,7 @@ def build_training(config: TrainConfig, data: Data, world: World) -> Training:
     model, optimizer = world.prepare(trainable, optimizer)
     nms = NmsOptions(conf_thres=0.001, iou_thres=0.6, multi_label=True, agnostic=config.single_cls)
     evaluation = EvalOptions(nms, loss, config.hyp.anchor_t, config.single_cls)
-    return Training(detector, model, optimizer, ema, loss, evaluation, meta)
+    return Training(config, detector, model, optimizer, ema, loss, evaluation, meta)
 
 
 def loss_options(config: TrainConfig, detector: Detector) -> LossOptions:

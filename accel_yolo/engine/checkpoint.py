@@ -22,6 +22,9 @@ FORMAT = 1
 KEEP = 2
 """Checkpoints of different steps that are kept at least."""
 
+PREFIX = "step-"
+"""Names of checkpoints begin so."""
+
 VALIDATED = "-validated"
 """Suffix of the name of a checkpoint whose epoch has been validated; it follows the one without."""
 
@@ -96,6 +99,12 @@ class CheckpointFolder:
                 return self.folder / name
         return None
 
+    def clear(self) -> None:
+        """Delete all checkpoints: a new run takes the folder over."""
+        for name in self.names():
+            if name.startswith(PREFIX):
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+
     def set_aside_after(self, name: str) -> None:
         """Rename what is newer than checkpoint `name` (damaged ones) out of the way; nothing is deleted."""
         for newer in self.names():
@@ -136,10 +145,17 @@ def verify(checkpoint: Path) -> dict[str, Any]:
 
 
 def read(checkpoint: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Return the tensors by file stem and the state of a verified checkpoint, on the host."""
+    """Return the tensors by file stem and the state of a verified checkpoint, on the host.
+
+    Raises:
+        CheckpointError: it is damaged, or its files cannot be opened (a path that is not UTF-8).
+    """
     verify(checkpoint)
-    groups = {Path(file).stem: load_file(checkpoint / file) for file in _TENSOR_FILES}
-    return groups, json.loads((checkpoint / "state.json").read_text())
+    try:
+        groups = {Path(file).stem: load_file(checkpoint / file) for file in _TENSOR_FILES}
+        return groups, json.loads((checkpoint / "state.json").read_text())
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError("checkpoint cannot be read", str(checkpoint), error, "check the file and path") from error
 
 
 def _seal(folder: Path, state: dict[str, Any]) -> None:

@@ -34,6 +34,10 @@ COLUMNS = (
 """Columns of `results.csv`, those of the reference."""
 
 
+Settings = tuple[TrainConfig, dict[str, str]]
+"""A configuration and the origin of each value."""
+
+
 @dataclass(frozen=True)
 class EpochRow:
     """One line of the results.
@@ -60,26 +64,46 @@ class EpochRow:
 class RunFolder:
     """Writes on the leader, answers on all processes."""
 
-    def __init__(self, path: Path, world: World, is_resumed: bool = False) -> None:
-        self.path, self._world, self.is_resumed = path, world, is_resumed
+    def __init__(self, path: Path, world: World, settings: Settings, is_resumed: bool = False) -> None:
+        self.path, self._world, self._settings, self.is_resumed = path, world, settings, is_resumed
         self.weights = path / "weights"
         self.checkpoints = CheckpointFolder(path / "checkpoints")
 
     @classmethod
     def open(cls, config: TrainConfig, origins: dict[str, str], world: World, resumed: Path | None) -> RunFolder:
         """Return the folder of a run: a new one, or the one that is continued."""
+        settings = config, origins
         if resumed is not None:
-            run = cls(resumed, world, is_resumed=True)
-            if world.is_leader:
-                save_config(run.path / "config.yaml", config, origins)
+            run = cls(resumed, world, settings, is_resumed=True)
+            run._save_settings()
             return run._opened()
-        chosen = str(next_run_folder(Path(config.project), config.name, config.exist_ok)) if world.is_leader else ""
-        run = cls(Path(world.gather_text(chosen)[0]), world)
-        if world.is_leader:
-            (run.path / "weights").mkdir(parents=True, exist_ok=True)
-            save_config(run.path / "config.yaml", config, origins)
-            (run.path / "results.csv").unlink(missing_ok=True)
+        chosen = ""
+        with world.together():
+            if world.is_leader:
+                chosen = str(next_run_folder(Path(config.project), config.name, config.exist_ok))
+        run = cls(Path(world.gather_text(chosen)[0]), world, settings)
+        # An earlier run keeps its settings until this one begins.
+        if world.gather_text("" if run.checkpoints.names() else "new")[0]:
+            run._save_settings()
         return run._opened()
+
+    def begin(self) -> None:
+        """Take the folder over from an earlier run (`--exist-ok`): nothing of that may pass for a result of this one.
+
+        Called when data and model have been found good: a typing error costs the earlier run nothing.
+        """
+        self._save_settings()
+        if not self._world.is_leader:
+            return
+        self.checkpoints.clear()
+        stale = [self.path / name for name in ("results.csv", "metrics.json")]
+        for path in (*stale, *(self.weights / f"{name}.safetensors" for name in ("last", "best"))):
+            path.unlink(missing_ok=True)
+
+    def _save_settings(self) -> None:
+        with self._world.together():
+            if self._world.is_leader:
+                save_config(self.path / "config.yaml", *self._settings)
 
     def _opened(self) -> RunFolder:
         """Start this process's log file and return self."""

@@ -11,7 +11,7 @@ from accel_yolo import console
 from accel_yolo.config.resolve import load_config, resume_train
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine.build import Training
-from accel_yolo.engine.checkpoint import VALIDATED, CheckpointFolder, read
+from accel_yolo.engine.checkpoint import PREFIX, VALIDATED, CheckpointFolder, read
 from accel_yolo.engine.optim import optimizer_tensors, restore_optimizer
 from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.state import TrainState
@@ -36,6 +36,7 @@ class Checkpoints:
             CheckpointError: no checkpoint is valid, or the run is finished.
         """
         if not self._run.is_resumed:
+            self._run.begin()
             return fresh
         with self._world.together():
             found = self._run.checkpoints.newest_valid()
@@ -99,7 +100,7 @@ class Checkpoints:
 
 def _name(state: TrainState) -> str:
     done = "" if state.phase == "validate" else VALIDATED
-    return f"step-{state.step:08d}{done}"
+    return f"{PREFIX}{state.step:08d}{done}"
 
 
 def find_resumed(config: TrainConfig, origins: dict[str, str]) -> tuple[Path | None, TrainConfig, dict[str, str]]:

@@ -38,6 +38,7 @@ def train_in(run: RunFolder, config: TrainConfig, world: World) -> TrainState:
     """Run the loop in an open run folder and return where it ended."""
     data = open_data(config, world)
     training = build_training(config, data, world)
+    config = training.config
     detector, model, optimizer, ema = training.detector, training.model, training.optimizer, training.ema
     train_loader, val_loader = build_loaders(config, data, training, world)
     schedule = Schedule(config, train_loader.steps_per_epoch)

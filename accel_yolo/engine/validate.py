@@ -15,7 +15,7 @@ from accel_yolo.config.schema import ValConfig
 from accel_yolo.data.eval_loader import EvalLoader
 from accel_yolo.data.index import build_index, summary
 from accel_yolo.data.split_index import SplitIndex
-from accel_yolo.engine.build import class_names, loader_workers
+from accel_yolo.engine.build import class_names, fitting_imgsz, loader_workers
 from accel_yolo.engine.coco_report import coco_report
 from accel_yolo.engine.evaluate import EvalOptions, Evaluation, evaluate
 from accel_yolo.engine.reporting import metrics_json, print_speed, print_table
@@ -39,19 +39,23 @@ def validate(config: ValConfig) -> dict[str, Any]:
             index = build_index(spec, config.task, nc=len(spec.names), single_cls=config.single_cls,
                                 bad_data=config.bad_data, workers=config.workers)  # fmt: skip
             detector = _detector(config, len(spec.names))
+            imgsz = fitting_imgsz(config.imgsz, detector)
+        with world.together():
+            # Before the work, so that a folder that cannot be written costs none.
+            folder = next_run_folder(Path(config.project), config.name, config.exist_ok) if world.is_leader else Path()
         world.check_equal("validation data", index.digest)
         console.say(summary(index, config.task))
         detector = detector.to(world.device)
         stride = max(32, *detector.strides)
         workers = loader_workers(config.workers, config.batch, world)
-        loader = EvalLoader(index, config.imgsz, stride, config.batch, workers)
+        loader = EvalLoader(index, imgsz, stride, config.batch, workers)
         nms = NmsOptions(config.conf_thres, config.iou_thres, None, config.single_cls, True, config.max_det)
         with _autocast(config.precision, world):
             result = evaluate(detector, loader, EvalOptions(nms, single_cls=config.single_cls), world)
         names = class_names(spec, config.single_cls)
         metrics = metrics_json(result, index, names)
         if world.is_leader:
-            _write(config, metrics, result, loader.index, spec)
+            _write(folder, config, metrics, result, loader.index, spec)
         return metrics
 
 
@@ -76,8 +80,9 @@ def _autocast(precision: str, world: World) -> contextlib.AbstractContextManager
     return torch.autocast(world.device.type, dtype)
 
 
-def _write(config: ValConfig, metrics: dict[str, Any], result: Evaluation, index: SplitIndex, spec: DataSpec) -> None:
-    folder = next_run_folder(Path(config.project), config.name, config.exist_ok)
+def _write(
+    folder: Path, config: ValConfig, metrics: dict[str, Any], result: Evaluation, index: SplitIndex, spec: DataSpec
+) -> None:
     print_table(metrics, per_class=config.verbose or len(spec.names) < 50)
     if config.save_json or spec.is_coco:
         predictions = folder / f"{Path(config.weights[0]).stem}_predictions.json"

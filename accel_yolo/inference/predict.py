@@ -12,7 +12,7 @@ from accel_yolo import console
 from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.data.demo import ensure_demo
 from accel_yolo.data.images import read_image
-from accel_yolo.errors import ConfigError, DataError
+from accel_yolo.errors import ConfigError, DataError, escaped
 from accel_yolo.files import next_run_folder
 from accel_yolo.inference.crops import save_crops
 from accel_yolo.inference.device import choose_device
@@ -56,17 +56,20 @@ def predict(config: PredictConfig) -> Path:
     predictor.warm_up()
     speeds: list[Speed] = []
     for number, (path, stem) in enumerate(zip(images, distinct_stems(images), strict=True), start=1):
-        place = f"image {number}/{len(images)} {path}"
+        place = f"image {number}/{len(images)}"
         try:
             image = read_image(str(path))
         except DataError as error:
-            console.warn(f"{place}: skipped, {error}")
+            if len(images) == 1:
+                raise
+            console.warn(f"{place} skipped: {error}")
             continue
         found = predictor(image, options, path=str(path), stem=stem)
         output.write(found.rounded())
         speeds.append(found.speed)
         height, width = found.input_hw
-        console.say(f"{place}: {height}x{width} {found.summary()}, {found.speed.network_ms:.1f} ms")
+        line = f"{height}x{width} {found.summary()}, {found.speed.network_ms:.1f} ms"
+        console.say(f"{place} {escaped(str(path))}: {line}")
     if not speeds:
         raise DataError("no image could be read", value=config.source, remedy="the warnings above say why")
     _tell_end(folder, speeds, len(images), options.imgsz)

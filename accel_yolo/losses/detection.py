@@ -54,7 +54,7 @@ class LossOptions:
 
 
 def detection_sums(raws: Sequence[Tensor], entries: Sequence[LevelEntries], options: LossOptions) -> Tensor:
-    """Return the local sums [L, 3] (box, objectness, class) of one forward pass, float32 or wider, without any division.
+    """Return the local sums [L, 3] (box, objectness, class) of one forward pass, undivided, float32 or wider.
 
     Box: 1 - CIoU summed over entries; objectness: binary cross-entropy summed over all cells; class: binary
     cross-entropy summed over entries and classes. Every head output takes part even when no object is there.

@@ -152,7 +152,7 @@ class Detector(nn.Module):
         self.eval()
         try:
             raws = torch.func.functional_call(self, shapes, (image,))
-        except RuntimeError as error:
+        except (RuntimeError, ZeroDivisionError) as error:  # a stride of 0 divides
             place = f"{where}, layer {reached[-1] if reached else 0}"
             raise ConfigError("layers do not fit together", place, str(error).split("\n")[0]) from error
         finally:

@@ -8,7 +8,6 @@ depth multiple.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,7 @@ from torch import nn
 
 from accel_yolo.errors import ConfigError, did_you_mean
 from accel_yolo.models import blocks, light_blocks
+from accel_yolo.models.activations import parsed_activation
 from accel_yolo.models.heads import Detect
 
 MAX_LAYERS = 1000
@@ -55,6 +55,11 @@ class LayerCall:
         if len(self.channels) != 1:
             raise ValueError("takes one input, not a list")
         return self.channels[0]
+
+    def check_once(self) -> None:
+        """Refuse repeats, which would change sizes or mean nothing."""
+        if self.repeats != 1:
+            raise ValueError("takes no repeats")
 
 
 Builder = Callable[[LayerCall], tuple[nn.Module, int]]
@@ -112,35 +117,6 @@ def scaled_repeats(repeats: Any, depth_multiple: float, where: str = "") -> int:
     if isinstance(repeats, bool) or not isinstance(repeats, int) or not 1 <= repeats <= MAX_REPEATS:
         raise ConfigError("repeats must be a whole number above 0", where, repr(repeats))
     return max(round(repeats * depth_multiple), 1) if repeats > 1 else 1
-
-
-def parsed_activation(text: Any, where: str) -> Callable[[], nn.Module] | None:
-    """Return a maker of the activation that `text` names, such as "nn.LeakyReLU(0.1)"; None keeps SiLU.
-
-    Raises:
-        ConfigError: the name is not in the table or an argument is not a number.
-    """
-    if text is None:
-        return None
-    remedy = "write a name of " + " ".join(sorted(ACTIVATIONS)) + ", with numbers as arguments"
-    match = (
-        re.fullmatch(r"\s*(?:torch\.)?(?:nn\.)?(\w+)\s*(?:\(([^()]*)\))?\s*", text) if isinstance(text, str) else None
-    )
-    if match is None or match.group(1) not in ACTIVATIONS:
-        hint = did_you_mean(match.group(1), ACTIVATIONS) if match else ""
-        raise ConfigError("unknown activation", where, repr(text), hint or remedy)
-    make, known = ACTIVATIONS[match.group(1)]
-    values: dict[str, float] = {}
-    for position, part in enumerate(filter(None, (match.group(2) or "").replace(" ", "").split(","))):
-        key, _, number = part.rpartition("=")
-        # In-place activations overwrite what the backward pass and skip connections need: never used here.
-        if key == "inplace" and number in ("True", "False"):
-            continue
-        key = key or (known[position] if position < len(known) else "")
-        if key not in known or not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", number):
-            raise ConfigError("unknown argument of the activation", where, repr(text), remedy)
-        values[key] = float(number)
-    return partial(make, **values)
 
 
 def _parsed_row(row: Any, where: str) -> tuple[list[Any], Any, str, list[Any]]:
@@ -224,8 +200,7 @@ def _unscaled(block: Callable[..., nn.Module], channels: Callable[..., int] = la
     """A module without a channel argument; `channels` maps its input channels and arguments to output channels."""
 
     def build(call: LayerCall) -> tuple[nn.Module, int]:
-        if call.repeats != 1:
-            raise ValueError("takes no repeats")
+        call.check_once()
         return block(*_numbers(call.args)), channels(call.only_input(), *call.args)
 
     return build
@@ -239,6 +214,7 @@ def _numbers(args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _upsample(call: LayerCall) -> tuple[nn.Module, int]:
+    call.check_once()
     size, factor, mode = call.args
     if size is not None or factor not in (2, 4, 8) or mode not in ("nearest", "bilinear", "bicubic"):
         raise ValueError("expected [None, 2, nearest]")
@@ -246,12 +222,14 @@ def _upsample(call: LayerCall) -> tuple[nn.Module, int]:
 
 
 def _concat(call: LayerCall) -> tuple[nn.Module, int]:
+    call.check_once()
     if call.args not in ((), (1,)):
         raise ValueError("only dimension 1, the channels, can be joined")
     return blocks.Concat(1), sum(call.channels)
 
 
 def _detect(call: LayerCall) -> tuple[nn.Module, int]:
+    call.check_once()
     if len(call.args) > 2:
         raise ValueError("expected [nc, anchors]")
     return Detect(call.nc, call.anchors_per_level, call.channels), 0
@@ -280,18 +258,4 @@ BUILDERS: dict[str, Builder] = {
     "nn.Upsample": _upsample,
     "Concat": _concat,
     "Detect": _detect,
-}
-
-ACTIVATIONS: dict[str, tuple[Callable[..., nn.Module], tuple[str, ...]]] = {
-    "SiLU": (nn.SiLU, ()),
-    "ReLU": (nn.ReLU, ()),
-    "ReLU6": (nn.ReLU6, ()),
-    "LeakyReLU": (nn.LeakyReLU, ("negative_slope",)),
-    "ELU": (nn.ELU, ("alpha",)),
-    "GELU": (nn.GELU, ()),
-    "Hardswish": (nn.Hardswish, ()),
-    "Mish": (nn.Mish, ()),
-    "Sigmoid": (nn.Sigmoid, ()),
-    "Tanh": (nn.Tanh, ()),
-    "Identity": (nn.Identity, ()),
 }

@@ -123,7 +123,7 @@ def open_torch_archive(path: Path) -> Iterator[TorchArchive]:
         raise CheckpointError("a web page, not weights", where, remedy="the download failed; get the file again")
     if not start.startswith(b"PK"):
         if start[0] == 0x80:
-            remedy = "load it in the PyTorch that wrote it and save it again"
+            remedy = "if you trust it, load it in the PyTorch that wrote it and save it again"
             raise CheckpointError("the file format before PyTorch 1.6 is not supported", where, remedy=remedy)
         raise CheckpointError("not a PyTorch file", where, remedy="give a .safetensors or a YOLOv5 .pt file")
     try:

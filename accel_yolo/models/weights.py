@@ -95,14 +95,16 @@ def load_weights(path: Path | str) -> Weights:
             start = stream.read(16)
     except OSError as error:
         raise CheckpointError("cannot read weights", str(path), error.strerror or error, "check the path") from error
-    looks_safe = len(start) > 8 and start[8:9] == b"{" and not start.startswith(b"PK")
-    if looks_safe or path.suffix == ".safetensors":
+    is_zip = start.startswith(b"PK")
+    looks_safe = len(start) > 8 and start[8:9] == b"{"
+    if not is_zip and (looks_safe or path.suffix == ".safetensors"):
         return _load_safetensors(path)
     return import_checkpoint(path)
 
 
 def _load_safetensors(path: Path) -> Weights:
     where = str(path)
+    _check_name(path)
     _check_header_size(path)
     from safetensors import SafetensorError, safe_open
 
@@ -119,6 +121,15 @@ def _load_safetensors(path: Path) -> Weights:
     except (SafetensorError, OSError, ValueError, RuntimeError, OverflowError) as error:
         raise CheckpointError("damaged safetensors file", where, str(error).split("\n")[0][:200], again) from error
     return Weights(state, meta)
+
+
+def _check_name(path: Path) -> None:
+    """Refuse what the library of safetensors cannot open."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        remedy = "rename it, or go to its folder and give the path from there"
+        raise CheckpointError("a weights file needs a path in UTF-8", str(path), remedy=remedy) from None
 
 
 def _check_header_size(path: Path) -> None:
@@ -145,10 +156,12 @@ def save_weights(path: Path, detector: Detector, meta: WeightsMeta) -> None:
         meta: what the file says about itself.
 
     Raises:
+        CheckpointError: the path is not UTF-8.
         EnvironmentFault: the disk is full or the folder cannot be written.
     """
     from safetensors.torch import save_file
 
+    _check_name(path)
     if any(isinstance(module, Conv) and isinstance(module.bn, nn.Identity) for module in detector.modules()):
         raise ValueError("a fused detector cannot be saved as weights")
     state = {key: _in_float32(value.detach()).cpu().contiguous() for key, value in detector.state_dict().items()}
@@ -179,13 +192,16 @@ def detector_from_weights(weights: Weights, names: Mapping[int, str] | None = No
     return detector
 
 
-def transfer(detector: Detector, state: Mapping[str, Tensor], exclude_anchors: bool = False) -> tuple[int, int]:
+def transfer(
+    detector: Detector, state: Mapping[str, Tensor], exclude_anchors: bool = False, where: str = ""
+) -> tuple[int, int]:
     """Copy the entries whose name and shape agree; one note says how many and names the rest.
 
     Args:
         detector: changed in place; keeps its dtype and device.
         state: state dict of a related detector.
         exclude_anchors: keep the detector's own anchors.
+        where: names of the weights and the model, for messages.
 
     Returns:
         Entries copied, entries of the detector.
@@ -206,7 +222,8 @@ def transfer(detector: Detector, state: Mapping[str, Tensor], exclude_anchors: b
     listed = ", ".join(skipped[:10]) + (f" and {len(skipped) - 10} more" if len(skipped) > 10 else "")
     if shared == 0:
         remedy = "choose the --cfg that these weights were trained with, " + FROM_SCRATCH
-        raise CheckpointError("weights of another architecture: nothing fits", "", listed, remedy)
+        first = next((line for line in skipped if ".weight (" in line), skipped[0])
+        raise CheckpointError("weights of another architecture, nothing fits", where, f"begins with {first}", remedy)
     if 2 * shared < len(body):
         console.warn(f"only {shared} of {len(body)} weights before the head fit: another architecture?")
     with torch.no_grad():

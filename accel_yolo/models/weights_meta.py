@@ -77,7 +77,9 @@ class WeightsMeta:
         """Return the metadata as one JSON object, keys sorted."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         names = [self.names[number] for number in range(len(self.names))]
-        return json.dumps({**fields, "names": names, "format": FORMAT}, sort_keys=True, ensure_ascii=False)
+        text = json.dumps({**fields, "names": names, "format": FORMAT}, sort_keys=True, ensure_ascii=False)
+        # Provenance names files, whose names need not be UTF-8: what is not becomes JSON's own escape.
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
     @classmethod
     def from_json(cls, text: str, where: str) -> WeightsMeta:

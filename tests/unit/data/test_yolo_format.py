@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from accel_yolo.data.formats.yolo import label_path_of, parse_labels
-from accel_yolo.data.problems import BadFile, Problem, printable
+from accel_yolo.data.problems import BadFile, Problem
+from accel_yolo.errors import printable
 
 
 def parsed(content: bytes, nc: int = 80, single_cls: bool = False):

@@ -45,11 +45,11 @@ def payload(name: str, canary) -> tuple[object, str]:
     touch = f"open({str(canary)!r}, 'w').close()"
     command = f"touch {canary}"
     return {
-        "os.system": (Calls(os.system, command), f"{os.name}.system"),
+        "os.system": (Calls(os.system, command), "posix.system"),
         "eval": (Calls(eval, touch), ".eval"),
         "exec": (Calls(exec, touch), ".exec"),
         "import": (Calls(__import__, "antigravity"), ".__import__"),
-        "subprocess": (Calls(subprocess.Popen, ["touch", str(canary)]), "subprocess.Popen"),
+        "subprocess": (Calls(subprocess.Popen, ["touch", str(canary)]), ".Popen"),
         "open": (Calls(open, str(canary), "w"), "io.open"),
         "partial": (Calls(functools.partial, os.system, command), "functools.partial"),
         "attrgetter": (Calls(operator.attrgetter, "__class__"), "operator.attrgetter"),
@@ -74,7 +74,7 @@ def test_a_forbidden_call_is_refused_by_name_and_not_made(write_pickle, tmp_path
     canary = tmp_path / "canary"
     content, named = payload(attack, canary)
     before = set(sys.modules)
-    refused(write_pickle({"model": content}, protocol), named.replace("nt.", "").replace("posix.", ""))
+    refused(write_pickle({"model": content}, protocol), named)
     assert not canary.exists()
     assert "antigravity" not in set(sys.modules) - before
 

@@ -1,0 +1,202 @@
+"""A download is the right file or no file, whatever the server does."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import http.server
+import io
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from accel_yolo import fetch
+from accel_yolo.errors import EnvironmentFault
+from accel_yolo.fetch import download
+
+CONTENT = bytes(range(256)) * 3000
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Server:
+    """A web server on this machine that misbehaves as told."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str | None]] = []
+        self.cut_after: list[int] = []
+        self.etag = '"one"'
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.answer(self)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.base = f"http://127.0.0.1:{self.http.server_port}"
+
+    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        asked = handler.headers.get("Range")
+        self.requests.append((handler.path, asked))
+        body, status, kind = CONTENT, 200, "application/octet-stream"
+        if handler.path == "/page":
+            body, kind = b"<!DOCTYPE html><html><body>sign in</body></html>", "text/html"
+        if handler.path in ("/404", "/503"):
+            handler.send_error(int(handler.path[1:]))
+            return
+        if handler.path == "/empty":
+            body = b""
+        if handler.path in ("/away", "/file-scheme", "/loop"):
+            target = {"/away": "/data", "/file-scheme": "file:///etc/hostname", "/loop": "/loop"}[handler.path]
+            handler.send_response(302)
+            handler.send_header("Location", target)
+            handler.end_headers()
+            return
+        start = 0
+        if asked and handler.headers.get("If-Range") == self.etag:
+            start, status = int(asked.removeprefix("bytes=").removesuffix("-")), 206
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(body) - start))
+        handler.send_header("Content-Type", kind)
+        handler.send_header("ETag", self.etag)
+        handler.end_headers()
+        stop = start + self.cut_after.pop(0) if self.cut_after else len(body)
+        handler.wfile.write(body[start:stop])
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(fetch, "BACKOFF_S", 0.01)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    running = Server()
+    thread = threading.Thread(target=running.http.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield running
+    running.http.shutdown()
+    running.http.server_close()
+
+
+def refused(server: Server, path: str, target: Path, *words: str, **options: object) -> str:
+    with pytest.raises(EnvironmentFault) as raised:
+        download(server.base + path, target, allow_http=True, timeout_s=5, **options)  # type: ignore[arg-type]
+    line = str(raised.value)
+    assert "\n" not in line and server.base + path in line
+    for word in words:
+        assert word in line, line
+    assert not target.exists()
+    assert not list(target.parent.glob("*.part"))
+    return line
+
+
+def test_a_file_arrives_whole_and_leaves_no_partial_file(server, tmp_path):
+    target = tmp_path / "new" / "file.bin"
+    assert download(server.base + "/data", target, size=len(CONTENT), sha256=DIGEST, allow_http=True) == target
+    assert target.read_bytes() == CONTENT
+    assert [path.name for path in target.parent.iterdir() if not path.name.startswith(".")] == ["file.bin"]
+
+
+def test_a_file_that_is_already_there_is_not_fetched_again(server, tmp_path):
+    target = tmp_path / "file.bin"
+    target.write_bytes(CONTENT)
+    download(server.base + "/data", target, size=len(CONTENT), sha256=DIGEST, allow_http=True)
+    assert server.requests == []
+
+
+def test_a_file_of_the_wrong_size_is_replaced(server, tmp_path):
+    target = tmp_path / "file.bin"
+    target.write_bytes(b"half")
+    download(server.base + "/data", target, size=len(CONTENT), allow_http=True)
+    assert target.read_bytes() == CONTENT
+
+
+def test_of_several_processes_one_downloads_and_the_others_wait(server, tmp_path):
+    target = tmp_path / "file.bin"
+    options = {"size": len(CONTENT), "allow_http": True}
+    threads = [
+        threading.Thread(target=download, args=(server.base + "/data", target), kwargs=options) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(server.requests) == 1 and target.read_bytes() == CONTENT
+
+
+def test_a_broken_transfer_is_continued_where_it_stopped(server, tmp_path):
+    server.cut_after = [100_000, 50_000]
+    download(server.base + "/data", tmp_path / "f", sha256=DIGEST, allow_http=True)
+    assert [asked for _, asked in server.requests] == [None, "bytes=100000-", "bytes=150000-"]
+    assert (tmp_path / "f").read_bytes() == CONTENT
+
+
+def test_a_file_that_changed_on_the_server_is_fetched_from_the_start(server, tmp_path):
+    server.cut_after = [100_000]
+    original = server.answer
+
+    def answer(handler):
+        original(handler)
+        server.etag = '"two"'
+
+    server.answer = answer
+    download(server.base + "/data", tmp_path / "f", sha256=DIGEST, allow_http=True)
+    assert (tmp_path / "f").read_bytes() == CONTENT
+
+
+def test_a_transfer_that_never_completes_is_an_error(server, tmp_path):
+    server.cut_after = [10, 10, 10]
+    refused(server, "/data", tmp_path / "f", "3 attempts", f"expected {len(CONTENT)} bytes, got 30")
+
+
+def test_a_wrong_digest_names_both(server, tmp_path):
+    refused(server, "/data", tmp_path / "f", "expected sha256 " + "0" * 64, DIGEST, sha256="0" * 64)
+
+
+def test_a_wrong_size_is_noticed_before_the_transfer(server, tmp_path):
+    refused(server, "/data", tmp_path / "f", "expected 5 bytes", str(len(CONTENT)), size=5)
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [("/page", "web page"), ("/404", "HTTP 404"), ("/503", "HTTP 503"), ("/empty", "empty"),
+     ("/file-scheme", "not allowed"), ("/loop", "HTTP 302")],
+)  # fmt: skip
+def test_what_is_not_the_file_is_refused(server, tmp_path, path, word):
+    refused(server, path, tmp_path / "f", word)
+
+
+def test_a_missing_page_is_not_asked_for_again_but_a_busy_server_is(server, tmp_path):
+    refused(server, "/404", tmp_path / "f")
+    refused(server, "/503", tmp_path / "f")
+    assert [path for path, _ in server.requests] == ["/404", "/503", "/503", "/503"]
+
+
+def test_a_redirect_is_followed(server, tmp_path):
+    assert download(server.base + "/away", tmp_path / "f", allow_http=True).read_bytes() == CONTENT
+
+
+def test_a_redirect_down_from_https_is_refused():
+    wanted = fetch._Wanted("https://example.org/x", None, None, 1.0, False)
+    request = urllib.request.Request(wanted.url)
+    with pytest.raises(EnvironmentFault, match="not https, http://example.org/x"):
+        fetch._Redirects(wanted).redirect_request(
+            request, io.BytesIO(), 302, "Found", http.client.HTTPMessage(), "http://example.org/x"
+        )
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "file:///etc/hostname", "ftp://127.0.0.1/x", "x"])
+def test_only_https_is_spoken(tmp_path, url):
+    with pytest.raises(EnvironmentFault, match="not https"):
+        download(url, tmp_path / "f")
+
+
+def test_no_server_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "BACKOFF_S", 0.01)
+    with pytest.raises(EnvironmentFault, match="3 attempts failed") as raised:
+        download("http://127.0.0.1:9/x", tmp_path / "f", allow_http=True)
+    assert "\n" not in str(raised.value)
