@@ -132,14 +132,15 @@ def verify(checkpoint: Path) -> dict[str, Any]:
     manifest_path = checkpoint / "manifest.json"
     try:
         manifest = json.loads(manifest_path.read_text())
-        files = dict(manifest["files"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        version = int(manifest["format"])
+        files = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError("checkpoint is incomplete", str(checkpoint), "no readable manifest.json") from error
-    if manifest.get("format", 0) > FORMAT:
-        raise CheckpointError("checkpoint was written by a newer version", str(checkpoint), manifest["format"])
-    for name, entry in files.items():
+    if version > FORMAT:
+        raise CheckpointError("checkpoint was written by a newer version", str(checkpoint), version)
+    for name, (size, digest) in files.items():
         path = checkpoint / name
-        if not path.is_file() or path.stat().st_size != entry["bytes"] or sha256_file(path) != entry["sha256"]:
+        if not path.is_file() or path.stat().st_size != size or sha256_file(path) != digest:
             raise CheckpointError("checkpoint is damaged", str(path), "size or digest differs from the manifest")
     return manifest
 

@@ -159,6 +159,7 @@ def save_weights(path: Path, detector: Detector, meta: WeightsMeta) -> None:
         CheckpointError: the path is not UTF-8.
         EnvironmentFault: the disk is full or the folder cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     _check_name(path)
@@ -166,7 +167,10 @@ def save_weights(path: Path, detector: Detector, meta: WeightsMeta) -> None:
         raise ValueError("a fused detector cannot be saved as weights")
     state = {key: _in_float32(value.detach()).cpu().contiguous() for key, value in detector.state_dict().items()}
     with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata={KEY: meta.to_json()})
+        try:
+            save_file(state, temporary, metadata={KEY: meta.to_json()})
+        except SafetensorError as error:  # how its library reports a full disk
+            raise OSError(str(error)) from error
 
 
 def detector_from_weights(weights: Weights, names: Mapping[int, str] | None = None) -> Detector:

@@ -1,0 +1,88 @@
+"""Plain state, and what the environment of a launcher means."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from accel_yolo.engine.device import choose_device, choose_precision, launched_processes
+from accel_yolo.engine.state import TrainState
+from accel_yolo.errors import ConfigError, EnvironmentFault
+
+
+def test_state_survives_json() -> None:
+    state = TrainState(epoch=3, step=24, best=0.5, losses=(0.1, 0.2, 0.3))
+    assert TrainState.from_json(state.to_json()) == state
+
+
+def test_patience_counts_epochs_since_the_best() -> None:
+    state, values = TrainState(), [0.1, 0.5, 0.4, 0.5, 0.3]
+    stopped = []
+    for value in values:
+        state = state.after_epoch(value, patience=3)
+        stopped.append(state.stopped)
+    assert state.best == 0.5 and state.best_epoch == 1, "a tie does not replace the earlier epoch"
+    assert stopped == [False, False, False, False, True]
+
+
+def test_patience_of_zero_never_stops() -> None:
+    state = TrainState()
+    for _ in range(300):
+        state = state.after_epoch(0.1, patience=0)
+    assert not state.stopped
+
+
+def test_a_metric_that_is_not_a_number_is_never_the_best() -> None:
+    state = TrainState().after_epoch(0.2, 0).after_epoch(math.nan, 0)
+    assert state.best == 0.2 and not state.is_best
+
+
+def test_a_skipped_update_counts_as_skipped() -> None:
+    state = TrainState().after_step(16, True, True).after_step(16, True, False).after_step(16, False, False)
+    assert (state.step, state.images, state.updates, state.skips, state.skips_in_a_row) == (3, 48, 1, 1, 1)
+
+
+@pytest.fixture(autouse=True)
+def _no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MASTER_ADDR", "ACCELERATE_USE_CPU", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+
+
+def test_a_multi_cpu_config_that_would_start_one_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with pytest.raises(ConfigError, match=r"MULTI_CPU; use accelerate_configs/2cpu.yaml"):
+        launched_processes()
+
+
+def test_the_process_count_is_the_launchers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert launched_processes() == 1
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert launched_processes() == 3
+
+
+def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(EnvironmentFault, match="--device: 5; use --device cpu"):
+        choose_device("5")
+
+
+def test_fp16_on_a_cpu_is_refused_because_it_would_silently_be_fp32() -> None:
+    with pytest.raises(ConfigError, match="fp16 does not work on a CPU"):
+        choose_precision("fp16", on_cpu=True)
+
+
+def test_two_precisions_that_disagree_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert choose_precision("auto", on_cpu=True) == "bf16"
+    assert choose_precision("bf16", on_cpu=True) == "bf16"
+    with pytest.raises(ConfigError, match="fp32 and bf16"):
+        choose_precision("fp32", on_cpu=True)
+
+
+def test_precision_defaults_to_fp32_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    assert choose_precision("auto", on_cpu=True) == "fp32"
