@@ -85,9 +85,10 @@ def escaped(text: str) -> str:
 
 
 def printable(text: str, limit: int = 300) -> str:
-    """Return `escaped` text, cut at `limit` characters."""
+    """Return `escaped` text of at most `limit` characters, cut in the middle: of a path, both ends tell most."""
     shown = escaped(text)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    head = limit // 3
+    return shown if len(shown) <= limit else f"{shown[:head]}…{shown[head + 1 - limit :]}"
 
 
 def _escape(letter: str) -> str:

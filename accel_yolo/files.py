@@ -38,7 +38,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         EnvironmentFault: the folder cannot be written or the disk is full; the old file is untouched.
     """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    # Not made from the name itself, which may be as long as a name can be.
+    temporary = path.with_name(f".tmp-{sha256_bytes(os.fsencode(path.name))[:16]}-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

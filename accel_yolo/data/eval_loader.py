@@ -56,11 +56,17 @@ def eval_hw(source_hw: tuple[int, int], imgsz: int, stride: int) -> tuple[int, i
     return height, width
 
 
-def eval_batches(sizes_hw: np.ndarray, imgsz: int, stride: int, batch: int) -> list[list[int]]:
+def eval_shapes(sizes_hw: np.ndarray, imgsz: int, stride: int) -> np.ndarray:
+    """Return the network input (height, width) in px of every image, int64 [n, 2], each from its own size alone."""
+    shapes = [eval_hw((height, width), imgsz, stride) for height, width in sizes_hw.tolist()]
+    return np.array(shapes, dtype=np.int64).reshape(-1, 2)
+
+
+def eval_batches(shapes_hw: np.ndarray, batch: int) -> list[list[int]]:
     """Return the global batches: images of one shape in index order, at most `batch` each."""
     by_shape: dict[tuple[int, int], list[int]] = {}
-    for image, (height, width) in enumerate(sizes_hw.tolist()):
-        by_shape.setdefault(eval_hw((height, width), imgsz, stride), []).append(image)
+    for image, (height, width) in enumerate(shapes_hw.tolist()):
+        by_shape.setdefault((height, width), []).append(image)
     return [
         members[start : start + batch]
         for _, members in sorted(by_shape.items())
@@ -74,16 +80,15 @@ class EvalLoader:
     Args:
         index: the split.
         imgsz: longer side of the content, px.
-        stride: inputs are multiples of it.
+        shapes_hw: [n, 2] network input of every image, px: see `eval_shapes`.
         batch: most images of one batch.
         workers: worker processes.
     """
 
-    def __init__(self, index: SplitIndex, imgsz: int, stride: int, batch: int, workers: int) -> None:
+    def __init__(self, index: SplitIndex, imgsz: int, shapes_hw: np.ndarray, batch: int, workers: int) -> None:
         self.index = index
-        self.imgsz, self.stride = imgsz, stride
-        self.batches = eval_batches(index.sizes_hw, imgsz, stride, batch)
-        self._samples = _EvalSamples(index, imgsz, stride)
+        self.batches = eval_batches(shapes_hw, batch)
+        self._samples = _EvalSamples(index, imgsz, shapes_hw)
         self._workers = workers
         self._loaders: dict[tuple[int, int], DataLoader] = {}
 
@@ -114,15 +119,14 @@ class _Placed:
 
 
 class _EvalSamples(Dataset):
-    def __init__(self, index: SplitIndex, imgsz: int, stride: int) -> None:
-        self.index, self.imgsz, self.stride = index, imgsz, stride
+    def __init__(self, index: SplitIndex, imgsz: int, shapes_hw: np.ndarray) -> None:
+        self.index, self.imgsz, self.shapes_hw = index, imgsz, shapes_hw
 
     def __getitem__(self, image_id: int) -> _Placed:
         height, width = self.index.sizes_hw[image_id].tolist()
         image = read_resized(self.index.paths[image_id], self.imgsz, augmenting=False)
-        box = Letterbox.plan(
-            resized_hw((height, width), self.imgsz), eval_hw((height, width), self.imgsz, self.stride), scaleup=False
-        )
+        target_h, target_w = self.shapes_hw[image_id].tolist()
+        box = Letterbox.plan(resized_hw((height, width), self.imgsz), (target_h, target_w), scaleup=False)
         labels = self.index.labels_of(image_id)
         out_h, out_w = box.out_hw
         scale = np.array([box.content_hw[1], box.content_hw[0]] * 2, dtype=np.float64)

@@ -14,7 +14,7 @@ from accel_yolo import console
 from accel_yolo.config.dataset import DataSpec, load_data_spec
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.autoanchor import fitted
-from accel_yolo.data.eval_loader import EvalLoader
+from accel_yolo.data.eval_loader import EvalLoader, eval_shapes
 from accel_yolo.data.index import SplitIndex, build_index, summary
 from accel_yolo.data.loader import TrainLoader, TrainSamples
 from accel_yolo.data.order import RectLayout, share
@@ -110,8 +110,9 @@ def build_loaders(config: TrainConfig, data: Data, training: Training, world: Wo
     places = share(config.batch, world.rank, world.size, max(config.bn_group, 1))
     workers = loader_workers(config.workers, len(places), world)
     train_loader = TrainLoader(samples, config.batch, places, workers)
+    shapes = eval_shapes(data.val.sizes_hw, config.imgsz, stride)
     eval_batch = min(2 * config.batch, EVAL_BATCH)
-    return train_loader, EvalLoader(data.val, config.imgsz, stride, eval_batch, workers)
+    return train_loader, EvalLoader(data.val, config.imgsz, shapes, eval_batch, workers)
 
 
 def fitting_imgsz(imgsz: int, detector: Detector, least_strides: int = 1) -> int:

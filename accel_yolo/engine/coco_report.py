@@ -48,5 +48,5 @@ def _truth(index: SplitIndex, names: dict[int, str]) -> Any:
     half = labels[:, 3:5] / 2
     low, high = labels[:, 1:3] - half, labels[:, 1:3] + half
     scale = np.column_stack((width, height))
-    table = np.column_stack((image_of, labels[:, 0], low * scale, high * scale))
+    table = np.column_stack((image_of, labels[:, 0], low * scale, high * scale)).astype(np.float64)
     return coco.ground_truth_from_labels(np.arange(len(index)), index.sizes_hw, table, names)

@@ -25,13 +25,24 @@ class Ema:
 
     @torch.no_grad()
     def update(self, detector: Detector, *, applied: bool = True) -> None:
-        """Take one step towards `detector`, if the optimizer took one; integer entries (batch counters) stay."""
+        """Take one step towards `detector`, if the optimizer took one; integer entries (batch counters) stay.
+
+        A skipped update leaves the weights, but the forward pass that led to it may have left NaN in running
+        statistics, where they would stay for ever: those are taken from the average.
+        """
         if not applied:
+            _replace_non_finite(detector, self.detector)
             return
         self.updates += 1
         weight = 1 - ema_decay(self.updates, self.decay, self.tau)
         mine, theirs = _floating(self.detector), _floating(detector)
-        torch._foreach_lerp_(mine, theirs, weight)
+        torch._foreach_lerp_(mine, theirs, weight)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _replace_non_finite(detector: Detector, average: Detector) -> None:
+    for buffer, good in zip(detector.buffers(), average.buffers(), strict=True):
+        if not bool(buffer.isfinite().all()):
+            buffer.copy_(good)
 
 
 def _floating(detector: Detector) -> list[Tensor]:

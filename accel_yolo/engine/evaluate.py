@@ -78,7 +78,8 @@ def evaluate(detector: Detector, loader: EvalLoader, options: EvalOptions, world
     levels = len(model.strides)
     sums, counts = torch.zeros(levels, 3, dtype=torch.float64), torch.zeros(2, levels, dtype=torch.float64)
     tables, clock = [], _Clock(world.device)
-    batches = console.progress(loader.share(world.rank, world.size), len(loader.batches) // world.size, options.title)
+    mine = len(range(world.rank, len(loader.batches), world.size))
+    batches = console.progress(loader.share(world.rank, world.size), mine, options.title)
     for batch in batches:
         with clock.stage("prepare"):
             images = network_input(batch.images.to(world.device, non_blocking=True), model.anchors.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 
 import torch
 
@@ -52,6 +53,9 @@ def conclude(state: TrainState, run: RunFolder, training: Training, loader: Eval
     print_table(metrics, per_class=len(detector.names) < 50)
     print_speed(metrics)
     console.say(f"\nResults in {console.painted(str(run.path), 'bold')}. Next:")
-    console.say(f"  accel-yolo val --weights {best} --data DATA.yaml")
-    console.say(f"  accel-yolo predict --weights {best} --source IMAGES")
+    size = f"--imgsz {training.config.imgsz}"
+    console.say(f"  accel-yolo val --weights {best} --data {training.config.data} {size}")
+    images, here = Path(loader.index.paths[0]).parent, Path.cwd()
+    shown = images.relative_to(here) if images.is_relative_to(here) else images
+    console.say(f"  accel-yolo predict --weights {best} --source {shown} {size}")
     return state

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from accel_yolo import console
-from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine.batches import DeviceBatch
 from accel_yolo.engine.evaluate import Evaluation
 from accel_yolo.engine.run_folder import EpochRow
@@ -29,8 +28,8 @@ MOST_SKIPS_IN_A_ROW = 20
 class EpochMeter:
     """Losses, time and waiting of one epoch."""
 
-    def __init__(self, config: TrainConfig, state: TrainState, options: LossOptions, world: World) -> None:
-        self._config, self._epoch, self._options, self._world = config, state.epoch, options, world
+    def __init__(self, schedule: Schedule, state: TrainState, options: LossOptions, world: World) -> None:
+        self._schedule, self._epoch, self._options, self._world = schedule, state.epoch, options, world
         self._terms = torch.zeros(3, device=world.device)
         self._steps, self._waited_s, self._started = 0, 0.0, time.perf_counter()
         self._seconds = 0.0
@@ -38,7 +37,8 @@ class EpochMeter:
 
     def watch(self, batches: Iterable[DeviceBatch]) -> Iterator[DeviceBatch]:
         """Yield the batches under a progress bar."""
-        self._bar = console.progress(batches, None, f"epoch {self._epoch + 1}/{self._config.epochs}")
+        total, epochs = self._schedule.steps_per_epoch, self._schedule.config.epochs
+        self._bar = console.progress(batches, total, f"epoch {self._epoch + 1}/{epochs}")
         yield from self._bar
         self._seconds = time.perf_counter() - self._started
 
@@ -77,13 +77,13 @@ class EpochMeter:
         means = self._world.sum(self._terms.double().cpu()) / self._steps
         return state.to_validate(tuple(means.tolist()))
 
-    def row(self, state: TrainState, schedule: Schedule, result: Evaluation | None) -> EpochRow:
+    def row(self, state: TrainState, result: Evaluation | None) -> EpochRow:
         """Return the line of results of the epoch that `state` has just completed."""
         metrics = None
         if result is not None:
             ap = result.ap
             metrics = ap.mean_precision, ap.mean_recall, ap.map50, ap.map50_95
-        knobs = schedule.at(state.step - 1)
+        knobs = self._schedule.at(state.step - 1)
         return EpochRow(
             epoch=self._epoch,
             train=state.losses,

@@ -88,12 +88,17 @@ class Schedule:
         return max(int(draw) // stride * stride, stride)
 
     def _update_table(self) -> np.ndarray:
-        """Return [total_steps] bool: where the optimizer steps. The last step of an epoch always updates."""
+        """Return [total_steps] bool: where the optimizer steps. The last step of an epoch always does.
+
+        No gradient is thrown away at the end of an epoch: a short rest makes an update of its own, but a rest of at
+        most half a window joins the window before it, because an update from so few images is mostly noise.
+        """
         table = np.zeros(self.total_steps, dtype=bool)
         last = -1
         for step in range(self.total_steps):
-            ends_epoch = (step + 1) % self.steps_per_epoch == 0
-            if step - last >= self.accumulation(step) or ends_epoch:
+            rest = self.steps_per_epoch - 1 - step % self.steps_per_epoch
+            wanted = self.accumulation(step)
+            if rest == 0 or (step - last >= wanted and rest > wanted / 2):
                 table[step], last = True, step
         return table
 

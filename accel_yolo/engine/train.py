@@ -8,6 +8,7 @@ from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine.batches import Batches, batch_loss
 from accel_yolo.engine.build import build_loaders, build_training, open_data
 from accel_yolo.engine.evaluate import evaluate
+from accel_yolo.engine.faults import named_faults
 from accel_yolo.engine.finish import conclude, introduce
 from accel_yolo.engine.progress import EpochMeter
 from accel_yolo.engine.run_folder import RunFolder
@@ -31,7 +32,8 @@ def train(config: TrainConfig, origins: dict[str, str]) -> TrainState:
         with world.together():
             resumed, config, origins = find_resumed(config, origins)
         run = RunFolder.open(config, origins, world, resumed)
-        return train_in(run, config, world)
+        with named_faults(config.batch, config.imgsz, world):
+            return train_in(run, config, world)
 
 
 def train_in(run: RunFolder, config: TrainConfig, world: World) -> TrainState:
@@ -48,7 +50,7 @@ def train_in(run: RunFolder, config: TrainConfig, world: World) -> TrainState:
     introduce(config, training, batches, state, world)
 
     while state.epoch < config.epochs and not state.stopped:
-        meter = EpochMeter(config, state, training.loss, world)
+        meter = EpochMeter(schedule, state, training.loss, world)
         for batch in meter.watch(batches.steps(state)):
             knobs = schedule.at(state.step).apply_to(optimizer)
             with world.gradient_sync(model, on=knobs.is_update):
@@ -68,6 +70,6 @@ def train_in(run: RunFolder, config: TrainConfig, world: World) -> TrainState:
         if not config.noval or state.epoch + 1 == config.epochs:
             result = evaluate(ema.detector, val_loader, training.evaluation, world)
         state = state.after_epoch(result.ap.fitness if result else None, config.patience)
-        run.add_epoch(meter.row(state, schedule, result), config.epochs)
+        run.add_epoch(meter.row(state, result), config.epochs)
         checkpoints.finish_epoch(state)
     return conclude(state, run, training, val_loader, world)

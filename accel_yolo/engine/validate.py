@@ -12,7 +12,7 @@ import torch
 from accel_yolo import console
 from accel_yolo.config.dataset import DataSpec, load_data_spec
 from accel_yolo.config.schema import ValConfig
-from accel_yolo.data.eval_loader import EvalLoader
+from accel_yolo.data.eval_loader import EvalLoader, eval_shapes
 from accel_yolo.data.index import build_index, summary
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.engine.build import class_names, fitting_imgsz, loader_workers
@@ -48,7 +48,7 @@ def validate(config: ValConfig) -> dict[str, Any]:
         detector = detector.to(world.device)
         stride = max(32, *detector.strides)
         workers = loader_workers(config.workers, config.batch, world)
-        loader = EvalLoader(index, imgsz, stride, config.batch, workers)
+        loader = EvalLoader(index, imgsz, eval_shapes(index.sizes_hw, imgsz, stride), config.batch, workers)
         nms = NmsOptions(config.conf_thres, config.iou_thres, None, config.single_cls, True, config.max_det)
         with _autocast(config.precision, world):
             result = evaluate(detector, loader, EvalOptions(nms, single_cls=config.single_cls), world)
@@ -60,13 +60,14 @@ def validate(config: ValConfig) -> dict[str, Any]:
 
 
 def _detector(config: ValConfig, nc: int) -> Detector:
-    if len(config.weights) > 1:
+    first, *more = config.weights
+    if more:
         raise ConfigError("ensembles are not available yet", "--weights", " ".join(config.weights), "give one file")
-    detector = detector_from_weights(load_weights(find_weights(config.weights[0])))
+    detector = detector_from_weights(load_weights(find_weights(first)))
     if detector.nc != nc and not config.single_cls:
         raise ConfigError(
             f"the weights know {detector.nc} classes, the data set has {nc}",
-            f"{config.weights[0]} and {config.data}",
+            f"{first} and {config.data}",
             remedy="use the data set the weights were trained on, or --single-cls",
         )
     return detector

@@ -11,7 +11,7 @@ import pytest
 
 from accel_yolo import console
 from accel_yolo.config.schema import ValConfig
-from accel_yolo.data.eval_loader import eval_batches, eval_hw
+from accel_yolo.data.eval_loader import eval_batches, eval_hw, eval_shapes
 from accel_yolo.engine.validate import validate
 
 NUMBERS = ("precision", "recall", "map50", "map50_95")
@@ -68,7 +68,7 @@ def test_the_shape_of_an_image_depends_on_that_image_alone() -> None:
     rng = np.random.default_rng(0)
     sizes = rng.integers(50, 800, (200, 2))
     for batch in (1, 7, 32):
-        batches = eval_batches(sizes, 320, 32, batch)
+        batches = eval_batches(eval_shapes(sizes, 320, 32), batch)
         assert sorted(image for members in batches for image in members) == list(range(200))
         for members in batches:
             assert len({eval_hw(tuple(sizes[image].tolist()), 320, 32) for image in members}) == 1

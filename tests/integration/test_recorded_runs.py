@@ -11,8 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reference_evaluation import reference_map
 
 ROOT = Path(__file__).resolve().parents[2]
+NOISE = 0.006
+"""Standard error of a mean over three seeds, ours and the reference's (benchmarks/results/fine-tuning.md). Runs of one
+seed differ as much between two kinds of processor as two seeds do on one."""
 
 
 def run(folder: Path, *words: str) -> None:
@@ -56,17 +60,23 @@ def fine_tuned(folder: Path, data: Path, weights: Path, seed: int, *more: str) -
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory, coco128: Path, published_weights: Path) -> np.ndarray:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fine-tuning")
+
+
+@pytest.fixture(scope="module")
+def recipe(runs: Path, coco128: Path, published_weights: Path) -> np.ndarray:
     """[3 seeds, 3 epochs, 7]."""
-    folder = tmp_path_factory.mktemp("fine-tuning")
-    return np.stack([fine_tuned(folder, coco128, published_weights, seed) for seed in range(3)])
+    return np.stack([fine_tuned(runs, coco128, published_weights, seed) for seed in range(3)])
 
 
 @pytest.mark.slow
-def test_fine_tuning_reaches_the_recorded_accuracy(recipe: np.ndarray) -> None:
-    map50, map50_95 = recipe[:, -1, 5:7].mean(0)
-    assert map50 >= 0.455
-    assert map50_95 >= 0.272
+def test_fine_tuning_reaches_the_recorded_accuracy(recipe: np.ndarray, runs: Path, coco128: Path) -> None:
+    assert np.isfinite(recipe).all()
+    last = [runs / "runs" / "train" / str(seed) / "weights" / "last.safetensors" for seed in range(3)]
+    map50, map50_95 = np.mean([reference_map(weights, coco128, 320) for weights in last], axis=0)
+    assert map50 >= 0.455 - NOISE
+    assert map50_95 >= 0.272 - NOISE
 
 
 @pytest.mark.slow

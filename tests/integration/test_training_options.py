@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from jobs import tiny_config
 
 from accel_yolo import console
 from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.engine.checkpoint import CheckpointFolder, read
 from accel_yolo.engine.train import train
+from accel_yolo.engine.trainable import Trainable
+from accel_yolo.errors import EnvironmentFault
 from accel_yolo.models.weights import load_weights
 
 
@@ -102,3 +105,23 @@ def test_bf16_weights_are_saved_as_float32(run: Callable, tmp_path: Path) -> Non
     run(precision="bf16")
     state = load_weights(tmp_path / "exp" / "weights" / "last.safetensors").state
     assert {str(value.dtype) for value in state.values()} == {"torch.float32", "torch.int64"}
+
+
+def out_of_memory(config: TrainConfig) -> str:
+    console.quiet()
+
+    def forward(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1.00 GiB free")
+
+    Trainable.forward = forward  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(EnvironmentFault) as raised:
+        train(config, {})
+    return str(raised.value)
+
+
+def test_running_out_of_memory_names_batch_and_size_and_what_to_change(
+    run_processes: Callable, sparse_data: Path, tmp_path: Path
+) -> None:
+    (line,) = run_processes(1, out_of_memory, tiny_config(sparse_data, tmp_path))
+    assert "--batch 8" in line and "--imgsz 64" in line and "try --batch 4" in line
+    assert "Tried to allocate" not in line, "one line, not the allocator's report"

@@ -66,6 +66,14 @@ def test_ema_does_not_move_when_the_update_was_skipped(detector: Detector) -> No
     assert torch.equal(before, ema.detector.state_dict()["model.0.conv.weight"])
 
 
+def test_a_skipped_update_does_not_leave_nan_in_running_statistics(detector: Detector) -> None:
+    ema = Ema(detector, 0.9999, 2000)
+    statistics = detector.state_dict()["model.0.bn.running_mean"]
+    statistics.fill_(float("nan"))
+    ema.update(detector, applied=False)
+    assert torch.equal(statistics, ema.detector.state_dict()["model.0.bn.running_mean"])
+
+
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
 def test_optimizer_state_travels_by_parameter_name(detector: Detector, name: str) -> None:
     config = TrainConfig(optimizer=name)

@@ -82,3 +82,12 @@ def test_multi_scale_draws_one_size_per_step_from_the_seed() -> None:
     assert sizes == [same.image_size(step, 32) for step in range(300)]
     assert sizes != [other.image_size(step, 32) for step in range(300)]
     assert set(sizes) == set(range(160, 481, 32))
+
+
+def test_a_short_rest_of_an_epoch_joins_the_window_before_it() -> None:
+    # Windows of four in epochs of ten: a rest of two joins, so updates come after 4 and 6 steps, not 4, 4 and 2.
+    short = Schedule(_config(batch=16, epochs=2, warmup_min_steps=0, hyp=Hyp(warmup_epochs=0)), steps_per_epoch=10)
+    assert [step for step in range(20) if short.at(step).is_update] == [3, 9, 13, 19]
+    # A rest of three makes an update of its own.
+    long = Schedule(_config(batch=16, epochs=1, warmup_min_steps=0, hyp=Hyp(warmup_epochs=0)), steps_per_epoch=11)
+    assert [step for step in range(11) if long.at(step).is_update] == [3, 7, 10]

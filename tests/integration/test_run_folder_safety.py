@@ -1,0 +1,139 @@
+"""Run folders: none is overwritten unasked, a failure leaves the earlier run whole, a full disk is one line."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commands import Commands, digest_of
+
+from accel_yolo.engine.checkpoint import CheckpointFolder
+from accel_yolo.models.weights import load_weights
+
+
+@contextlib.contextmanager
+def full_disk(largest_file_bytes: int) -> Iterator[None]:
+    """Let every write of a larger file fail, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_run_folder_that_exists_is_never_touched(commands: Commands, data: Path, published_weights: Path) -> None:
+    commands.train(data).succeeded()
+    commands.guarded.append(commands.project / "exp")
+    commands.train(data).succeeded()
+    commands.val(data, published_weights, "--single-cls").succeeded()
+    commands.detect(data.parent / "images", published_weights).succeeded()
+    assert sorted(path.name for path in commands.project.iterdir()) == ["exp", "exp2", "exp3", "exp4"]
+
+
+def test_exist_ok_replaces_an_earlier_longer_run_completely(commands: Commands, data: Path) -> None:
+    commands.train(data, "--epochs", "3").succeeded()
+    run = commands.project / "exp"
+    old = digest_of(run / "weights" / "best.safetensors")
+    (run / "mine.txt").write_text("a note of the user")
+    commands.train(data, "--exist-ok").succeeded()
+    assert [path.name for path in commands.project.iterdir()] == ["exp"]
+    assert len((run / "results.csv").read_text().splitlines()) == 2
+    assert CheckpointFolder(run / "checkpoints").names() == ["step-00000001-validated"]
+    assert digest_of(run / "weights" / "best.safetensors") != old
+    assert (run / "mine.txt").read_text() == "a note of the user"
+    commands("train", "--resume", run).error(4, "the run is finished in", "1 epochs; nothing is left to do")
+
+
+@pytest.mark.parametrize("fault", ["--data nowhere.yaml", "--weights nowhere.pt", "--freeze 999", "--epochs 0"])
+def test_a_start_that_fails_costs_the_earlier_run_nothing_even_with_exist_ok(
+    commands: Commands, data: Path, fault: str
+) -> None:
+    commands.train(data).succeeded()
+    run = commands.project / "exp"
+    commands.guarded += [
+        run / name for name in ("checkpoints", "weights", "results.csv", "config.yaml", "metrics.json")
+    ]
+    outcome = commands.train(data, "--exist-ok", *fault.split())
+    outcome.error(outcome.code, fault.split()[-1])
+    assert outcome.code in (2, 3, 4)
+
+
+def test_a_project_that_cannot_be_a_folder(commands: Commands, data: Path, published_weights: Path) -> None:
+    for project in (data, data / "below"):
+        for outcome in (
+            commands.train(data, "--project", project),
+            commands.val(data, published_weights, "--single-cls", "--project", project),
+            commands.detect(data.parent / "images", published_weights, "--project", project),
+        ):
+            outcome.error(7, f"cannot create: {project}/exp; Not a directory, see --project")
+
+
+def test_validation_finds_out_before_its_work_that_its_folder_cannot_be_made(
+    commands: Commands, data: Path, published_weights: Path
+) -> None:
+    outcome = commands.val(data, published_weights, "--single-cls", "--project", data)
+    outcome.error(7, "cannot create")
+    assert "\rval:" not in outcome.err
+
+
+def test_a_full_disk_while_saving_keeps_the_earlier_checkpoint_and_the_run_continues_later(
+    commands: Commands, data: Path
+) -> None:
+    commands.train(data).succeeded()
+    run = commands.project / "exp"
+    commands.guarded += [run / "checkpoints" / "step-00000001-validated", run / "weights"]
+    with full_disk(1 << 20):
+        outcome = commands("train", "--resume", run, "--epochs", "2")
+    outcome.error(
+        7, "cannot save the checkpoint in", "File too large", "; free some space; the earlier checkpoints are"
+    )
+    assert not list((run / "checkpoints").glob(".tmp*"))
+    commands.guarded.clear()
+    assert "Continuing after 1 steps" in commands("train", "--resume", run, "--epochs", "2").succeeded().out
+    assert load_weights(run / "weights" / "best.safetensors").meta.names[0] == "a"
+
+
+def test_a_full_disk_leaves_no_half_of_a_converted_file(
+    commands: Commands, tmp_path: Path, published_weights: Path
+) -> None:
+    target = tmp_path / "converted" / "n.safetensors"
+    with full_disk(1 << 20):
+        commands("convert", published_weights, target).error(
+            7, f"cannot write in {target}: ", "; check space and rights"
+        )
+    assert list(target.parent.iterdir()) == []
+
+
+def test_resuming_nothing(commands: Commands, data: Path, published_weights: Path) -> None:
+    commands.train(data, "--resume").error(4, f"no run to resume in {commands.project}; give its folder")
+    for place in ("nowhere", str(data), str(published_weights), str(data.parent)):
+        commands("train", "--resume", place).error(4, f"no checkpoint to resume in {place}; name a run folder")
+
+
+def test_resuming_a_damaged_run(commands: Commands, data: Path) -> None:
+    commands.train(data, "--epochs", "2").succeeded()
+    run = commands.project / "exp"
+    newest = sorted((run / "checkpoints").iterdir())[-1] / "model.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-5] ^= 1
+    newest.write_bytes(content)
+    commands("train", "--resume", run, "--batch", "4").error(
+        2, "cannot change while resuming in --batch: 4; the run has 8"
+    )
+    outcome = commands("train", "--resume", run, "--epochs", "3").succeeded()
+    assert any("checkpoint is damaged in" in line and "trying the one before" in line for line in outcome.lines)
+    for checkpoint in (run / "checkpoints").iterdir():
+        (checkpoint / "manifest.json").write_text("{}")
+    commands("train", "--resume", run, "--epochs", "4").error(4, "no valid checkpoint in", "; start anew")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("epochs:", "epoks:", 1))
+    commands("train", "--resume", run).error(2, f"unknown key in {config}:", "'settings.epoks'; did you mean 'epochs'?")
+    config.write_text("settings: 1\n")
+    commands("train", "--resume", run).error(2, f"not a saved configuration in {config}")
+    shutil.rmtree(run / "checkpoints")
+    commands("train", "--resume", run).error(4, "no checkpoint to resume in")
