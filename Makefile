@@ -19,7 +19,7 @@ $(READY): pyproject.toml
 
 ## Train a detector from scratch on generated images, on two CPU cores, in minutes.
 demo: $(READY)
-	$(BIN)/accelerate launch --config_file accelerate_configs/2cpu.yaml train.py --data demo
+	$(BIN)/accelerate launch --config_file accelerate_configs/2cpu.yaml train.py --data demo --device cpu
 
 ## The suite without what is slow.
 test: $(READY)

@@ -114,7 +114,7 @@ def progress(iterable: Iterable[Any], total: int | None = None, desc: str = "") 
         dynamic_ncols=terminal,
         mininterval=_INTERVAL_S["terminal" if terminal else "file"],
         maxinterval=max(10.0, _INTERVAL_S["file"]),
-        leave=True,
+        leave=not terminal,
     )
 
 

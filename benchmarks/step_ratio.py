@@ -65,7 +65,7 @@ def main() -> None:
     )  # fmt: skip
     console.quiet()
     data = open_data(config, world)
-    training = build_training(config, data, world)
+    training = build_training(config, data, None, world)
     loader, _ = build_loaders(config, data, training, world)
     batches = Batches(loader, training.detector, Schedule(config, loader.steps_per_epoch), world)
     seconds: dict[str, list[float]] = {"bare": [], "step": []}

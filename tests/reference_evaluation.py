@@ -15,6 +15,7 @@ from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.data.eval_loader import PAD_STRIDES, EvalLoader
 from accel_yolo.data.index import build_index
 from accel_yolo.data.order import RectLayout
+from accel_yolo.data.workers import Workers
 from accel_yolo.engine.evaluate import EvalOptions, evaluate
 from accel_yolo.engine.world import World
 from accel_yolo.metrics.nms import NmsOptions
@@ -31,7 +32,7 @@ def reference_map(weights: Path, data: Path, imgsz: int) -> tuple[float, float]:
     shapes = np.zeros((len(index), 2), dtype=np.int64)
     for position, image in enumerate(layout.order.tolist()):
         shapes[image] = layout.shape_at(position)
-    loader = EvalLoader(index, imgsz, shapes, BATCH, workers=0)
+    loader = EvalLoader(index, imgsz, shapes, BATCH, Workers())
     options = EvalOptions(NmsOptions(0.001, 0.6, multi_label=True))
     result = evaluate(detector_from_weights(load_weights(weights)), loader, options, World.start("cpu"))
     return result.ap.map50, result.ap.map50_95

@@ -110,7 +110,7 @@ def resume_train(saved: tuple[Config, Origins], asked: tuple[TrainConfig, Origin
     values = {name: getattr(config, name) for name in rules_of(TrainConfig)}
     origins = dict(origins)
     for name, origin in asked_origins.items():
-        if origin != COMMAND_LINE:
+        if origin != COMMAND_LINE or name in ("project", "name"):  # those say which run, not what it is
             continue
         wanted, had = getattr(asked_config, name), values[name]
         if name in RESUMABLE_KEYS:

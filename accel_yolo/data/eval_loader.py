@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from accel_yolo.data.images import read_resized
 from accel_yolo.data.index import SplitIndex
-from accel_yolo.data.workers import Guarded, worker_options
+from accel_yolo.data.workers import Guarded, Workers
 from accel_yolo.errors import UserError
 from accel_yolo.letterbox import Letterbox, resized_hw
 
@@ -82,10 +82,10 @@ class EvalLoader:
         imgsz: longer side of the content, px.
         shapes_hw: [n, 2] network input of every image, px: see `eval_shapes`.
         batch: most images of one batch.
-        workers: worker processes.
+        workers: how batches are made.
     """
 
-    def __init__(self, index: SplitIndex, imgsz: int, shapes_hw: np.ndarray, batch: int, workers: int) -> None:
+    def __init__(self, index: SplitIndex, imgsz: int, shapes_hw: np.ndarray, batch: int, workers: Workers) -> None:
         self.index = index
         self.batches = eval_batches(shapes_hw, batch)
         self._samples = _EvalSamples(index, imgsz, shapes_hw)
@@ -102,7 +102,7 @@ class EvalLoader:
                 Guarded(self._samples),
                 batch_sampler=mine,
                 collate_fn=_collate_eval,
-                **worker_options(min(self._workers, len(mine))),
+                **self._workers.at_most(len(mine)).options(),
             )
         for batch in self._loaders[rank, world]:
             if isinstance(batch, UserError):

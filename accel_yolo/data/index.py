@@ -145,7 +145,7 @@ def _judge(problems: Sequence[Problem], counts: IndexCounts, bad_data: str) -> N
         console.warn(f"... and {len(problems) - LISTED_PROBLEMS} more")
     found = counts.images + counts.dropped
     if bad_data == "limit" and counts.dropped > DROPPED_LIMIT * found:
-        what = f"too many bad images, {counts.dropped} of {found} ({counts.dropped / found:.0%}); the first"
+        what = f"too many bad images, {counts.dropped} of {found} ({counts.dropped / found:.1%}); the first"
         remedy = "correct these files, or type --bad-data drop to leave such images out"
         raise DataError(what, _place(bad[0]), _finding(bad[0]), remedy)
 

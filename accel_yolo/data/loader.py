@@ -17,7 +17,7 @@ from accel_yolo.data.labels import labels_for
 from accel_yolo.data.order import steps_per_epoch
 from accel_yolo.data.plan import PlanSource, plan_sample
 from accel_yolo.data.render_cpu import render
-from accel_yolo.data.workers import Guarded, worker_options
+from accel_yolo.data.workers import Guarded, Workers
 from accel_yolo.errors import UserError
 
 Key = tuple[int, int]
@@ -80,20 +80,17 @@ class TrainLoader:
         samples: what to render.
         batch: images of the global batch.
         places: the places of the global batch that this process works on.
-        workers: worker processes; 0 renders in the calling process.
-        start_method: "fork", "spawn" or "forkserver"; None takes the platform's default.
+        workers: how batches are made.
     """
 
-    def __init__(
-        self, samples: TrainSamples, batch: int, places: range, workers: int, start_method: str | None = None
-    ) -> None:
+    def __init__(self, samples: TrainSamples, batch: int, places: range, workers: Workers) -> None:
         self.steps_per_epoch = steps_per_epoch(len(samples.source), batch)
         self._keys = _EpochKeys(self.steps_per_epoch, batch, places)
         self._loader = DataLoader(
             Guarded(samples),
             batch_sampler=self._keys,
             collate_fn=_collate_guarded,
-            **worker_options(workers, start_method),
+            **workers.options(),
         )
 
     def epoch(self, epoch: int) -> Iterator[HostBatch]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -31,14 +32,38 @@ def _start_worker(_worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def worker_options(workers: int, start_method: str | None = None) -> dict[str, Any]:
-    """Return the DataLoader options of a persistent pool of `workers` processes (0: in the calling process)."""
-    options: dict[str, Any] = {"num_workers": workers, "pin_memory": torch.cuda.is_available()}
-    if workers:
-        options["persistent_workers"] = True
-        options["worker_init_fn"] = _start_worker
-        options["multiprocessing_context"] = multiprocessing.get_context(start_method) if start_method else None
-    return options
+@dataclass(frozen=True)
+class Workers:
+    """How batches are made.
+
+    Attributes:
+        count: worker processes, which persist; 0 works in the calling process.
+        start_method: "fork", "spawn" or "forkserver"; None takes the platform's default.
+        pin_memory: batches go to page-locked memory, from where a GPU fetches them without waiting.
+    """
+
+    count: int = 0
+    start_method: str | None = None
+    pin_memory: bool = False
+
+    def at_most(self, count: int) -> Workers:
+        """Return the same with no more than `count` processes."""
+        return replace(self, count=min(self.count, count))
+
+    def options(self) -> dict[str, Any]:
+        """Return the matching options of a DataLoader."""
+        options: dict[str, Any] = {"num_workers": self.count, "pin_memory": self.pin_memory}
+        if self.count:
+            options["persistent_workers"] = True
+            options["worker_init_fn"] = _start_worker
+            options["multiprocessing_context"] = self.start_method
+        return options
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def default_workers(wanted: int, batch: int, cpus: int, processes: int) -> int:

@@ -32,7 +32,7 @@ class DeviceBatch:
         instances: objects over all processes.
         entry_counts: [L] float32 on the device, matched cells per level over all processes.
         cell_counts: [L] float32 on the device, B·A·H·W per level over all processes.
-        waited_s: seconds the loop waited for this batch.
+        waited_s: seconds the loop waited for the data of this batch.
     """
 
     images: Tensor
@@ -62,6 +62,7 @@ class _Prepared:
     size_hw: tuple[int, int]
     grids: list[tuple[int, int]]
     word: PendingSum
+    waited_s: float
 
 
 class Batches:
@@ -83,16 +84,17 @@ class Batches:
             return
         source = iter(self.loader.epoch(state.epoch))
         first = state.step
-        started = time.perf_counter()
-        ahead = self._prepare(next(source), first)
+        ahead = self._prepare(source, first)
         for step in range(first, first + self.schedule.steps_per_epoch):
-            current, waited_s = self._finish(ahead, step), time.perf_counter() - started
+            current = self._finish(ahead, step)
             if step + 1 < first + self.schedule.steps_per_epoch:
-                ahead = self._prepare(next(source), step + 1)
-            yield self._to_batch(current, waited_s)
-            started = time.perf_counter()
+                ahead = self._prepare(source, step + 1)
+            yield self._to_batch(*current)
 
-    def _prepare(self, host: HostBatch, step: int) -> _Prepared:
+    def _prepare(self, source: Iterator[HostBatch], step: int) -> _Prepared:
+        started = time.perf_counter()
+        host = next(source)
+        waited_s = time.perf_counter() - started
         height, width = host.images.shape[1:3]
         size_hw = self._size(height, width, step)
         grids = [(size_hw[0] // stride, size_hw[1] // stride) for stride in self.strides]
@@ -106,6 +108,7 @@ class Batches:
             size_hw=size_hw,
             grids=grids,
             word=self.world.start_sum(word),
+            waited_s=waited_s,
         )
 
     def _size(self, height: int, width: int, step: int) -> tuple[int, int]:
@@ -123,8 +126,7 @@ class Batches:
             raise PeerError("processes are at different steps", "control word", f"step {step} here", "report this")
         return prepared, word
 
-    def _to_batch(self, current: tuple[_Prepared, list[int]], waited_s: float) -> DeviceBatch:
-        prepared, word = current
+    def _to_batch(self, prepared: _Prepared, word: list[int]) -> DeviceBatch:
         levels = len(self.strides)
         anchors = self.anchors_grid.shape[1]
         cells = [self.batch * anchors * height * width for height, width in prepared.grids]
@@ -139,5 +141,5 @@ class Batches:
             instances=word[levels],
             entry_counts=counts[0],
             cell_counts=counts[1],
-            waited_s=waited_s,
+            waited_s=prepared.waited_s,
         )

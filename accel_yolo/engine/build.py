@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from accel_yolo.data.index import SplitIndex, build_index, summary
 from accel_yolo.data.loader import TrainLoader, TrainSamples
 from accel_yolo.data.order import RectLayout, share
 from accel_yolo.data.plan import PlanSource
-from accel_yolo.data.workers import default_workers
+from accel_yolo.data.workers import Workers, default_workers, usable_cores
 from accel_yolo.engine.batchnorm import convert_batchnorm
 from accel_yolo.engine.ema import Ema
 from accel_yolo.engine.evaluate import EvalOptions
@@ -30,7 +30,7 @@ from accel_yolo.errors import ConfigError
 from accel_yolo.losses.detection import LossOptions
 from accel_yolo.metrics.nms import NmsOptions
 from accel_yolo.models.detector import Detector
-from accel_yolo.models.weights import find_weights, freeze, load_weights, transfer
+from accel_yolo.models.weights import detector_from_weights, find_weights, freeze, load_weights, transfer
 from accel_yolo.models.weights_meta import WeightsMeta
 from accel_yolo.models.zoo import build_detector, model_spec
 from accel_yolo.version import __version__
@@ -107,7 +107,8 @@ def build_loaders(config: TrainConfig, data: Data, training: Training, world: Wo
     sizes = data.train.sizes_hw
     rect = RectLayout.plan(sizes, config.batch, imgsz=config.imgsz, stride=stride) if config.rect else None
     samples = TrainSamples(data.train, PlanSource(sizes, config.imgsz, config.hyp, rect), config.seed)
-    places = share(config.batch, world.rank, world.size, max(config.bn_group, 1))
+    with world.together():
+        places = share(config.batch, world.rank, world.size, max(config.bn_group, 1))
     workers = loader_workers(config.workers, len(places), world)
     train_loader = TrainLoader(samples, config.batch, places, workers)
     shapes = eval_shapes(data.val.sizes_hw, config.imgsz, stride)
@@ -125,9 +126,10 @@ def fitting_imgsz(imgsz: int, detector: Detector, least_strides: int = 1) -> int
     return fitting
 
 
-def loader_workers(wanted: int, images: int, world: World) -> int:
-    """Return the worker processes of one process."""
-    return default_workers(wanted, images, os.cpu_count() or 1, world.local_size)
+def loader_workers(wanted: int, images: int, world: World) -> Workers:
+    """Return the workers of one process."""
+    count = default_workers(wanted, images, usable_cores(), world.local_size)
+    return Workers(count, pin_memory=world.device.type == "cuda")
 
 
 def build_detector_for(config: TrainConfig, names: dict[int, str]) -> tuple[Detector, WeightsMeta | None]:
@@ -171,18 +173,38 @@ def refit_anchors(config: TrainConfig, detector: Detector, index: SplitIndex) ->
         )
 
 
-def build_training(config: TrainConfig, data: Data, world: World) -> Training:
-    """Return detector, loss, optimizer and average, prepared.
+def described_detector(config: TrainConfig, data: Data, resumed: Path | None) -> tuple[Detector, WeightsMeta]:
+    """Return the detector of a run and what its weight files will say.
+
+    Args:
+        config: the run.
+        data: its data.
+        resumed: the last weight file of a run that is taken up again, which then says what is trained; the files that
+            the run started from need not exist any more.
+    """
+    if resumed is not None:
+        weights = load_weights(resumed)
+        detector = detector_from_weights(weights)
+        freeze(detector, config.freeze)
+        return detector, weights.meta
+    detector, parent = build_detector_for(config, data.names)
+    refit_anchors(config, detector, data.train)
+    step = f"trained on {data.spec.file.name} for {config.epochs} epochs by accel_yolo {__version__}"
+    if parent is None:
+        return detector, WeightsMeta.of(detector, config.imgsz, step)
+    return detector, parent.derived(step, detector, config.imgsz)
+
+
+def build_training(config: TrainConfig, data: Data, resumed: Path | None, world: World) -> Training:
+    """Return detector, loss, optimizer and average, prepared; `resumed` as in `described_detector`.
 
     The order is the only legal one: anchors before the average is copied, the average before BatchNorm changes kind
     and before autocast is wrapped around the forward pass, the optimizer after both.
     """
     with world.together(), world.leader_first():
-        detector, parent = build_detector_for(config, data.names)
+        detector, meta = described_detector(config, data, resumed)
         config = replace(config, imgsz=fitting_imgsz(config.imgsz, detector, LEAST_TRAINING_STRIDES))
-        refit_anchors(config, detector, data.train)
-        step = f"trained on {data.spec.file.name} for {config.epochs} epochs by accel_yolo {__version__}"
-        meta = parent.derived(step, detector, config.imgsz) if parent else WeightsMeta.of(detector, config.imgsz, step)
+        meta = replace(meta, imgsz=config.imgsz)
     detector = detector.to(world.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     ema = Ema(detector, config.ema_decay, config.ema_tau)
     convert_batchnorm(detector, sync=config.sync_bn, group=config.bn_group, world_size=world.size)

@@ -1,4 +1,4 @@
-"""Device, precision and process count, as the user and the launcher asked for them."""
+"""Device, precision and process count of a run, as the user and the launcher asked for them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 
 import torch
 
+from accel_yolo.devices import cuda_index, require_mps, require_precision
 from accel_yolo.errors import ConfigError, EnvironmentFault
 
 
@@ -17,8 +18,7 @@ def launched_processes() -> int:
     """
     environment = os.environ
     size = environment.get("WORLD_SIZE") or environment.get("PMI_SIZE") or environment.get("OMPI_COMM_WORLD_SIZE")
-    on_cpu = environment.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
-    if size is None and on_cpu and "MASTER_ADDR" in environment:
+    if size is None and _launched_on_cpu() and "MASTER_ADDR" in environment:
         raise ConfigError(
             "this accelerate config starts one process only",
             "distributed_type",
@@ -29,23 +29,25 @@ def launched_processes() -> int:
 
 
 def choose_device(device: str) -> bool:
-    """Return whether to run on the CPU, and make only the named accelerator visible.
+    """Return whether to run on the CPU, and make only the named GPU visible.
 
     Args:
-        device: "" takes the first accelerator, else the CPU; "cpu"; "mps"; or one CUDA index such as "0".
+        device: "" takes what the launcher chose, else the first accelerator, else the CPU; "cpu"; "mps"; one CUDA
+            device; or, under a launcher that has already chosen, a list such as "0,1".
 
     Raises:
+        ConfigError: not a device, or a GPU under a launcher that was told to use the CPU.
         EnvironmentFault: the named device is not there.
     """
-    if device == "cpu":
-        return True
-    if device in ("", "mps"):
-        if device == "mps" and not torch.backends.mps.is_available():
-            raise EnvironmentFault("no such device", "--device", device, "use --device cpu")
-        return not torch.accelerator.is_available()
+    if device in ("", "cpu"):
+        return device == "cpu" or _launched_on_cpu() or not torch.accelerator.is_available()
+    if _launched_on_cpu():
+        raise ConfigError("the accelerate config says use_cpu", "--device", device, "leave one of them out")
+    if device == "mps":
+        require_mps(device)
+        return False
     if "LOCAL_RANK" not in os.environ:
-        # Only meaningful before CUDA starts; under a launcher the launcher has already chosen.
-        os.environ["CUDA_VISIBLE_DEVICES"] = device
+        _show_only(cuda_index(device))
     if not torch.cuda.is_available():
         raise EnvironmentFault("no such CUDA device", "--device", device, "use --device cpu, or leave the flag out")
     return False
@@ -63,13 +65,23 @@ def choose_precision(precision: str, on_cpu: bool) -> str:
     configured = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
     configured = "auto" if configured == "no" else configured
     if "auto" not in (precision, configured) and precision != configured:
-        raise ConfigError(
-            "precision is given twice", "--precision and the accelerate config", f"{precision} and {configured}",
-            "leave one of them out",
-        )  # fmt: skip
+        place, values = "--precision and the accelerate config", f"{precision} and {configured}"
+        raise ConfigError("precision is given twice", place, values, "leave one of them out")
     chosen = configured if precision == "auto" else precision
-    if chosen == "fp16" and on_cpu:
-        raise ConfigError("fp16 does not work on a CPU", "--precision", "fp16", "use --precision bf16 or fp32")
+    require_precision(chosen, on_cpu)
     if chosen != "auto":
         return chosen
-    return "bf16" if not on_cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp32"
+    # Emulated bf16 (older GPUs) is slower than fp32.
+    has_bf16 = not on_cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if has_bf16 else "fp32"
+
+
+def _launched_on_cpu() -> bool:
+    return os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
+
+
+def _show_only(index: int) -> None:
+    """Let CUDA see one device, counted among those that are visible now; only effective before CUDA starts."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible is not None else [str(number) for number in range(index + 1)]
+    os.environ["CUDA_VISIBLE_DEVICES"] = names[index].strip() if index < len(names) else ""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-import torch
-
+from accel_yolo.devices import memory_named
 from accel_yolo.engine.world import World
-from accel_yolo.errors import EnvironmentFault, PeerError
+from accel_yolo.errors import PeerError
 
 _LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "Timed out waiting", "Broken pipe")
 
@@ -26,19 +25,14 @@ def named_faults(batch: int, imgsz: int, world: World) -> Iterator[None]:
         EnvironmentFault: the device has no memory left; names batch, image size and what to change.
         PeerError: another process is gone; its own message says why.
     """
+    share = -(-batch // world.size)
+    setting = f"--batch {batch} ({share} images on this process) at --imgsz {imgsz}"
+    remedy = f"try --batch {max(batch // 2, 1)}, a smaller --imgsz or model, or more processes"
     try:
-        yield
-    except torch.OutOfMemoryError as error:
-        share = -(-batch // world.size)
-        raise EnvironmentFault(
-            f"out of memory on {world.device}",
-            f"--batch {batch} ({share} images on this process) at --imgsz {imgsz}",
-            str(error).split(". ")[0],
-            f"try --batch {max(batch // 2, 1)}, a smaller --imgsz or model, or more processes",
-        ) from error
+        with memory_named(setting, remedy):
+            yield
     except RuntimeError as error:
         if world.size > 1 and any(sign in str(error) for sign in _LOST_PEER):
-            raise PeerError(
-                "another process is gone", f"process {world.rank} of {world.size}", remedy="its own message says why"
-            ) from error
+            lost = PeerError("another process is gone", "this run", remedy="its own message says why")
+            raise world.common(lost) from error
         raise

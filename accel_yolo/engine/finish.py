@@ -49,8 +49,10 @@ def conclude(state: TrainState, run: RunFolder, training: Training, loader: Eval
     result = evaluate(detector, loader, training.evaluation, world)
     metrics = metrics_json(result, loader.index, detector.names)
     run.write_json("metrics.json", metrics)
-    console.say(f"\nBest weights, epoch {state.best_epoch + 1}:")
-    print_table(metrics, per_class=len(detector.names) < 50)
+    kept_best = not training.config.nosave
+    which = f"Best weights, epoch {state.best_epoch + 1}" if kept_best else f"Weights of epoch {state.epoch} (--nosave)"
+    console.say(f"\n{which}:")
+    print_table(metrics, per_class=training.config.verbose or len(detector.names) < 50)
     print_speed(metrics)
     console.say(f"\nResults in {console.painted(str(run.path), 'bold')}. Next:")
     size = f"--imgsz {training.config.imgsz}"

@@ -52,11 +52,9 @@ class EpochMeter:
         self._steps += 1
         self._waited_s += batch.waited_s
         if state.skips_in_a_row > MOST_SKIPS_IN_A_ROW:
-            raise NonFiniteError(
-                f"the gradient was not finite in {state.skips_in_a_row} updates in a row",
-                f"epoch {self._epoch + 1}, step {state.step}",
-                remedy="lower lr0, or use --precision fp32 or bf16",
-            )
+            what = f"the gradient was not finite in {state.skips_in_a_row} updates in a row"
+            place, remedy = f"epoch {self._epoch + 1}, step {state.step}", "lower lr0, or use --precision fp32 or bf16"
+            raise self._world.common(NonFiniteError(what, place, remedy=remedy))
         if self._steps % LOG_EVERY == 1 and self._bar is not None:
             # This process's part, times the processes: an estimate; the line of the epoch is exact.
             box, obj, cls = (self._terms * self._world.size / self._steps).tolist()
@@ -74,7 +72,7 @@ class EpochMeter:
         """
         if not self._steps:
             return state
-        means = self._world.sum(self._terms.double().cpu()) / self._steps
+        means = self._world.sum(self._terms.cpu().double()) / self._steps
         return state.to_validate(tuple(means.tolist()))
 
     def row(self, state: TrainState, result: Evaluation | None) -> EpochRow:

@@ -67,6 +67,7 @@ class RunFolder:
     def __init__(self, path: Path, world: World, settings: Settings, is_resumed: bool = False) -> None:
         self.path, self._world, self._settings, self.is_resumed = path, world, settings, is_resumed
         self.weights = path / "weights"
+        self._titled = False
         self.checkpoints = CheckpointFolder(path / "checkpoints")
 
     @classmethod
@@ -112,6 +113,11 @@ class RunFolder:
         console.log(f"command: {' '.join(sys.argv)}")
         return self
 
+    def resumable_weights(self) -> Path | None:
+        """Return the weight file that says what a resumed run trains, None for a new run."""
+        last = self.weights / "last.safetensors"
+        return last if self.is_resumed and last.exists() else None
+
     def add_epoch(self, row: EpochRow, epochs: int) -> None:
         """Append an epoch to `results.csv` and print its line of the table."""
         if not self._world.is_leader:
@@ -130,7 +136,8 @@ class RunFolder:
         metrics = [f"{value:.3f}" for value in row.metrics] if row.metrics else ["-"] * 4
         cells = [f"{row.epoch + 1}/{epochs}", *(f"{loss:.4f}" for loss in row.train), *metrics]
         cells += [f"{row.seconds:.0f} s", f"{row.data_wait:.0%}"]
-        if row.epoch % 10 == 0:
+        if row.epoch % 10 == 0 or not self._titled:
+            self._titled = True
             console.say(console.painted("".join(t.rjust(w) for t, w in zip(titles, widths, strict=True)), "bold"))
         line = "".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
         console.say(line)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from accel_yolo import console
-from accel_yolo.config.resolve import load_config, resume_train
+from accel_yolo.config.resolve import COMMAND_LINE, load_config, resume_train
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine.build import Training
 from accel_yolo.engine.checkpoint import PREFIX, VALIDATED, CheckpointFolder, read
@@ -76,8 +76,6 @@ class Checkpoints:
         is_last = state.epoch == self._config.epochs or state.stopped
         if not (self._is_due(epoch) or is_last) or not self._world.is_leader:
             return
-        if self._is_due(epoch):
-            self._run.checkpoints.rewrite_state(_name(state).removesuffix(VALIDATED), _name(state), self._plain(state))
         names = ["last"]
         if state.is_best or not (self._run.weights / "best.safetensors").exists():
             names.append("best")
@@ -86,6 +84,9 @@ class Checkpoints:
         training = self._training
         for name in names:
             save_weights(self._run.weights / f"{name}.safetensors", training.ema.detector, training.meta)
+        # Last, so that an epoch that counts as validated has its weight files.
+        if self._is_due(epoch):
+            self._run.checkpoints.rewrite_state(_name(state).removesuffix(VALIDATED), _name(state), self._plain(state))
 
     def _is_due(self, epoch: int) -> bool:
         return not self._config.nosave or epoch + 1 == self._config.epochs
@@ -112,7 +113,10 @@ def find_resumed(config: TrainConfig, origins: dict[str, str]) -> tuple[Path | N
     """
     if not config.resume:
         return None, config, origins
-    run = _newest_run(Path(config.project)) if config.resume == AUTO else _run_of(Path(config.resume))
+    typed_name = origins.get("name") == COMMAND_LINE
+    named = Path(config.project) / config.name if typed_name else None
+    wanted = named if config.resume == AUTO else Path(config.resume)
+    run = _run_of(wanted) if wanted is not None else _newest_run(Path(config.project))
     saved, asked = load_config(run / "config.yaml"), (config, origins)
     resumed, origins = resume_train(saved, asked)
     console.say(f"Resuming {run}")

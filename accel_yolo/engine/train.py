@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from dataclasses import replace
 
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine.batches import Batches, batch_loss
@@ -15,7 +15,7 @@ from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.saving import Checkpoints, find_resumed
 from accel_yolo.engine.schedule import Schedule
 from accel_yolo.engine.state import TrainState
-from accel_yolo.engine.world import World
+from accel_yolo.engine.world import World, spoken_once
 
 
 def train(config: TrainConfig, origins: dict[str, str]) -> TrainState:
@@ -28,25 +28,28 @@ def train(config: TrainConfig, origins: dict[str, str]) -> TrainState:
     Raises:
         UserError: bad data, weights, or settings; one line.
     """
-    with contextlib.closing(World.start(config.device, config.precision)) as world:
-        with world.together():
-            resumed, config, origins = find_resumed(config, origins)
-        run = RunFolder.open(config, origins, world, resumed)
-        with named_faults(config.batch, config.imgsz, world):
-            return train_in(run, config, world)
+    with spoken_once():
+        resumed, config, origins = find_resumed(config, origins)
+    world = World.start(config.device, config.precision)
+    config = replace(config, precision=world.precision)  # a resumed run keeps it, whatever the device would suggest
+    run = RunFolder.open(config, origins, world, resumed)
+    with named_faults(config.batch, config.imgsz, world):
+        state = train_in(run, config, world)
+    world.end()
+    return state
 
 
 def train_in(run: RunFolder, config: TrainConfig, world: World) -> TrainState:
     """Run the loop in an open run folder and return where it ended."""
     data = open_data(config, world)
-    training = build_training(config, data, world)
+    training = build_training(config, data, run.resumable_weights(), world)
     config = training.config
     detector, model, optimizer, ema = training.detector, training.model, training.optimizer, training.ema
     train_loader, val_loader = build_loaders(config, data, training, world)
     schedule = Schedule(config, train_loader.steps_per_epoch)
-    batches = Batches(train_loader, detector, schedule, world)
     checkpoints = Checkpoints(run, training, config, world)
     state = checkpoints.restore_or(TrainState())
+    batches = Batches(train_loader, detector, schedule, world)
     introduce(config, training, batches, state, world)
 
     while state.epoch < config.epochs and not state.stopped:

@@ -15,9 +15,11 @@ from accel_yolo.config.schema import ValConfig
 from accel_yolo.data.eval_loader import EvalLoader, eval_shapes
 from accel_yolo.data.index import build_index, summary
 from accel_yolo.data.split_index import SplitIndex
+from accel_yolo.devices import autocast_dtype
 from accel_yolo.engine.build import class_names, fitting_imgsz, loader_workers
 from accel_yolo.engine.coco_report import coco_report
 from accel_yolo.engine.evaluate import EvalOptions, Evaluation, evaluate
+from accel_yolo.engine.faults import named_faults
 from accel_yolo.engine.reporting import metrics_json, print_speed, print_table
 from accel_yolo.engine.world import World
 from accel_yolo.errors import ConfigError
@@ -33,30 +35,35 @@ def validate(config: ValConfig) -> dict[str, Any]:
     Raises:
         UserError: bad data, weights, or settings; one line.
     """
-    with contextlib.closing(World.start(config.device, config.precision)) as world:
-        with world.together(), world.leader_first():
-            spec = load_data_spec(config.data, (config.task,))
-            index = build_index(spec, config.task, nc=len(spec.names), single_cls=config.single_cls,
-                                bad_data=config.bad_data, workers=config.workers)  # fmt: skip
-            detector = _detector(config, len(spec.names))
-            imgsz = fitting_imgsz(config.imgsz, detector)
-        with world.together():
-            # Before the work, so that a folder that cannot be written costs none.
-            folder = next_run_folder(Path(config.project), config.name, config.exist_ok) if world.is_leader else Path()
-        world.check_equal("validation data", index.digest)
-        console.say(summary(index, config.task))
-        detector = detector.to(world.device)
-        stride = max(32, *detector.strides)
-        workers = loader_workers(config.workers, config.batch, world)
-        loader = EvalLoader(index, imgsz, eval_shapes(index.sizes_hw, imgsz, stride), config.batch, workers)
-        nms = NmsOptions(config.conf_thres, config.iou_thres, None, config.single_cls, True, config.max_det)
-        with _autocast(config.precision, world):
-            result = evaluate(detector, loader, EvalOptions(nms, single_cls=config.single_cls), world)
-        names = class_names(spec, config.single_cls)
-        metrics = metrics_json(result, index, names)
-        if world.is_leader:
-            _write(folder, config, metrics, result, loader.index, spec)
-        return metrics
+    world = World.start(config.device, config.precision)
+    with named_faults(config.batch * world.size, config.imgsz, world):
+        metrics = _validated(config, world)
+    world.end()
+    return metrics
+
+
+def _validated(config: ValConfig, world: World) -> dict[str, Any]:
+    with world.together(), world.leader_first():
+        spec = load_data_spec(config.data, (config.task,))
+        index = build_index(spec, config.task, nc=len(spec.names), single_cls=config.single_cls,
+                            bad_data=config.bad_data, workers=config.workers)  # fmt: skip
+        detector = _detector(config, len(spec.names))
+        imgsz = fitting_imgsz(config.imgsz, detector)
+    with world.together():
+        # Before the work, so that a folder that cannot be written costs none.
+        folder = next_run_folder(Path(config.project), config.name, config.exist_ok) if world.is_leader else Path()
+    world.check_equal("validation data", index.digest)
+    console.say(summary(index, config.task))
+    shapes = eval_shapes(index.sizes_hw, imgsz, max(32, *detector.strides))
+    loader = EvalLoader(index, imgsz, shapes, config.batch, loader_workers(config.workers, config.batch, world))
+    nms = NmsOptions(config.conf_thres, config.iou_thres, None, config.single_cls, True, config.max_det)
+    with _autocast(config.precision, world):
+        options = EvalOptions(nms, single_cls=config.single_cls)
+        result = evaluate(detector.to(world.device), loader, options, world)
+    metrics = metrics_json(result, index, class_names(spec, config.single_cls))
+    if world.is_leader:
+        _write(folder, config, metrics, result, index, spec)
+    return metrics
 
 
 def _detector(config: ValConfig, nc: int) -> Detector:
@@ -75,10 +82,8 @@ def _detector(config: ValConfig, nc: int) -> Detector:
 
 def _autocast(precision: str, world: World) -> contextlib.AbstractContextManager[object]:
     """Metrics are computed in float32 unless the user typed another precision."""
-    if precision in ("auto", "fp32"):
-        return contextlib.nullcontext()
-    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-    return torch.autocast(world.device.type, dtype)
+    dtype = autocast_dtype(precision, world.device)
+    return torch.autocast(world.device.type, dtype) if dtype else contextlib.nullcontext()
 
 
 def _write(

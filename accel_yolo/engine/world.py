@@ -35,7 +35,8 @@ class World:
         self.precision = precision
         # Control messages travel on a group of their own, on the host: they never wait for the device and never
         # mix with the gradient traffic.
-        self._control: Any = dist.new_group(backend="gloo") if self.size > 1 else None
+        timeout = datetime.timedelta(seconds=COLLECTIVE_TIMEOUT_S)
+        self._control: Any = dist.new_group(backend="gloo", timeout=timeout) if self.size > 1 else None
 
     @classmethod
     def start(cls, device: str = "", precision: str = "auto") -> World:
@@ -49,21 +50,21 @@ class World:
             ConfigError: device, precision and launcher contradict each other.
             EnvironmentFault: the launcher started processes that cannot see each other.
         """
-        expected = launched_processes()
-        on_cpu = choose_device(device)
-        chosen = choose_precision(precision, on_cpu)
+        with spoken_once():
+            expected = launched_processes()
+            on_cpu = choose_device(device)
+            chosen = choose_precision(precision, on_cpu)
         handlers: list[Any] = [DistributedDataParallelKwargs(gradient_as_bucket_view=True)]
         if expected > 1:  # alone, Accelerate takes this handler for the wish to be distributed
             timeout = datetime.timedelta(seconds=COLLECTIVE_TIMEOUT_S)
             handlers.append(InitProcessGroupKwargs(backend="gloo" if on_cpu else "nccl", timeout=timeout))
         mixed_precision = "no" if chosen == "fp32" else chosen
         accelerator = Accelerator(cpu=on_cpu, mixed_precision=mixed_precision, kwargs_handlers=handlers)
-        if accelerator.num_processes != expected:
-            raise EnvironmentFault(
-                f"the launcher started {expected} processes but they found {accelerator.num_processes}",
-                "start of the run",
-                remedy="use one of accelerate_configs/*.yaml with `accelerate launch --config_file`",
-            )
+        with spoken_once():
+            if accelerator.num_processes != expected:
+                what = f"the launcher started {expected} processes but they found {accelerator.num_processes}"
+                remedy = "use one of accelerate_configs/*.yaml with `accelerate launch --config_file`"
+                raise EnvironmentFault(what, "start of the run", remedy=remedy)
         world = cls(accelerator, chosen)
         if not world.is_leader:
             console.quiet()
@@ -131,7 +132,7 @@ class World:
         return True
 
     def start_sum(self, values: Tensor) -> PendingSum:
-        """Start summing a small int64 host tensor over all processes; wait for it later."""
+        """Start summing a small host tensor over all processes; wait for it later."""
         total = values.clone()
         work = dist.all_reduce(total, group=self._control, async_op=True) if self._control is not None else None
         return PendingSum(total, work)
@@ -183,10 +184,6 @@ class World:
             buffer.copy_(mean[offset : offset + buffer.numel()].view_as(buffer))
             offset += buffer.numel()
 
-    def unwrap(self, model: nn.Module) -> nn.Module:
-        """Return the module inside its DDP wrapper."""
-        return self._accelerator.unwrap_model(model)
-
     def scaler_state(self) -> dict[str, float]:
         """Return the state of the loss scaler, {} without one."""
         return dict(self._accelerator.scaler.state_dict()) if self._accelerator.scaler is not None else {}
@@ -234,6 +231,11 @@ class World:
         if self._control is not None:
             dist.barrier(group=self._control)
 
+    def common(self, error: UserError) -> UserError:
+        """Return an error that every process raises alike, marked so that the leader alone speaks of it."""
+        error.already_reported = not self.is_leader
+        return error
+
     def check_equal(self, what: str, value: str) -> None:
         """Stop all processes when they do not hold the same `value`.
 
@@ -243,11 +245,22 @@ class World:
         values = self.gather_text(value)
         for rank, other in enumerate(values):
             if other != values[0]:
-                raise PeerError(f"processes 0 and {rank} differ", what, f"{values[0][:16]} and {other[:16]}")
+                shown = f"{values[0][:16]} and {other[:16]}"
+                raise self.common(PeerError(f"processes 0 and {rank} differ", what, shown))
 
-    def close(self) -> None:
-        """Leave the process group."""
+    def end(self) -> None:
+        """Leave the process group; only after success, because it waits for the others."""
         self._accelerator.end_training()
+
+
+@contextlib.contextmanager
+def spoken_once() -> Iterator[None]:
+    """Run what fails alike on every process before they can talk to each other: the first one alone speaks of it."""
+    try:
+        yield
+    except UserError as error:
+        error.already_reported = os.environ.get("RANK", "0") != "0"
+        raise
 
 
 class PendingSum:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from accel_yolo.data.images import read_image
+from accel_yolo.devices import named_device
 from accel_yolo.errors import DataError
-from accel_yolo.inference.device import choose_device
 from accel_yolo.inference.predictor import PredictOptions, Predictor, size_hw
 from accel_yolo.inference.results import Detections
 from accel_yolo.inference.sources import distinct_stems, find_images
@@ -38,7 +38,7 @@ def load_model(weights: str | Path, device: str = "", precision: str = "auto") -
         CheckpointError: no such weights, or damaged ones.
         ConfigError, EnvironmentFault: no such device or precision.
     """
-    place = choose_device(device)
+    place = named_device(device)
     detector = detector_from_weights(load_weights(find_weights(str(weights))))
     return Model(Predictor(detector, place, precision))
 

@@ -12,10 +12,10 @@ from accel_yolo import console
 from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.data.demo import ensure_demo
 from accel_yolo.data.images import read_image
+from accel_yolo.devices import memory_named, named_device
 from accel_yolo.errors import ConfigError, DataError, escaped
 from accel_yolo.files import next_run_folder
 from accel_yolo.inference.crops import save_crops
-from accel_yolo.inference.device import choose_device
 from accel_yolo.inference.drawing import DrawOptions
 from accel_yolo.inference.encoding import write_file
 from accel_yolo.inference.predictor import PredictOptions, Predictor, fitting_hw, size_hw
@@ -46,7 +46,7 @@ def predict(config: PredictConfig) -> Path:
     # Everything that can be wrong is found out before the run folder is created.
     options = _options(config)
     images = _images(config.source)
-    device = choose_device(config.device)
+    device = named_device(config.device)
     predictor = Predictor(_detector(config), device, config.precision)
     predictor.check(options)
     _tell_size(options.imgsz, predictor.stride)
@@ -64,7 +64,8 @@ def predict(config: PredictConfig) -> Path:
                 raise
             console.warn(f"{place} skipped: {error}")
             continue
-        found = predictor(image, options, path=str(path), stem=stem)
+        with memory_named(f"--imgsz {' '.join(map(str, config.imgsz))}", "try a smaller --imgsz or model"):
+            found = predictor(image, options, path=str(path), stem=stem)
         output.write(found.rounded())
         speeds.append(found.speed)
         height, width = found.input_hw

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from accel_yolo.devices import autocast_dtype
 from accel_yolo.errors import ConfigError
-from accel_yolo.inference.device import autocast_dtype
 from accel_yolo.inference.mapping import Placement
 from accel_yolo.inference.results import Detections, Speed
 from accel_yolo.letterbox import Letterbox

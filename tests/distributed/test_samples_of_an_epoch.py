@@ -13,10 +13,11 @@ from accel_yolo.data.index import build_index
 from accel_yolo.data.loader import Sample, TrainLoader, TrainSamples
 from accel_yolo.data.order import share
 from accel_yolo.data.plan import PlanSource
+from accel_yolo.data.workers import Workers
 
 BATCH, EPOCH, SEED = 9, 3, 11
 # Everything random is switched on.
-RECIPE = Hyp(mosaic=0.7, mixup=0.5, degrees=10, shear=2, perspective=0.0005, flipud=0.3, fliplr=0.5)
+RECIPE = Hyp(mosaic=0.7, mixup=0.5, degrees=10, shear=2, perspective=0.0005, flipud=0.3, copy_paste=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def digests(samples: TrainSamples, processes: int, workers: int, start_method: s
     """Return position -> SHA-256 of pixels and labels of one epoch, gathered over the shares of all processes."""
     found: dict[int, str] = {}
     for rank in range(processes):
-        loader = TrainLoader(samples, BATCH, share(BATCH, rank, processes), workers, start_method)
+        loader = TrainLoader(samples, BATCH, share(BATCH, rank, processes), Workers(workers, start_method))
         for batch in loader.epoch(EPOCH):
             for place, position in enumerate(batch.positions):
                 labels = batch.targets[batch.targets[:, 0] == place, 1:]
@@ -65,14 +66,14 @@ def test_the_start_method_of_workers_does_not_matter(samples: TrainSamples, expe
 def test_another_epoch_or_seed_gives_other_samples(samples: TrainSamples, expected: dict) -> None:
     other = TrainSamples(samples.index, samples.source, SEED + 1)
     assert not set(digests(other, 1, 0).values()) & set(expected.values())
-    loader = TrainLoader(samples, BATCH, range(BATCH), 0)
+    loader = TrainLoader(samples, BATCH, range(BATCH), Workers())
     first = next(loader.epoch(EPOCH + 1))
     assert Sample(np.asarray(first.images[0]), first.targets[first.targets[:, 0] == 0, 1:]).digest() != expected[0]
 
 
 def test_persistent_workers_follow_the_epoch(samples: TrainSamples) -> None:
-    loader = TrainLoader(samples, BATCH, range(BATCH), workers=1)
-    alone = TrainLoader(samples, BATCH, range(BATCH), workers=0)
+    loader = TrainLoader(samples, BATCH, range(BATCH), Workers(1))
+    alone = TrainLoader(samples, BATCH, range(BATCH), Workers())
     for epoch in (0, 1):
         for batch, other in zip(loader.epoch(epoch), alone.epoch(epoch), strict=True):
             assert np.array_equal(batch.images, other.images)

@@ -83,7 +83,9 @@ def test_an_empty_list_file(commands: Commands, data: Path, content: str) -> Non
 def test_a_list_of_images_that_do_not_exist(commands: Commands, data: Path) -> None:
     data.with_name("list.txt").write_text("images/nowhere.png\n")
     other = as_data_yaml("train: list.txt\nval: list.txt\nnames: [a]\n", data)
-    commands.train(other).error(3, "1 of 1 (100%); the first in", "nowhere.png: no such file", "; correct these files")
+    commands.train(other).error(
+        3, "1 of 1 (100.0%); the first in", "nowhere.png: no such file", "; correct these files"
+    )
 
 
 @pytest.mark.parametrize("command", ["train", "val"])
@@ -105,7 +107,7 @@ def test_a_bad_label_line_is_named_with_file_line_value_and_rule(commands: Comma
     label = data.parent / "labels" / "2.txt"
     label.write_bytes(b"0 .5 .5 .2 .2\n" + (bad if isinstance(bad, bytes) else bad.encode()) + b"\n")
     outcome = commands.train(data)
-    outcome.error(3, "too many bad images, 1 of 4 (25%); the first in", f"{label}:2: {finding}", "--bad-data drop")
+    outcome.error(3, "too many bad images, 1 of 4 (25.0%); the first in", f"{label}:2: {finding}", "--bad-data drop")
     assert outcome.starting("warning") == [f"warning: dropped: {label}:2: {finding}"] or COLUMNS in finding
 
 
@@ -128,7 +130,9 @@ def test_up_to_five_percent_are_left_out_with_a_warning_and_more_stop(commands: 
     assert "train: 38 images (38 labelled), 38 objects, 2 images dropped" in outcome.out
     assert f"warning: dropped: {labels / '3.txt'}:1: {NUMBER}x" in outcome.lines
     (labels / "5.txt").write_text("x\n")
-    commands.train(data).error(3, "too many bad images, 3 of 40 (8%); the first in", f"{labels / '3.txt'}:1: {NUMBER}x")
+    commands.train(data).error(
+        3, "too many bad images, 3 of 40 (7.5%); the first in", f"{labels / '3.txt'}:1: {NUMBER}x"
+    )
     dropping = commands.train(data, "--bad-data", "drop").succeeded()
     assert "train: 37 images (37 labelled), 37 objects, 3 images dropped" in dropping.out
     failing = commands.train(data, "--bad-data", "fail")
@@ -140,7 +144,7 @@ def test_only_the_first_twenty_findings_are_listed(commands: Commands, tmp_path:
     for number in range(30):
         (data.parent / "labels" / f"{number}.txt").write_text("x\n")
     outcome = commands.train(data)
-    outcome.error(3, "too many bad images, 30 of 40 (75%)")
+    outcome.error(3, "too many bad images, 30 of 40 (75.0%)")
     assert len(outcome.starting("warning")) == 21
     assert "... and 10 more" in outcome.starting("warning")[-1]
     assert commands.train(data, "--quiet").starting("warning") == []

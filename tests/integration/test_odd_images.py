@@ -154,7 +154,7 @@ def test_a_broken_image_stops_training_and_prediction_in_one_line(
     whole = photo.read_bytes()
     content, rule = BROKEN.get(case, (whole[: len(whole) // 2], "the JPEG is cut short"))
     path = put(data, "broken.jpg", content)
-    line = commands.train(data).error(3, "too many bad images, 1 of 5 (20%); the first in", str(path))
+    line = commands.train(data).error(3, "too many bad images, 1 of 5 (20.0%); the first in", str(path))
     assert rule in line
     assert rule in commands.detect(path, published_weights).error(3, f" in {path}", "; replace the file")
 

@@ -83,6 +83,13 @@ def test_what_a_stream_cannot_encode_is_escaped(monkeypatch: pytest.MonkeyPatch)
     assert raw.getvalue() == b"h\\xf6he \\udcff\n"
 
 
+def test_a_remark_never_commands_the_terminal_whatever_names_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    for speak in (console.note, console.warn, console.error_line):
+        speak("\x1b[2Jcaf\udce9\n.jpg")
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(" ")[2] for line in said] == ["\\x1b[2Jcaf\\xe9\\n.jpg"] * 3
+
+
 def test_progress_in_a_file_is_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)

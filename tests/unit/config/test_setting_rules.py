@@ -21,7 +21,7 @@ from accel_yolo.errors import ConfigError
         (TrainConfig, {"epochs": 0}, "wrong value in --epochs: 0; give a whole number of at least 1"),
         (TrainConfig, {"epochs": 3.5}, "--epochs: 3.5"),
         (TrainConfig, {"epochs": "3"}, "--epochs: 3"),
-        (TrainConfig, {"epochs": True}, "--epochs: True"),
+        (TrainConfig, {"epochs": True}, "--epochs: true"),
         (TrainConfig, {"batch": -1}, "--batch: -1"),
         (TrainConfig, {"imgsz": 10}, "--imgsz: 10; give a whole number from 32 to 16384"),
         (TrainConfig, {"workers": -1}, "--workers: -1"),

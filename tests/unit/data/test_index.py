@@ -221,7 +221,7 @@ def test_above_five_percent_bad_the_run_stops_with_count_place_and_remedy(tmp_pa
     for number in range(18):
         add_image(tmp_path, f"{number:02d}.jpg")
     add_image(tmp_path, "bad.jpg", "0 .5 .5 .1\n")
-    with pytest.raises(DataError, match=r"bad\.txt:1: .*1 of 19 images \(5%\); .*--bad-data drop"):
+    with pytest.raises(DataError, match=r"1 of 19 \(5\.3%\); .*bad\.txt:1: .*--bad-data drop"):
         built(tmp_path)
     assert len(built(tmp_path, bad_data="drop")) == 18
     add_image(tmp_path, "18.jpg")

@@ -130,3 +130,4 @@ def test_printed_names_are_one_line_of_text_whatever_bytes_they_hold() -> None:
     shown.encode("utf-8")
     assert printable("schön.jpg") == "schön.jpg"
     assert len(printable("x" * 5000)) == 300
+    assert printable("/a" + "x" * 5000 + "b.jpg").endswith("xb.jpg")

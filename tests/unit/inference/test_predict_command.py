@@ -119,8 +119,11 @@ def test_unreadable_images_are_skipped_named_and_counted(capsys: pytest.CaptureF
 
 def test_if_no_image_can_be_read_the_run_fails() -> None:
     Path("broken.jpg").write_bytes(b"no image")
-    with pytest.raises(DataError, match="no image could be read: broken.jpg"):
+    with pytest.raises(DataError, match="not an image of a supported kind in broken.jpg"):
         run("broken.jpg")
+    Path("list.txt").write_text("broken.jpg\ngone.jpg\n")
+    with pytest.raises(DataError, match="no image could be read: list.txt"):
+        run("list.txt")
 
 
 @pytest.mark.parametrize(
