@@ -1,0 +1,70 @@
+"""Batches on their way to the device: what is counted, and what waiting is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from accel_yolo.config.schema import Hyp, TrainConfig
+from accel_yolo.data.loader import HostBatch
+from accel_yolo.engine.batches import Batches
+from accel_yolo.engine.schedule import Schedule
+from accel_yolo.engine.state import TrainState
+from accel_yolo.engine.world import World
+from accel_yolo.errors import PeerError
+from accel_yolo.models.zoo import build_detector, model_spec
+
+STEPS, BATCH, SLEEP_S = 3, 4, 0.05
+
+
+class SlowLoader:
+    """A loader that takes its time."""
+
+    def epoch(self, epoch: int) -> Iterator[HostBatch]:
+        targets = np.array([[0, 1, 0.5, 0.5, 0.4, 0.4], [2, 0, 0.3, 0.3, 0.2, 0.3]], dtype=np.float32)
+        for step in range(STEPS):
+            time.sleep(SLEEP_S)
+            yield HostBatch(torch.zeros(BATCH, 64, 64, 3, dtype=torch.uint8), targets, tuple(range(step, step + BATCH)))
+
+
+@pytest.fixture
+def batches() -> Batches:
+    config = TrainConfig(batch=BATCH, epochs=2, imgsz=64, hyp=Hyp(warmup_epochs=0))
+    detector = build_detector(model_spec("yolov5n"), {0: "a", 1: "b"})
+    loader: Any = SlowLoader()
+    return Batches(loader, detector, Schedule(config, STEPS), World.start("cpu"))
+
+
+def test_waiting_for_data_is_measured_at_every_step(batches: Batches) -> None:
+    waits = [batch.waited_s for batch in batches.steps(TrainState())]
+    assert len(waits) == STEPS
+    assert all(SLEEP_S <= wait < 20 * SLEEP_S for wait in waits)
+
+
+def test_counts_cover_entries_and_all_cells(batches: Batches) -> None:
+    batch = next(batches.steps(TrainState()))
+    assert batch.instances == 2
+    assert batch.entry_counts.tolist() == [len(level.cells) for level in batch.entries]
+    assert batch.entry_counts.sum() > 0
+    assert batch.cell_counts.tolist() == [BATCH * 3 * side * side for side in (8, 4, 2)]
+
+
+def test_an_epoch_of_which_only_the_validation_is_left_has_no_steps(batches: Batches) -> None:
+    assert list(batches.steps(TrainState(phase="validate", step=STEPS))) == []
+
+
+def test_a_process_at_another_step_is_caught(batches: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = World.start_sum
+
+    def drifted(world: World, values: torch.Tensor) -> Any:
+        values[-1] += 1
+        return original(world, values)
+
+    monkeypatch.setattr(World, "start_sum", drifted)
+    with pytest.raises(PeerError, match="different steps"):
+        next(batches.steps(TrainState()))
