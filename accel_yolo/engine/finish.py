@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import shutil
+import sys
 from pathlib import Path
 
 import torch
@@ -55,9 +57,19 @@ def conclude(state: TrainState, run: RunFolder, training: Training, loader: Eval
     print_table(metrics, per_class=training.config.verbose or len(detector.names) < 50)
     print_speed(metrics)
     console.say(f"\nResults in {console.painted(str(run.path), 'bold')}. Next:")
-    size = f"--imgsz {training.config.imgsz}"
-    console.say(f"  accel-yolo val --weights {best} --data {training.config.data} {size}")
-    images, here = Path(loader.index.paths[0]).parent, Path.cwd()
-    shown = images.relative_to(here) if images.is_relative_to(here) else images
-    console.say(f"  accel-yolo predict --weights {best} --source {shown} {size}")
+    program, size = _program(), f"--imgsz {training.config.imgsz}"
+    single = " --single-cls" if training.config.single_cls else ""
+    console.say(f"  {program} val --weights {best} --data {training.config.data} {size}{single}")
+    images = _from_here(Path(loader.index.paths[0]).parent)
+    console.say(f"  {program} predict --weights {best} --source {images} {size}")
     return state
+
+
+def _program() -> str:
+    """Return what starts this program from the user's shell: `accel-yolo`, or the interpreter if that is not there."""
+    return "accel-yolo" if shutil.which("accel-yolo") else f"{_from_here(Path(sys.executable))} -m accel_yolo"
+
+
+def _from_here(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

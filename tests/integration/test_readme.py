@@ -22,7 +22,7 @@ BY_MAKE = {"make demo": "it takes minutes; what it calls is the command under 'S
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, reference_dir: Path) -> Path:
-    """Where the commands are typed: a copy of the scripts, the data set in its place, weights under the README's name."""
+    """Where the commands are typed: copies of the scripts, the data set in its place, weights of the README's name."""
     place = tmp_path_factory.mktemp("readme")
     for name in ("train.py", "val.py", "detect.py"):
         shutil.copy(ROOT / name, place)

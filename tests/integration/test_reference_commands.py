@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,15 @@ def run(machine: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
+def run_suggested(machine: Path, words: list[str]) -> None:
+    """Run a command line that a program suggested."""
+    environment = {**os.environ, "ACCEL_YOLO_DATASETS_DIR": str(machine / "datasets"), "OMP_NUM_THREADS": "1"}
+    folder = Path(sys.executable).parent
+    environment["PATH"] = f"{folder}{os.pathsep}{environment['PATH']}"
+    done = subprocess.run(words, cwd=machine, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def check_trained(run_folder: Path, epochs: int) -> None:
     with (run_folder / "results.csv").open() as stream:
         rows = list(csv.reader(stream))
@@ -59,6 +69,11 @@ def test_training_from_weights(machine: Path, published_weights: Path) -> None:
         "--cfg", "yolov5n.yaml", "--epochs", "1", "--device", "cpu",
     )  # fmt: skip
     check_trained(machine / "runs" / "train" / "exp", 1)
+    _, _, last_words = done.stdout.partition("Next:")
+    suggested = [shlex.split(line) for line in last_words.strip().splitlines()]
+    assert ["val" in suggested[0], "predict" in suggested[1], len(suggested)] == [True, True, 2]
+    for words in suggested:
+        run_suggested(machine, words)
     assert "AGPL-3.0" in done.stderr
     meta = load_weights(machine / "runs" / "train" / "exp" / "weights" / "best.safetensors").meta
     assert meta.licence == "AGPL-3.0", "a licence follows the weights through fine-tuning"
