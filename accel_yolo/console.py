@@ -32,11 +32,6 @@ def quiet(on: bool = True) -> None:
     _State.quiet = on
 
 
-def is_quiet() -> bool:
-    """Return whether this process only speaks of errors."""
-    return _State.quiet
-
-
 def is_follower() -> bool:
     """Return whether a launcher started this process as another than the first of all."""
     return os.environ.get("RANK", "0") != "0"

@@ -71,12 +71,6 @@ class AveragePrecision:
         """The one number by which weights are compared: a tenth of mAP50 and nine tenths of mAP50-95."""
         return 0.1 * self.map50 + 0.9 * self.map50_95
 
-    def map_by_class(self, nc: int) -> NDArray[np.float64]:
-        """Return [nc] float64, mAP50-95 of every class; a class without labels gets the mean over the others."""
-        maps = np.full(nc, self.map50_95)
-        maps[self.classes] = self.ap.mean(axis=1)
-        return maps
-
 
 def average_precision(
     correct: NDArray[np.bool_],

@@ -47,8 +47,6 @@ def test_means_are_over_the_classes_that_have_labels(ten_detections: AveragePrec
     assert ten_detections.map50_95 == pytest.approx((0.5475 + 0.55875) / 3, abs=1e-6)
     assert ten_detections.mean_recall == pytest.approx((0.6049383 + 0.5) / 3, abs=1e-6)
     assert ten_detections.mean_precision == pytest.approx((0.6016461 + 0.5851852) / 3, abs=1e-6)
-    by_class = ten_detections.map_by_class(5)
-    np.testing.assert_allclose(by_class, [0.5475, 0.55875, 0] + [ten_detections.map50_95] * 2, atol=1e-6)
 
 
 def test_fitness_is_a_tenth_of_map50_and_nine_tenths_of_map50_95(ten_detections: AveragePrecision) -> None:
@@ -77,7 +75,6 @@ def test_no_detections_and_no_labels_are_allowed() -> None:
     assert average_precision(*nothing, np.array([2, 2])).ap.tolist() == [[0.0] * 10]
     unlabelled = average_precision(np.zeros((1, 10), bool), np.array([0.5]), np.zeros(1), np.zeros(0))
     assert (len(unlabelled.classes), unlabelled.map50, unlabelled.map50_95) == (0, 0, 0)
-    assert unlabelled.map_by_class(3).tolist() == [0, 0, 0]
 
 
 def test_a_detection_of_a_class_without_labels_changes_no_other_class() -> None:
