@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from jobs import BATCH, tiny_config, watched_training
 
+from accel_yolo.config.schema import Hyp
+
 Run = Callable[..., list[Any]]
 
 BATCHNORMS = {
@@ -69,17 +71,42 @@ def test_shares_are_uneven_and_some_process_has_no_objects_at_some_step(training
     assert any(min(step) == 0 < max(step) for step in zip(*objects, strict=True))
 
 
+@pytest.fixture(scope="module")
+def fine_tunings(
+    run_processes: Run, coco128: Path, published_weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., list]:
+    """Return a function like `trainings` for fine-tuning on real images, from weights that training cannot tear apart.
+
+    From scratch the first updates multiply any rounding error by ten each, on one process as on many.
+    """
+    done: dict[tuple, list] = {}
+
+    def run(size: int, kind: str, double: bool) -> list:
+        key = size, kind, double
+        if key not in done:
+            settings, frozen = BATCHNORMS[kind]
+            # In float64 with two batches to an update, so that gradients are held back and exchanged in turn; in
+            # float32 the default recipe, warm-up included.
+            hyp = Hyp(warmup_epochs=0, lr0=0.002) if double else Hyp()
+            changes = {"epochs": 4, "nominal_batch": 20} if double else {"epochs": 2, "warmup_min_steps": 100}
+            config = tiny_config(
+                coco128, tmp_path_factory.mktemp("runs"), weights=str(published_weights), cfg="", imgsz=96, hyp=hyp,
+                noval=True, **{"batch": 10, "nominal_batch": 10, **settings, **changes},
+            )  # fmt: skip
+            done[key] = run_processes(size, watched_training, config, double, frozen)
+        return done[key]
+
+    return run
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("double", [True, False], ids=["float64", "float32"])
+@pytest.mark.parametrize(("size", "double"), [(3, True), (2, False)], ids=["3-float64", "2-float32"])
 @pytest.mark.parametrize("kind", BATCHNORMS)
-@pytest.mark.parametrize("size", [2, 3])
 def test_weights_after_twenty_updates_equal_those_of_one_process(
-    trainings: Callable, size: int, kind: str, double: bool
+    fine_tunings: Callable, size: int, kind: str, double: bool
 ) -> None:
-    # In float64 also with two batches to an update, so that gradients are held back and exchanged in turn.
-    changes = {"epochs": 10, "nominal_batch": 2 * BATCH} if double else {"epochs": 5}
-    (alone,), together = (trainings(n, kind, double=double, **changes) for n in (1, size))
-    assert len(alone["ema"]) == 20
+    (alone,), together = (fine_tunings(n, kind, double) for n in (1, size))
+    assert len(alone["ema"]) >= 20
     for process in together:
         assert worst_difference(alone["weights"], process["weights"]) < WEIGHTS[double]
         assert worst_difference(alone["averaged"], process["averaged"]) < WEIGHTS[double]
