@@ -123,7 +123,8 @@ class Batches:
     def _finish(self, prepared: _Prepared, step: int) -> tuple[_Prepared, list[int]]:
         word = prepared.word.wait().tolist()
         if word[-1] != step * self.world.size:
-            raise PeerError("processes are at different steps", "control word", f"step {step} here", "report this")
+            drift = PeerError("processes are at different steps", "control word", f"step {step} here", "report this")
+            raise self.world.common(drift)
         return prepared, word
 
     def _to_batch(self, prepared: _Prepared, word: list[int]) -> DeviceBatch:

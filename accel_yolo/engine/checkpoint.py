@@ -146,12 +146,11 @@ def verify(checkpoint: Path) -> dict[str, Any]:
 
 
 def read(checkpoint: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Return the tensors by file stem and the state of a verified checkpoint, on the host.
+    """Return the tensors by file stem and the state of a checkpoint that `verify` has passed, on the host.
 
     Raises:
-        CheckpointError: it is damaged, or its files cannot be opened (a path that is not UTF-8).
+        CheckpointError: its files cannot be opened (a path that is not UTF-8).
     """
-    verify(checkpoint)
     try:
         groups = {Path(file).stem: load_file(checkpoint / file) for file in _TENSOR_FILES}
         return groups, json.loads((checkpoint / "state.json").read_text())

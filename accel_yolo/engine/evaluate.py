@@ -35,14 +35,12 @@ class EvalOptions:
         loss: options of the validation loss, None leaves it out.
         anchor_t: anchor threshold of the loss.
         single_cls: every detection counts as class 0.
-        title: text of the progress bar.
     """
 
     nms: NmsOptions
     loss: LossOptions | None = None
     anchor_t: float = 4.0
     single_cls: bool = False
-    title: str = "val"
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def evaluate(detector: Detector, loader: EvalLoader, options: EvalOptions, world
     sums, counts = torch.zeros(levels, 3, dtype=torch.float64), torch.zeros(2, levels, dtype=torch.float64)
     tables, clock = [], _Clock(world.device)
     mine = len(range(world.rank, len(loader.batches), world.size))
-    batches = console.progress(loader.share(world.rank, world.size), mine, options.title)
+    batches = console.progress(loader.share(world.rank, world.size), mine, "val")
     for batch in batches:
         with clock.stage("prepare"):
             images = network_input(batch.images.to(world.device, non_blocking=True), model.anchors.dtype)

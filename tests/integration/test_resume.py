@@ -96,6 +96,21 @@ def test_resuming_continues_bit_for_bit(
         assert ours.read_bytes() == theirs.read_bytes()
 
 
+def test_a_resumed_run_keeps_its_precision_and_does_not_need_the_weights_it_started_from(
+    run_processes: Callable, sparse_data: Path, straight: Path, tmp_path: Path
+) -> None:
+    start = tmp_path / "start.safetensors"
+    shutil.copy(straight / "weights" / "last.safetensors", start)
+    changes: dict[str, Any] = {"precision": "bf16", "weights": str(start), "cfg": "", "epochs": EPOCHS}
+    whole, broken = (tiny_config(sparse_data, tmp_path, name=name, **changes) for name in ("whole", "broken"))
+    assert run_processes(1, run_training, whole, {}) == ["finished"]
+    assert run_processes(1, run_training, broken, {}, ("finish_epoch", 1)) == ["stopped"]
+    start.unlink()
+    config = TrainConfig(resume=str(tmp_path / "broken"), weights="", cfg="yolov5n")
+    assert run_processes(1, run_training, config, {}) == ["finished"]
+    assert final_digest(tmp_path / "broken") == final_digest(tmp_path / "whole")
+
+
 def test_two_processes_resume_as_two_processes_would_have_gone_on(
     run_processes: Callable, sparse_data: Path, tmp_path: Path
 ) -> None:
