@@ -6,12 +6,16 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accel_yolo import console
 from accel_yolo.config.flags import ALIASES, COMMANDS, parse
+from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
 from accel_yolo.errors import ConfigError, UserError, did_you_mean
 from accel_yolo.version import __version__
+
+if TYPE_CHECKING:
+    from accel_yolo.config.launching import LaunchPlan
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
 
@@ -39,40 +43,104 @@ def run(command: str, argv: Sequence[str] | None = None, prog: str = "") -> int:
     """Return the exit status of one command: 0, or that of the error, which is printed as one line.
 
     Args:
-        command: train, val, predict, convert or export.
+        command: train, val, predict, check, profile, convert or export.
         argv: the words after the command; those of this process when None.
         prog: how the user calls the command, for --help and messages.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
-    console.quiet(console.is_follower())
+    console.quiet(False)
     console.log_to(None)
     try:
-        work = _PREPARED[command](parse(command, words, prog or COMMANDS[command].script).values)
+        work = _prepared(command, words, prog or COMMANDS[command].script)
     except UserError as error:
         # Every process of this machine has read the same flags and files: one of them reports.
-        return _reported(error, debug) if console.is_first_here() else error.exit_code
+        error.already_reported = not console.is_first_here()
+        return _reported(error, debug)
     except SystemExit as leaving:  # argparse has printed the help
         return leaving.code if isinstance(leaving.code, int) else 0
     try:
-        work()
+        code = work()
         sys.stdout.flush()
     except UserError as error:
         return _reported(error, debug)
     except KeyboardInterrupt:
-        console.error_line("interrupted")
-        return INTERRUPTED
+        return _interrupted()
     except BrokenPipeError:
         # The reader of a pipe has gone (`| head`): what is left in the buffer must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    return 0
+    except Exception as error:
+        _recorded(error)
+        raise
+    return code
 
 
 Work = Callable[[], object]
 
 
-def _train(typed: Mapping[str, Any]) -> Work:
+def _prepared(command: str, words: list[str], prog: str) -> Callable[[], int]:
+    """Return the work that the user asks for, in this process or in others, after reading all flags and files."""
+    from accel_yolo.engine.launched import adopt_launch, die_with_launcher
+
+    die_with_launcher()
+    launched = adopt_launch()
+    console.quiet(console.is_follower())
+    parsed = parse(command, words, prog)
+    launch = LaunchConfig(**parsed.launch)
+    plan = None
+    if command in _LAUNCHABLE:
+        device = parsed.values.get("device", "")
+        if launched.launcher:
+            from accel_yolo.engine.agreement import require_agreement
+
+            require_agreement(launched, launch, device, parsed.launch)
+        else:
+            from accel_yolo.config.launching import plan_launch
+
+            plan = plan_launch(launch, device, parsed.launch)
+    if plan is None:
+        return _finished(_PREPARED[command](parsed.values, launch))
+    if plan.is_alone:
+        return _alone(plan, command, parsed.values, launch)
+    console.quiet()  # the processes read everything again, and speak of it
+    _PREPARED[command](parsed.values, launch)
+    console.quiet(parsed.values.get("quiet", False))
+
+    def start() -> int:
+        from accel_yolo.engine.launch import launch as launch_processes
+
+        return launch_processes(plan, command, words)
+
+    return start
+
+
+def _alone(plan: LaunchPlan, command: str, typed: dict[str, Any], launch: LaunchConfig) -> Callable[[], int]:
+    """Return the work of a launch of one process: this one."""
+    if plan.use_cpu:
+        typed = {**typed, "device": "cpu"}
+    work = _finished(_PREPARED[command](typed, launch))
+
+    def start() -> int:
+        from accel_yolo.engine.launch import environment_of, settled
+
+        os.environ.update(environment_of(settled(plan)))
+        return work()
+
+    return start
+
+
+def _finished(work: Work) -> Callable[[], int]:
+    """Return work that ends with exit status 0."""
+
+    def run_to_end() -> int:
+        work()
+        return 0
+
+    return run_to_end
+
+
+def _train(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     from accel_yolo.config.resolve import resolve_train
 
     config, origins = resolve_train(typed)
@@ -81,12 +149,12 @@ def _train(typed: Mapping[str, Any]) -> Work:
     def work() -> object:
         from accel_yolo.engine.train import train
 
-        return train(config, origins)
+        return train(config, origins, launch)
 
     return work
 
 
-def _val(typed: Mapping[str, Any]) -> Work:
+def _val(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     from accel_yolo.config.resolve import resolve_val
 
     config, _ = resolve_val(typed)
@@ -95,12 +163,12 @@ def _val(typed: Mapping[str, Any]) -> Work:
     def work() -> object:
         from accel_yolo.engine.validate import validate
 
-        return validate(config)
+        return validate(config, launch)
 
     return work
 
 
-def _predict(typed: Mapping[str, Any]) -> Work:
+def _predict(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     from accel_yolo.config.resolve import resolve_predict
 
     config, _ = resolve_predict(typed)
@@ -114,7 +182,31 @@ def _predict(typed: Mapping[str, Any]) -> Work:
     return work
 
 
-def _convert(typed: Mapping[str, Any]) -> Work:
+def _check(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    config = CheckConfig(**typed)
+    _speak_as(config)
+
+    def work() -> object:
+        from accel_yolo.engine.check import check
+
+        return check(config, launch)
+
+    return work
+
+
+def _profile(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    config = ProfileConfig(**typed)
+    _speak_as(config)
+
+    def work() -> object:
+        from accel_yolo.engine.profile import profile
+
+        return profile(config)
+
+    return work
+
+
+def _convert(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     from accel_yolo.config.resolve import resolve_convert
 
     config, _ = resolve_convert(typed)
@@ -127,18 +219,21 @@ def _convert(typed: Mapping[str, Any]) -> Work:
     return work
 
 
-def _export(typed: Mapping[str, Any]) -> Work:
+def _export(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     raise ConfigError("not available yet", "export", remedy=COMMANDS["export"].later)
 
 
 # Each resolves what was typed and returns the work, whose heavy imports wait until it is called.
-_PREPARED: Mapping[str, Callable[[Mapping[str, Any]], Work]] = {
+_PREPARED: Mapping[str, Callable[[Mapping[str, Any], LaunchConfig], Work]] = {
     "train": _train,
     "val": _val,
     "predict": _predict,
+    "check": _check,
+    "profile": _profile,
     "convert": _convert,
     "export": _export,
 }
+_LAUNCHABLE = ("train", "val", "check")
 
 
 def _speak_as(config: Any) -> None:
@@ -147,14 +242,32 @@ def _speak_as(config: Any) -> None:
 
 
 def _reported(error: UserError, with_traceback: bool) -> int:
-    """Return the exit status of an error after printing it, unless a process that failed first has done so."""
+    """Return the exit status of an error after it was printed once, by this process or by its launcher."""
     if with_traceback:
         import traceback
 
         traceback.print_exception(error)
-    if not error.already_reported:
+    if _recorded(error):
+        console.log(f"error: {error}")
+    elif not error.already_reported:
         console.error_line(str(error))
     return error.exit_code
+
+
+def _recorded(error: BaseException) -> bool:
+    """Leave word for our own launcher, and return whether there is one, which then speaks of the error."""
+    from accel_yolo.engine.failures import record
+
+    return record(error)
+
+
+def _interrupted() -> int:
+    """Return the exit status of Ctrl-C, after one line about it from whoever speaks for this machine."""
+    from accel_yolo.engine.failures import launcher_speaks
+
+    if console.is_first_here() and not launcher_speaks():
+        console.error_line("interrupted")
+    return INTERRUPTED
 
 
 def _print_commands() -> None:

@@ -31,8 +31,7 @@ def named_device(device: str) -> torch.device:
         device: "" takes the first CUDA device, else the CPU; "cpu"; "mps"; or one CUDA device ("0", "cuda:0").
 
     Raises:
-        ConfigError: not a device, or several.
-        EnvironmentFault: the named device is not there.
+        ConfigError: not a device, several, or one that is not there.
     """
     text = device.strip().lower()
     if text == "":
@@ -44,14 +43,20 @@ def named_device(device: str) -> torch.device:
         return torch.device("mps")
     index, found = cuda_index(device), torch.cuda.device_count()
     if index >= found:
-        raise EnvironmentFault("no such CUDA device", "--device", device, f"{found} found; use --device cpu")
+        raise no_such_device(device, found)
     return torch.device(f"cuda:{index}")
 
 
+def no_such_device(device: str, found: int) -> ConfigError:
+    """Return the error about a GPU that is not there, when `found` are."""
+    remedy = f"{found} found, counted from 0; use --device cpu" if found else "none found; use --device cpu"
+    return ConfigError("no such CUDA device", "--device", device, remedy)
+
+
 def require_mps(device: str) -> None:
-    """Check that there is an Apple GPU. Raises EnvironmentFault."""
+    """Check that there is an Apple GPU. Raises ConfigError."""
     if not torch.backends.mps.is_available():
-        raise EnvironmentFault("no such device", "--device", device, "use --device cpu")
+        raise ConfigError("no such device", "--device", device, "use --device cpu")
 
 
 def require_precision(precision: str, on_cpu: bool) -> None:

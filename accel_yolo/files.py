@@ -139,3 +139,15 @@ def next_run_folder(project: Path, name: str, exist_ok: bool = False) -> Path:
             number += 1
         except OSError as error:
             raise EnvironmentFault("cannot create", value=folder, remedy=f"{error.strerror}, see --project") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents where they are missing.
+
+    Raises:
+        EnvironmentFault: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentFault("cannot create", value=folder, remedy=f"{error.strerror}, see --project") from error

@@ -5,25 +5,62 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
+import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import pytest
+from namespaces import Machine, enter, two_machines
 
 JOB_TIMEOUT_S = 300
+_PORT_OF_MACHINE_ZERO = 29500  # nobody else is in its network
 
 
 def run_in_processes(size: int, job: Callable[..., Any], *arguments: Any) -> list[Any]:
     """Call `job(*arguments)` in `size` processes of one world and return their results."""
+    if size == 1:
+        return _run([({}, None)], job, arguments)
+    port = free_port()
+    return _run([(_variables(rank, size, rank, size, "127.0.0.1", port), None) for rank in range(size)], job, arguments)
+
+
+def run_on_machines(machines: int, processes: int, job: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """Call `job(*arguments)` in `processes` processes on each of two machines and return their results, by rank.
+
+    The machines have networks, host names and /etc/hosts of their own; see `namespaces.two_machines`.
+    """
+    assert machines == 2, "a cable has two ends"
+    with tempfile.TemporaryDirectory() as folder, two_machines(Path(folder) / "machines") as made:
+        return run_on(made, processes, job, *arguments)
+
+
+def run_on(machines: Sequence[Machine], processes: int, job: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """As `run_on_machines`, on machines that are there already."""
+    size, address = len(machines) * processes, machines[0].address
+    places = []
+    for machine in machines:
+        for local_rank in range(processes):
+            rank = machine.number * processes + local_rank
+            variables = _variables(rank, size, local_rank, processes, address, _PORT_OF_MACHINE_ZERO)
+            variables |= {"GROUP_RANK": str(machine.number), "GROUP_WORLD_SIZE": str(len(machines))}
+            places.append((variables, (machine.holder, Path.cwd())))
+    return _run(places, job, arguments)
+
+
+Place = tuple[dict[str, str], tuple[int, Path] | None]
+"""Environment variables of a process; and the holder of its machine and a folder there, None for this machine."""
+
+
+def _run(places: Sequence[Place], job: Callable[..., Any], arguments: tuple) -> list[Any]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["accel_yolo.engine.train", "accel_yolo.engine.validate"])
-    port = _free_port()
-    pipes = [context.Pipe(duplex=False) for _ in range(size)]
+    pipes = [context.Pipe(duplex=False) for _ in places]
     processes = [
-        context.Process(target=_process, args=(rank, size, port, pipes[rank][1], job, arguments), daemon=False)
-        for rank in range(size)
+        context.Process(target=_process, args=(place, pipe[1], job, arguments), daemon=False)
+        for place, pipe in zip(places, pipes, strict=True)
     ]
     try:
         for process in processes:
@@ -46,21 +83,15 @@ def _result(rank: int, receiver: Connection) -> Any:
     return value
 
 
-def _process(rank: int, size: int, port: int, sender: Connection, job: Callable[..., Any], arguments: tuple) -> None:
-    os.environ.update(OMP_NUM_THREADS="1", ACCELERATE_USE_CPU="true")
-    if size > 1:
-        os.environ.update(
-            RANK=str(rank),
-            LOCAL_RANK=str(rank),
-            WORLD_SIZE=str(size),
-            LOCAL_WORLD_SIZE=str(size),
-            MASTER_ADDR="127.0.0.1",
-            MASTER_PORT=str(port),
-        )
-    import torch
-
-    torch.set_num_threads(1)
+def _process(place: Place, sender: Connection, job: Callable[..., Any], arguments: tuple) -> None:
+    variables, machine = place
+    os.environ.update(OMP_NUM_THREADS="1", ACCELERATE_USE_CPU="true", **variables)
     try:
+        if machine is not None:
+            enter(*machine)
+        import torch
+
+        torch.set_num_threads(1)
         sender.send(("value", job(*arguments)))
     except BaseException:  # the parent shows it; nothing is swallowed
         sender.send(("error", traceback.format_exc()))
@@ -69,7 +100,15 @@ def _process(rank: int, size: int, port: int, sender: Connection, job: Callable[
         sender.close()
 
 
-def _free_port() -> int:
+def _variables(rank: int, size: int, local_rank: int, local_size: int, address: str, port: int) -> dict[str, str]:
+    values = {
+        "RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": local_rank, "LOCAL_WORLD_SIZE": local_size,
+        "MASTER_ADDR": address, "MASTER_PORT": port,
+    }  # fmt: skip
+    return {name: str(value) for name, value in values.items()}
+
+
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -14,7 +14,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "accel_yolo"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-L0 = {"archives", "boxes", "devices", "letterbox", "config", "errors", "files", "fetch", "console", "version"}
+L0 = {
+    "archives",
+    "boxes",
+    "devices",
+    "letterbox",
+    "config",
+    "errors",
+    "files",
+    "fetch",
+    "console",
+    "lifeline",
+    "version",
+}
 L1 = {"models", "losses", "data", "metrics"}
 MAY_IMPORT = {
     **dict.fromkeys(L0, L0),

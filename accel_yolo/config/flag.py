@@ -82,9 +82,6 @@ def _setting(spelling: str) -> str:
     return spelling.lstrip("-").replace("-", "_")
 
 
-# Launchers of older PyTorch add it; the environment says the same.
-LOCAL_RANK = Flag(("--local_rank", "--local-rank"), "accepted from older launchers and not needed", "", "processes")
-
 COMMON = (
     Flag(
         ("--precision",),

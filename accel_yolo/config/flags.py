@@ -9,9 +9,12 @@ from typing import Any, NoReturn
 
 from accel_yolo.config.export_flags import EXPORT, UNAVAILABLE
 from accel_yolo.config.flag import Flag
+from accel_yolo.config.launch_flags import CHECK, PROFILE
+from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
 from accel_yolo.config.predict_flags import CONVERT, PREDICT
-from accel_yolo.config.rules import Rule
-from accel_yolo.config.schema import ConvertConfig, PredictConfig, TrainConfig, ValConfig, defaults_of, rules_of
+from accel_yolo.config.rules import Rule, Several
+from accel_yolo.config.schema import ConvertConfig, PredictConfig, TrainConfig, ValConfig
+from accel_yolo.config.settings import defaults_of, rules_of
 from accel_yolo.config.train_flags import TRAIN
 from accel_yolo.config.val_flags import VAL
 from accel_yolo.errors import ConfigError, did_you_mean
@@ -32,6 +35,8 @@ COMMANDS: Mapping[str, Command] = {
     "train": Command("train a detector on a data set", TRAIN, TrainConfig, "train.py"),
     "val": Command("measure a detector on a data set", VAL, ValConfig, "val.py"),
     "predict": Command("detect objects in images", PREDICT, PredictConfig, "detect.py"),
+    "check": Command("compare machines and try the connections between them", CHECK, CheckConfig),
+    "profile": Command("measure training on several numbers of processes", PROFILE, ProfileConfig),
     "convert": Command("convert weights: x.pt to x.safetensors", CONVERT, ConvertConfig),
     "export": Command("write a detector for other runtimes", EXPORT, None, "export.py", UNAVAILABLE),
 }
@@ -40,10 +45,18 @@ ALIASES = {"detect": "predict"}
 
 @dataclass(frozen=True)
 class Parsed:
-    """What the user typed: the value of each setting, and the spelling of the flag that set it."""
+    """What the user typed: the value of each setting, and the spelling of the flag that set it.
+
+    Attributes:
+        command: name of the command.
+        values: the settings of the command.
+        launch: the settings of `LaunchConfig`, for commands that can run in several processes.
+        spelled: setting -> flag.
+    """
 
     command: str
     values: dict[str, Any]
+    launch: dict[str, Any]
     spelled: dict[str, str]
 
 
@@ -73,7 +86,7 @@ def build_parser(command: str, prog: str = "") -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
     )
-    defaults = defaults_of(entry.fills) if entry.fills else {}
+    defaults = {**defaults_of(LaunchConfig), **(defaults_of(entry.fills) if entry.fills else {})}
     groups: dict[str, Any] = {}
     # What does not work yet comes last.
     for flag in sorted(entry.flags, key=lambda flag: bool(flag.later)):
@@ -96,7 +109,8 @@ def parse(command: str, argv: Sequence[str], prog: str = "") -> Parsed:
         raise _unknown(rest[0], entry.flags)
     if entry.later:
         raise ConfigError("not available yet", prog or f"accel-yolo {command}", remedy=entry.later)
-    rules = rules_of(entry.fills) if entry.fills else {}
+    own = rules_of(entry.fills) if entry.fills else {}
+    rules = {**rules_of(LaunchConfig), **own}
     values: dict[str, Any] = {}
     spelled: dict[str, str] = {}
     for flag in entry.flags:
@@ -111,7 +125,8 @@ def parse(command: str, argv: Sequence[str], prog: str = "") -> Parsed:
             first = spelled[flag.fills]
             raise ConfigError("two flags disagree", f"{first} and {spelling}", value, "leave out one of them")
         values[flag.fills], spelled[flag.fills] = value, spelling
-    return Parsed(command, values, spelled)
+    launch = {name: values.pop(name) for name in list(values) if name not in own}
+    return Parsed(command, values, launch, spelled)
 
 
 def _argparse_options(flag: Flag, defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,6 +162,8 @@ def _value(flag: Flag, spelling: str, texts: Any, rule: Rule) -> Any:
         return rule.checked(flag.const, spelling)
     if isinstance(texts, list):
         return rule.checked([rule.from_text(text, spelling) for text in texts], spelling)
+    if isinstance(rule, Several):  # one word with commas
+        return rule.checked([rule.from_text(text, spelling) for text in texts.split(",")], spelling)
     return rule.from_text(texts, spelling)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from accel_yolo.config.schema import Hyp, TrainConfig, rules_of
+from accel_yolo.config.schema import Hyp, TrainConfig
+from accel_yolo.config.settings import rules_of
 from accel_yolo.config.shipped import label_of
 from accel_yolo.config.yaml_io import load_yaml
 from accel_yolo.errors import ConfigError, did_you_mean

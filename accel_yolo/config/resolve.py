@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from accel_yolo import console
+from accel_yolo.config.consistency import bit_exact_micro_batch
 from accel_yolo.config.hyp_file import read_hyp_file
 from accel_yolo.config.schema import (
     ConvertConfig,
@@ -16,10 +16,8 @@ from accel_yolo.config.schema import (
     PredictConfig,
     TrainConfig,
     ValConfig,
-    defaults_of,
-    flag_of,
-    rules_of,
 )
+from accel_yolo.config.settings import defaults_of, flag_of, rules_of
 from accel_yolo.config.shipped import find_config, label_of
 from accel_yolo.config.yaml_io import Located, dump_yaml, load_yaml
 from accel_yolo.errors import ConfigError, did_you_mean
@@ -70,7 +68,6 @@ def resolve_train(typed: Mapping[str, Any]) -> tuple[TrainConfig, Origins]:
         DataError: there is no such data YAML.
     """
     typed = dict(typed)
-    _check_device(typed.get("device", ""), "train.py")
     values, origins = _defaults(TrainConfig)
     _take(values, origins, typed, COMMAND_LINE)
     hyps, hyp_origins = _defaults(Hyp)
@@ -90,6 +87,8 @@ def resolve_train(typed: Mapping[str, Any]) -> tuple[TrainConfig, Origins]:
         if not values["cfg"]:
             raise ConfigError("no model to name the run after", "--name", "cfg", "give --cfg, or another name")
         values["name"] = Path(values["cfg"]).stem
+    if values["bit_exact"]:
+        _choose_micro_batch(values, origins)
     return TrainConfig(**values, hyp=Hyp(**hyps)), {**origins, **hyp_origins}
 
 
@@ -123,7 +122,6 @@ def resume_train(saved: tuple[Config, Origins], asked: tuple[TrainConfig, Origin
 
 def resolve_val(typed: Mapping[str, Any]) -> tuple[ValConfig, Origins]:
     """Return the configuration of a validation and where each value came from. Raises ConfigError."""
-    _check_device(typed.get("device", ""), "val.py")
     config, origins = _plain(ValConfig, typed)
     if "save_json" not in typed and Path(config.data).name.removesuffix(".yaml").endswith("coco"):
         # As in YOLOv5: on COCO, the number to report is that of COCO's own tool.
@@ -218,6 +216,14 @@ def _find_data(values: dict[str, Any], origins: Origins) -> None:
         values["hyp_file"], origins["hyp_file"] = hyp, label_of(path)
 
 
+def _choose_micro_batch(values: dict[str, Any], origins: Origins) -> None:
+    """Fill in the micro-batch and the BatchNorm group of a bit-exact run where the user left them open."""
+    given = values["micro_batch"] or values["bn_group"] or bit_exact_micro_batch(values["batch"])
+    for name in ("micro_batch", "bn_group"):
+        if not values[name]:
+            values[name], origins[name] = given, "--bit-exact"
+
+
 def _yield_to_typed(recipe: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Drop from a file's recipe what contradicts the command line: the user's word wins, whole.
 
@@ -230,16 +236,6 @@ def _yield_to_typed(recipe: dict[str, Any], typed: Mapping[str, Any]) -> None:
         recipe.pop("bn_group", None)
     if typed.get("bn_group"):
         recipe.pop("sync_bn", None)
-
-
-def _check_device(device: str, script: str) -> None:
-    """Refuse several devices unless a launcher has already started one process for each."""
-    if "," not in device or "LOCAL_RANK" in os.environ:
-        return
-    command = f"accelerate launch --config_file accelerate_configs/2cpu.yaml {script} ..."
-    raise ConfigError(
-        "several devices for one process", "--device", device, f"several devices are started with `{command}`"
-    )
 
 
 def _plain(kind: type[Plain], typed: Mapping[str, Any]) -> tuple[Plain, Origins]:

@@ -1,4 +1,4 @@
-"""Where the shipped model, hyper-parameter and data files are, and how a user's word finds one."""
+"""Where the shipped model, hyper-parameter, data and Accelerate files are, and how a user's word finds one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path, PurePosixPath
 from accel_yolo import console
 from accel_yolo.errors import ConfigError, DataError, UserError, did_you_mean
 
-KINDS = {"models": "model", "hyps": "hyper-parameter", "data": "data"}
+KINDS = {"models": "model", "hyps": "hyper-parameter", "data": "data", "accelerate": "accelerate config"}
 SUFFIXES = ("", ".yaml", ".yml")
 # Folders under which YOLOv5's own documentation names such files; what they name is found among ours.
 _FAMILIAR_FOLDERS = {
     "models": (".", "models", "models/hub", "configs/models"),
     "hyps": (".", "hyps", "data/hyps", "configs/hyps"),
     "data": (".", "data", "configs/data"),
+    "accelerate": (".", "accelerate_configs"),
 }
 
 
@@ -25,23 +26,32 @@ def configs_dir() -> Path:
     return inside if inside.is_dir() else package.parent / "configs"
 
 
+def folder_of(kind: str) -> Path:
+    """Return the folder of the shipped files of a kind (models, hyps, data, accelerate)."""
+    root = configs_dir()
+    in_checkout = kind == "accelerate" and root.name == "configs"
+    return root.parent / "accelerate_configs" if in_checkout else root / kind
+
+
 def shipped(kind: str, name: str) -> Path | None:
-    """Return the shipped file `name` (with or without .yaml) of a kind (models, hyps, data), or None."""
+    """Return the shipped file `name` (with or without .yaml) of a kind (models, hyps, data, accelerate), or None."""
     if not name or "/" in name or "\\" in name or name.startswith("."):
         return None
     stem = name[: -len(".yaml")] if name.endswith(".yaml") else name
-    path = configs_dir() / kind / f"{stem}.yaml"
+    path = folder_of(kind) / f"{stem}.yaml"
     return path if is_file(path) else None
 
 
 def shipped_names(kind: str) -> list[str]:
     """Return the names (without .yaml) of all shipped files of a kind."""
-    return sorted(path.stem for path in (configs_dir() / kind).glob("*.yaml"))
+    return sorted(path.stem for path in folder_of(kind).glob("*.yaml"))
 
 
 def label_of(path: Path) -> str:
     """Return the name of a configuration file for messages: "hyps/demo.yaml" for a shipped one, else its path."""
     root = configs_dir()
+    if path.parent == folder_of("accelerate"):
+        return f"accelerate_configs/{path.name}"
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
@@ -52,7 +62,7 @@ def find_config(kind: str, text: str, flag: str, beside: Path | None = None) -> 
     files, which YOLOv5's spellings (data/coco128.yaml, data/hyps/hyp.scratch-low.yaml) reach as well.
 
     Args:
-        kind: models, hyps or data.
+        kind: models, hyps, data or accelerate.
         text: what the user wrote.
         flag: where they wrote it, for messages.
         beside: folder of the file that holds `text`, if any.

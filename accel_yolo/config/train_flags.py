@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import COMMON, LOCAL_RANK, Flag, later, run_folder, switch, value
+from accel_yolo.config.flag import COMMON, Flag, later, run_folder, switch, value
+from accel_yolo.config.launch_flags import LAUNCH
 
 _WHAT, _HOW, _WHERE, _OUTPUT = "model and data", "recipe", "processes", "output"
 _AUTOBATCH = "choosing the batch size is a later capability: give a number, such as --batch 16"
@@ -55,15 +56,17 @@ TRAIN = (
     switch("--noautoanchor", "keep the anchors as they are", _HOW),
     switch("--sync-bn", "BatchNorm over the whole batch of all processes", _HOW),
     value("--bn-group", "BatchNorm over fixed groups of this many images; 0: over what a process has", _HOW, "N"),
+    value("--micro-batch", "images per forward pass of a process, to save memory; 0: its whole share", _HOW, "N"),
+    switch("--bit-exact", "the same bits on any number of processes (CPU, slower)", _HOW),
+    value("--gradient-compression", "none, bf16 or fp16: type in which gradients are exchanged", _HOW),
     value("--nominal-batch", "images per update: smaller batches are accumulated", _HOW, "N"),
     value("--ema-decay", "decay of the averaged weights", _HOW),
     value("--ema-tau", "updates over which that decay ramps up", _HOW),
     value("--max-grad-norm", "gradients are clipped to this norm", _HOW, "NORM"),
     value("--warmup-min-steps", "least number of warm-up steps", _HOW, "N"),
     value("--bad-data", "limit: stop above 5 %% bad images; drop: leave all out; fail: stop at the first", _HOW),
-    value("--device", "cpu, mps or the number of a GPU; several are started with `accelerate launch`", _WHERE),
+    *LAUNCH,
     value("--workers", "data workers per process", _WHERE),
-    LOCAL_RANK,
     *run_folder("runs/train"),
     switch("--nosave", "write weights only at the end", _OUTPUT),
     switch("--noval", "validate only after the last epoch", _OUTPUT),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import COMMON, LOCAL_RANK, Flag, half, later, run_folder, switch, value
+from accel_yolo.config.flag import COMMON, Flag, half, later, run_folder, switch, value
+from accel_yolo.config.launch_flags import LAUNCH
 
 _WHAT, _HOW, _WHERE, _OUTPUT = "model and data", "evaluation", "processes", "output"
 _STUDY = "timing and size studies are a later capability: run --task val with the sizes you want"
@@ -25,10 +26,9 @@ VAL = (
     value("--max-det", "most detections per image", _HOW),
     switch("--single-cls", "treat all classes as one", _HOW),
     value("--bad-data", "limit: stop above 5 %% bad images; drop: leave all out; fail: stop at the first", _HOW),
-    value("--device", "cpu, mps or the number of a GPU; several are started with `accelerate launch`", _WHERE),
+    *LAUNCH,
     value("--workers", "data workers per process", _WHERE),
     half(),
-    LOCAL_RANK,
     *run_folder("runs/val"),
     switch("--save-json", "write the detections in COCO's format and measure COCO's mAP", _OUTPUT),
     switch("--verbose", "one line per class", _OUTPUT),

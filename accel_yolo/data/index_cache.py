@@ -17,11 +17,10 @@ from accel_yolo import console, files
 from accel_yolo.data.formats.yolo import label_path_of
 from accel_yolo.data.listing import regular_stat
 from accel_yolo.data.problems import Problem
-from accel_yolo.data.split_index import IndexCounts, SplitIndex
+from accel_yolo.data.split_index import ARRAYS, IndexCounts, SplitIndex
 from accel_yolo.errors import EnvironmentFault, printable
 
-FORMAT = 1
-_ARRAYS = ("sizes_hw", "labels", "label_starts", "polygons", "polygon_starts")
+FORMAT = 2
 _MALFORMED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
@@ -54,7 +53,7 @@ def read(file: Path, key: str) -> Verified | None:
     """Return what is kept in `file`; None if it is missing, of another state of the data, or damaged."""
     try:
         with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as stored:
-            parts = {name: stored[name] for name in (*_ARRAYS, "paths", "meta")}
+            parts = {name: stored[name] for name in (*ARRAYS, "paths", "meta")}
             if stored["check"].tobytes() != _check(parts):
                 return None
         meta = json.loads(parts.pop("meta").tobytes())
@@ -78,7 +77,7 @@ def write(file: Path, key: str, verified: Verified) -> None:
         "counts": asdict(index.counts),
         "problems": [problem.as_dict() for problem in verified.problems],
     }
-    parts = {name: getattr(index, name) for name in _ARRAYS}
+    parts = {name: getattr(index, name) for name in ARRAYS}
     parts["paths"] = np.frombuffer(b"\0".join(os.fsencode(path) for path in index.paths), np.uint8)
     parts["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     buffer = io.BytesIO()

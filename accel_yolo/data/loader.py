@@ -81,9 +81,13 @@ class TrainLoader:
         batch: images of the global batch.
         places: the places of the global batch that this process works on.
         workers: how batches are made.
+        pieces: the micro-batches of a batch, as ranges of the places of this process counted from 0.
     """
 
-    def __init__(self, samples: TrainSamples, batch: int, places: range, workers: Workers) -> None:
+    def __init__(
+        self, samples: TrainSamples, batch: int, places: range, workers: Workers, pieces: Sequence[range] = ()
+    ) -> None:
+        self.pieces = pieces or [range(len(places))]
         self.steps_per_epoch = steps_per_epoch(len(samples.source), batch)
         self._keys = _EpochKeys(self.steps_per_epoch, batch, places)
         self._loader = DataLoader(

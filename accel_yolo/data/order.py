@@ -87,6 +87,21 @@ def share(batch: int, rank: int, world: int, group: int = 1) -> range:
     return range(rank * groups // world * group, (rank + 1) * groups // world * group)
 
 
+def micro_batches(share: range, most: int, group: int = 1, least_parts: int = 1) -> list[range]:
+    """Return the share of a process in pieces of nearly equal size for one forward pass each.
+
+    Args:
+        share: places of the global batch.
+        most: most images of a piece; 0 for no limit. A multiple of `group`.
+        group: images that stay together; the share is a multiple of it.
+        least_parts: make at least so many pieces.
+    """
+    groups = len(share) // group
+    parts = max(-(-groups // (most // group)) if most else 1, least_parts)
+    edges = [share.start + part * groups // parts * group for part in range(parts + 1)]
+    return [range(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+
+
 @dataclass(frozen=True, eq=False)
 class RectLayout:
     """Order and input sizes of rectangular training: images of like shape share a batch and little is padding.

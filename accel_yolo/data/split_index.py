@@ -11,6 +11,9 @@ import numpy as np
 
 from accel_yolo.data.formats.yolo import Labels
 
+ARRAYS = ("sizes_hw", "labels", "label_starts", "polygons", "polygon_starts", "content_keys")
+"""The arrays of an index."""
+
 
 @dataclass(frozen=True)
 class IndexCounts:
@@ -63,6 +66,7 @@ class SplitIndex:
         label_starts: [n + 1] int64; the labels of image i are rows label_starts[i] to label_starts[i + 1].
         polygons: [k, 2] float32: x, y (0..1), the vertices of all labels one after the other.
         polygon_starts: [m + 1] int64; the vertices of label row j likewise; none for a plain box.
+        content_keys: [n] uint64, the first eight bytes of the digest of each image file.
         digest: SHA-256 over the above and the content of the images, paths relative: equal data, equal digest.
         counts: what the verification met.
     """
@@ -73,12 +77,13 @@ class SplitIndex:
     label_starts: np.ndarray
     polygons: np.ndarray
     polygon_starts: np.ndarray
+    content_keys: np.ndarray
     digest: str
     counts: IndexCounts
 
     def __post_init__(self) -> None:
-        for array in (self.sizes_hw, self.labels, self.label_starts, self.polygons, self.polygon_starts):
-            array.setflags(write=False)
+        for name in ARRAYS:
+            getattr(self, name).setflags(write=False)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -110,6 +115,7 @@ def assemble(records: Sequence[Record], root: str, *, dropped: int) -> SplitInde
         "polygons": np.concatenate([np.zeros((0, 2), np.float32), *every_polygon]),
         "polygon_starts": _starts([len(polygon) for polygon in every_polygon]),
     }
+    contents = [record.content_digest for record in records]
     paths = tuple(record.path for record in records)
     counts = IndexCounts(
         images=len(records),
@@ -119,8 +125,9 @@ def assemble(records: Sequence[Record], root: str, *, dropped: int) -> SplitInde
         dropped=dropped,
         duplicates_removed=sum(record.labels.duplicates_removed for record in records),
     )
-    digest = _digest(_relative(paths, root), [record.content_digest for record in records], list(arrays.values()))
-    return SplitIndex(paths=paths, digest=digest, counts=counts, **arrays)
+    digest = _digest(relative_paths(paths, root), contents, list(arrays.values()))
+    keys = np.array([int.from_bytes(content[:8], "little") for content in contents], np.uint64)
+    return SplitIndex(paths=paths, content_keys=keys, digest=digest, counts=counts, **arrays)
 
 
 def _starts(lengths: Sequence[int]) -> np.ndarray:
@@ -129,7 +136,7 @@ def _starts(lengths: Sequence[int]) -> np.ndarray:
     return starts
 
 
-def _relative(paths: Sequence[str], root: str) -> list[str]:
+def relative_paths(paths: Sequence[str], root: str) -> list[str]:
     """Return the paths below `root`, those outside it below what they have in common."""
     prefix = os.path.abspath(root).rstrip(os.sep) + os.sep  # noqa: PTH100 - links are kept in the paths as well
     outside = [os.path.dirname(path) for path in paths if not path.startswith(prefix)]  # noqa: PTH120

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from accel_yolo.errors import UserError
+from accel_yolo.lifeline import end_with_parent
 
 
 class Guarded(Dataset):
@@ -30,6 +33,11 @@ def _start_worker(_worker: int) -> None:
     # One thread per worker: the pool is the parallelism, and nested threads fight over the same cores.
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    # Otherwise a worker looks for its parent every few seconds only, and holds memory and ports of a dead run.
+    end_with_parent(signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(1)
 
 
 @dataclass(frozen=True)

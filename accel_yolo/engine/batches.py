@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from accel_yolo.data.loader import HostBatch, TrainLoader
+from accel_yolo.engine.messages import PendingSum
 from accel_yolo.engine.schedule import Schedule
 from accel_yolo.engine.state import TrainState
-from accel_yolo.engine.world import PendingSum, World
+from accel_yolo.engine.world import World
 from accel_yolo.errors import PeerError
 from accel_yolo.losses.assignment import LevelEntries, assign, entry_counts
 from accel_yolo.losses.detection import LossOptions, term_means
@@ -21,12 +23,24 @@ from accel_yolo.models.detector import Detector
 
 
 @dataclass(frozen=True)
-class DeviceBatch:
-    """One step's share of one process, ready to be computed.
+class MicroBatch:
+    """What one forward pass of one process works on.
 
     Attributes:
         images: [B, H, W, 3] uint8 on the device.
         entries: L tables of matched cells on the device.
+    """
+
+    images: Tensor
+    entries: list[LevelEntries]
+
+
+@dataclass(frozen=True)
+class DeviceBatch:
+    """One step's share of one process, ready to be computed.
+
+    Attributes:
+        parts: its micro-batches; one, unless --micro-batch splits the share.
         size_hw: network input size of this step, px.
         local_images, global_images: images here and over all processes.
         instances: objects over all processes.
@@ -35,8 +49,7 @@ class DeviceBatch:
         waited_s: seconds the loop waited for the data of this batch.
     """
 
-    images: Tensor
-    entries: list[LevelEntries]
+    parts: list[MicroBatch]
     size_hw: tuple[int, int]
     local_images: int
     global_images: int
@@ -57,8 +70,7 @@ def batch_loss(sums: Tensor, batch: DeviceBatch, options: LossOptions) -> Tensor
 
 @dataclass(frozen=True)
 class _Prepared:
-    images: Tensor
-    entries: list[LevelEntries]
+    parts: list[MicroBatch]
     size_hw: tuple[int, int]
     grids: list[tuple[int, int]]
     word: PendingSum
@@ -73,6 +85,7 @@ class Batches:
         self.strides, self.anchor_t = detector.strides, schedule.config.hyp.anchor_t
         self.anchors_grid = detector.anchors.detach().cpu().numpy()
         self.batch = schedule.config.batch
+        self.pieces = loader.pieces
 
     def steps(self, state: TrainState) -> Iterator[DeviceBatch]:
         """Yield the batches of an epoch in the global order; none when only its validation is left.
@@ -98,13 +111,20 @@ class Batches:
         height, width = host.images.shape[1:3]
         size_hw = self._size(height, width, step)
         grids = [(size_hw[0] // stride, size_hw[1] // stride) for stride in self.strides]
-        entries = assign(host.targets, self.anchors_grid, grids, self.anchor_t)
         device = self.world.device
+        images = host.images.to(device, non_blocking=True)
+        parts, counts = [], torch.zeros(len(grids), dtype=torch.int64)
+        for piece in self.pieces:
+            # Matched piece by piece: the entries of a micro-batch depend on nothing but its own images.
+            inside = (host.targets[:, 0] >= piece.start) & (host.targets[:, 0] < piece.stop)
+            targets = host.targets[inside] - np.array([piece.start, 0, 0, 0, 0, 0], dtype=np.float32)
+            entries = assign(targets, self.anchors_grid, grids, self.anchor_t)
+            counts += torch.tensor(entry_counts(entries))
+            parts.append(MicroBatch(images[piece.start : piece.stop], [level.to(device) for level in entries]))
         # The control word: counts for the loss, and the step so that processes that drift apart are caught.
-        word = torch.tensor([*entry_counts(entries), len(host.targets), step], dtype=torch.int64)
+        word = torch.tensor([*counts.tolist(), len(host.targets), step], dtype=torch.int64)
         return _Prepared(
-            images=host.images.to(device, non_blocking=True),
-            entries=[level.to(device) for level in entries],
+            parts=parts,
             size_hw=size_hw,
             grids=grids,
             word=self.world.start_sum(word),
@@ -134,10 +154,9 @@ class Batches:
         counts = torch.tensor([word[:levels], cells], dtype=torch.float32)
         counts = counts.to(self.world.device, non_blocking=True)
         return DeviceBatch(
-            images=prepared.images,
-            entries=prepared.entries,
+            parts=prepared.parts,
             size_hw=prepared.size_hw,
-            local_images=len(prepared.images),
+            local_images=sum(len(part.images) for part in prepared.parts),
             global_images=self.batch,
             instances=word[levels],
             entry_counts=counts[0],

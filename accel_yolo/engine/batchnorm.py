@@ -32,14 +32,26 @@ def convert_batchnorm(module: nn.Module, *, sync: bool, group: int, world_size: 
             convert_batchnorm(child, sync=sync, group=group, world_size=world_size)
 
 
-def describe_batchnorm(*, sync: bool, group: int, batch: int, world_size: int) -> str:
-    """Return the line that says over how many images BatchNorm takes its statistics."""
+def describe_batchnorm(*, sync: bool, group: int, seen: tuple[int, int], world_size: int) -> str:
+    """Return the line that says over how many images BatchNorm takes its statistics.
+
+    Args:
+        sync: over all processes.
+        group: over fixed groups of so many images; 0 for none.
+        seen: least and most images of one forward pass of a process.
+        world_size: number of processes.
+    """
     if group:
         return f"BatchNorm over groups of {group} images"
-    if sync or world_size == 1:
-        return f"BatchNorm over {batch} images (the global batch)"
-    low, high = batch // world_size, -(-batch // world_size)
-    return f"BatchNorm over {low if low == high else f'{low} to {high}'} images (each process's share)"
+    if sync and world_size > 1:
+        return f"BatchNorm over all {world_size} processes, {as_range(*seen)} images of each"
+    low_high = f"BatchNorm over {as_range(*seen)} images"
+    return f"{low_high} (each process's own)" if world_size > 1 else low_high
+
+
+def as_range(low: int, high: int) -> str:
+    """Return "8" or "7 to 8"."""
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _like(new: Any, old: nn.BatchNorm2d) -> nn.Module:
@@ -54,30 +66,49 @@ def _like(new: Any, old: nn.BatchNorm2d) -> nn.Module:
 class GroupedBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm whose statistics come from each group of consecutive images, independent of any other process.
 
-    The running statistics take one step of `momentum` towards the mean over groups. That update is linear, so the
-    image-weighted mean over processes equals what one process with the whole batch would hold.
+    The running statistics take one step of `momentum` towards the mean over the groups of a step, however many forward
+    passes (micro-batches) the step has. That update is linear, so the image-weighted mean over processes equals what
+    one process with the whole batch would hold.
     """
 
     def __init__(self, num_features: int, group: int) -> None:
         super().__init__(num_features)
         self.group = group
+        self._seen: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalised batch, same shape [B, C, H, W]; B must be a multiple of the group in training."""
         if not self.training:
             return super().forward(input)
-        images, channels, height, width = input.shape
-        groups = images // self.group
-        if groups * self.group != images:
+        images = input.shape[0]
+        if images % self.group:
             raise ValueError(f"{images} images do not divide into groups of {self.group}")
-        mean_sum, var_sum, parts = input.new_zeros(channels), input.new_zeros(channels), []
+        parts = []
         for part in input.split(self.group):
             # A momentum of one writes the group's own statistics into the two scratch tensors.
             mean, var = torch.zeros_like(self.running_mean), torch.ones_like(self.running_var)  # pyright: ignore[reportArgumentType]
             parts.append(F.batch_norm(part, mean, var, self.weight, self.bias, True, 1.0, self.eps))
-            mean_sum, var_sum = mean_sum + mean, var_sum + var
-        _step_running(self, mean_sum / groups, var_sum / groups)
+            self._seen.append((mean, var))
         return torch.cat(parts)
+
+    def taken(self) -> tuple[Tensor, Tensor]:
+        """Return the sums over groups of mean and unbiased variance, both [C], since the last call; forget them."""
+        mean_sum, var_sum = torch.zeros_like(self._seen[0][0]), torch.zeros_like(self._seen[0][1])
+        for mean, var in self._seen:
+            mean_sum, var_sum = mean_sum + mean, var_sum + var
+        self._seen = []
+        return mean_sum, var_sum
+
+    def fold(self) -> None:
+        """Take the step of the running statistics that the forward passes of a training step call for."""
+        if self._seen:
+            groups = len(self._seen)
+            mean_sum, var_sum = self.taken()
+            self.step_running(mean_sum / groups, var_sum / groups)
+
+    def step_running(self, mean: Tensor, unbiased_var: Tensor) -> None:
+        """Move the running statistics one step of `momentum` towards `mean` and `unbiased_var`, both [C]."""
+        _step_running(self, mean, unbiased_var)
 
 
 class CrossProcessBatchNorm2d(nn.BatchNorm2d):

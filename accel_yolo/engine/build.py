@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,12 +16,14 @@ from accel_yolo.data.autoanchor import fitted
 from accel_yolo.data.eval_loader import EvalLoader, eval_shapes
 from accel_yolo.data.index import SplitIndex, build_index, summary
 from accel_yolo.data.loader import TrainLoader, TrainSamples
-from accel_yolo.data.order import RectLayout, share
+from accel_yolo.data.order import RectLayout, micro_batches, share
 from accel_yolo.data.plan import PlanSource
 from accel_yolo.data.workers import Workers, default_workers, usable_cores
 from accel_yolo.engine.batchnorm import convert_batchnorm
+from accel_yolo.engine.data_comparison import compare_data
 from accel_yolo.engine.ema import Ema
 from accel_yolo.engine.evaluate import EvalOptions
+from accel_yolo.engine.gradient import Gradient, OrderedGradient
 from accel_yolo.engine.optim import build_optimizer
 from accel_yolo.engine.trainable import Trainable
 from accel_yolo.engine.world import World
@@ -31,7 +32,7 @@ from accel_yolo.losses.detection import LossOptions
 from accel_yolo.metrics.nms import NmsOptions
 from accel_yolo.models.detector import Detector
 from accel_yolo.models.weights import detector_from_weights, find_weights, freeze, load_weights, transfer
-from accel_yolo.models.weights_meta import WeightsMeta
+from accel_yolo.models.weights_meta import Weights, WeightsMeta
 from accel_yolo.models.zoo import build_detector, model_spec
 from accel_yolo.version import __version__
 
@@ -62,6 +63,7 @@ class Training:
         model: detector and loss, prepared for the world.
         optimizer: prepared likewise.
         ema: the averaged copy.
+        gradient: how the gradients of all processes become one.
         loss: loss options, scaled.
         evaluation: how epochs are validated.
         meta: what the weights are and where they come from.
@@ -72,6 +74,7 @@ class Training:
     model: nn.Module
     optimizer: Any
     ema: Ema
+    gradient: Gradient
     loss: LossOptions
     evaluation: EvalOptions
     meta: WeightsMeta
@@ -84,7 +87,7 @@ def class_names(spec: DataSpec, single_cls: bool) -> dict[int, str]:
 
 def open_data(config: TrainConfig, world: World) -> Data:
     """Return the verified indices of the training and validation split, equal on all processes."""
-    with world.together(), world.leader_first():
+    with world.together(), world.one_per_machine_first():
         spec = load_data_spec(config.data)
         names = class_names(spec, config.single_cls)
         train, val = (
@@ -94,8 +97,7 @@ def open_data(config: TrainConfig, world: World) -> Data:
         )  # fmt: skip
         if not len(train.labels):
             raise ConfigError("no objects to learn from", str(spec.file), "0 labels in the training split")
-    world.check_equal("training data", train.digest)
-    world.check_equal("validation data", val.digest)
+    compare_data(world, spec, {"train": train, "val": val})
     console.say(summary(train, "train"))
     console.say(summary(val, "val"))
     return Data(spec, names, train, val)
@@ -108,12 +110,30 @@ def build_loaders(config: TrainConfig, data: Data, training: Training, world: Wo
     rect = RectLayout.plan(sizes, config.batch, imgsz=config.imgsz, stride=stride) if config.rect else None
     samples = TrainSamples(data.train, PlanSource(sizes, config.imgsz, config.hyp, rect), config.seed)
     with world.together():
-        places = share(config.batch, world.rank, world.size, max(config.bn_group, 1))
+        places, pieces = dealt_out(config, world)
     workers = loader_workers(config.workers, len(places), world)
-    train_loader = TrainLoader(samples, config.batch, places, workers)
+    train_loader = TrainLoader(samples, config.batch, places, workers, pieces)
     shapes = eval_shapes(data.val.sizes_hw, config.imgsz, stride)
     eval_batch = min(2 * config.batch, EVAL_BATCH)
     return train_loader, EvalLoader(data.val, config.imgsz, shapes, eval_batch, workers)
+
+
+def dealt_out(config: TrainConfig, world: World) -> tuple[range, list[range]]:
+    """Return the places of the global batch that this process works on, and their micro-batches, counted from 0.
+
+    Raises:
+        ConfigError: the batch cannot be dealt out so.
+    """
+    group = max(config.bn_group, 1)
+    places = share(config.batch, world.rank, world.size, group)
+    # A BatchNorm over all processes makes them meet in every forward pass: all must have the same number of them.
+    meet = config.sync_bn and world.size > 1
+    largest = range(-(-config.batch // group // world.size) * group)
+    parts = len(micro_batches(largest, config.micro_batch, group)) if meet else 1
+    if meet and config.batch // world.size < parts:
+        remedy = f"use a --batch that is a multiple of {world.size}, or a larger --micro-batch"
+        raise ConfigError("micro-batches of unequal number with --sync-bn", "--micro-batch", config.micro_batch, remedy)
+    return places, micro_batches(range(len(places)), config.micro_batch, group, parts)
 
 
 def fitting_imgsz(imgsz: int, detector: Detector, least_strides: int = 1) -> int:
@@ -173,20 +193,19 @@ def refit_anchors(config: TrainConfig, detector: Detector, index: SplitIndex) ->
         )
 
 
-def described_detector(config: TrainConfig, data: Data, resumed: Path | None) -> tuple[Detector, WeightsMeta]:
+def described_detector(config: TrainConfig, data: Data, resumed: Weights | None) -> tuple[Detector, WeightsMeta]:
     """Return the detector of a run and what its weight files will say.
 
     Args:
         config: the run.
         data: its data.
-        resumed: the last weight file of a run that is taken up again, which then says what is trained; the files that
+        resumed: the last weights of a run that is taken up again, which then says what is trained; the files that
             the run started from need not exist any more.
     """
     if resumed is not None:
-        weights = load_weights(resumed)
-        detector = detector_from_weights(weights)
+        detector = detector_from_weights(resumed)
         freeze(detector, config.freeze)
-        return detector, weights.meta
+        return detector, resumed.meta
     detector, parent = build_detector_for(config, data.names)
     refit_anchors(config, detector, data.train)
     step = f"trained on {data.spec.file.name} for {config.epochs} epochs by accel_yolo {__version__}"
@@ -195,13 +214,13 @@ def described_detector(config: TrainConfig, data: Data, resumed: Path | None) ->
     return detector, parent.derived(step, detector, config.imgsz)
 
 
-def build_training(config: TrainConfig, data: Data, resumed: Path | None, world: World) -> Training:
+def build_training(config: TrainConfig, data: Data, resumed: Weights | None, world: World) -> Training:
     """Return detector, loss, optimizer and average, prepared; `resumed` as in `described_detector`.
 
     The order is the only legal one: anchors before the average is copied, the average before BatchNorm changes kind
     and before autocast is wrapped around the forward pass, the optimizer after both.
     """
-    with world.together(), world.leader_first():
+    with world.together(), world.one_per_machine_first():
         detector, meta = described_detector(config, data, resumed)
         config = replace(config, imgsz=fitting_imgsz(config.imgsz, detector, LEAST_TRAINING_STRIDES))
         meta = replace(meta, imgsz=config.imgsz)
@@ -211,10 +230,11 @@ def build_training(config: TrainConfig, data: Data, resumed: Path | None, world:
     loss = loss_options(config, detector)
     trainable = Trainable(detector, loss).train()
     optimizer = build_optimizer(detector, config)
-    model, optimizer = world.prepare(trainable, optimizer)
+    model, optimizer = world.prepare(trainable, optimizer, exchange=not config.bit_exact)
+    gradient = (OrderedGradient if config.bit_exact else Gradient)(model, detector, world)
     nms = NmsOptions(conf_thres=0.001, iou_thres=0.6, multi_label=True, agnostic=config.single_cls)
     evaluation = EvalOptions(nms, loss, config.hyp.anchor_t, config.single_cls)
-    return Training(config, detector, model, optimizer, ema, loss, evaluation, meta)
+    return Training(config, detector, model, optimizer, ema, gradient, loss, evaluation, meta)
 
 
 def loss_options(config: TrainConfig, detector: Detector) -> LossOptions:

@@ -1,4 +1,4 @@
-"""Device, precision and process count of a run, as the user and the launcher asked for them."""
+"""Device and precision of a run, as the user and the launcher asked for them."""
 
 from __future__ import annotations
 
@@ -6,50 +6,45 @@ import os
 
 import torch
 
-from accel_yolo.devices import cuda_index, require_mps, require_precision
-from accel_yolo.errors import ConfigError, EnvironmentFault
-
-
-def launched_processes() -> int:
-    """Return how many processes the launcher says there are.
-
-    Raises:
-        ConfigError: the launcher meant several processes but started one (Accelerate's MULTI_CPU without mpirun).
-    """
-    environment = os.environ
-    size = environment.get("WORLD_SIZE") or environment.get("PMI_SIZE") or environment.get("OMPI_COMM_WORLD_SIZE")
-    if size is None and _launched_on_cpu() and "MASTER_ADDR" in environment:
-        raise ConfigError(
-            "this accelerate config starts one process only",
-            "distributed_type",
-            "MULTI_CPU",
-            "use accelerate_configs/2cpu.yaml, or answer multi-GPU with use_cpu: true in `accelerate config`",
-        )
-    return int(size or 1)
+from accel_yolo import console
+from accel_yolo.config.launching import VISIBLE_GPUS, device_indices, visible_names
+from accel_yolo.devices import cuda_index, no_such_device, require_mps, require_precision
+from accel_yolo.engine.agreement import accelerate_file, launcher_name, require_device_count, says_cpu_only
+from accel_yolo.engine.launched import Launched, adopt_launch
+from accel_yolo.errors import ConfigError
 
 
 def choose_device(device: str) -> bool:
-    """Return whether to run on the CPU, and make only the named GPU visible.
+    """Return whether to run on the CPU, and make only the named GPUs visible.
 
     Args:
-        device: "" takes what the launcher chose, else the first accelerator, else the CPU; "cpu"; "mps"; one CUDA
-            device; or, under a launcher that has already chosen, a list such as "0,1".
+        device: "" takes what the launcher chose, else the first accelerator, else the CPU; "cpu"; "mps"; "cuda"; or as
+            many GPUs as there are processes on this machine ("0", "2,3").
 
     Raises:
-        ConfigError: not a device, or a GPU under a launcher that was told to use the CPU.
-        EnvironmentFault: the named device is not there.
+        ConfigError: not a device, a device that is not there, or one that contradicts the launcher.
     """
-    if device in ("", "cpu"):
-        return device == "cpu" or _launched_on_cpu() or not torch.accelerator.is_available()
-    if _launched_on_cpu():
+    launched = adopt_launch()
+    if device == "cpu":
+        return True
+    cpu_only = says_cpu_only(launched)
+    if device == "":
+        return cpu_only or not _has_accelerator(launched)
+    if cpu_only:
         raise ConfigError("the accelerate config says use_cpu", "--device", device, "leave one of them out")
     if device == "mps":
+        if launched.size > 1:
+            what = f"mps is one device, but there are {launched.size} processes"
+            raise ConfigError(what, "--device", device, "start one process, or use --device cpu")
         require_mps(device)
         return False
-    if "LOCAL_RANK" not in os.environ:
-        _show_only(cuda_index(device))
+    require_device_count(launched, device)
+    if launched.launcher != "accel-yolo":  # which has done it
+        _show_only(device)
     if not torch.cuda.is_available():
-        raise EnvironmentFault("no such CUDA device", "--device", device, "use --device cpu, or leave the flag out")
+        raise no_such_device(device, 0)
+    if not device_indices(device):
+        _require_gpu_each(launched)
     return False
 
 
@@ -76,12 +71,47 @@ def choose_precision(precision: str, on_cpu: bool) -> str:
     return "bf16" if has_bf16 else "fp32"
 
 
-def _launched_on_cpu() -> bool:
-    return os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
+def _has_accelerator(launched: Launched) -> bool:
+    """Return whether a device was found where none was named.
+
+    Raises:
+        ConfigError: the launcher was told to use GPUs and there are too few.
+    """
+    if torch.accelerator.is_available():
+        _require_gpu_each(launched)
+        return True
+    if launched.launcher != "accelerate":
+        return False
+    file = accelerate_file(launched)
+    if file is not None and file.asks_for_gpus:
+        shipped = "2cpu.yaml" if file.total > 1 else "cpu.yaml"
+        what = f"{file.label} asks for GPUs and this machine has none"
+        raise ConfigError(what, remedy=f"use {shipped} or --device cpu")
+    if file is None and launched.size > 1:
+        console.note("no GPU here, and the accelerate config is not known: working on the CPU (--device cpu says so)")
+    return False
 
 
-def _show_only(index: int) -> None:
-    """Let CUDA see one device, counted among those that are visible now; only effective before CUDA starts."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = visible.split(",") if visible is not None else [str(number) for number in range(index + 1)]
-    os.environ["CUDA_VISIBLE_DEVICES"] = names[index].strip() if index < len(names) else ""
+def _require_gpu_each(launched: Launched) -> None:
+    found = torch.cuda.device_count()
+    if torch.cuda.is_available() and launched.local_size > found:
+        where, remedy = (
+            f"what {launcher_name(launched)} started",
+            f"{found} found: start at most {found} on this machine",
+        )
+        raise ConfigError("more processes than GPUs", where, launched.local_size, f"{remedy}, or use --device cpu")
+
+
+def _show_only(device: str) -> None:
+    """Let CUDA see the named devices, counted among those visible now; only effective before CUDA starts."""
+    indices = device_indices(device)
+    if not indices:
+        cuda_index(device)  # or it is no device at all
+        return
+    if os.environ.get(VISIBLE_GPUS, "") == ",".join(map(str, indices)):  # the launcher was told the same
+        return
+    names = visible_names(indices, device)
+    found = torch.cuda.device_count()
+    if max(indices) >= found:
+        raise no_such_device(device, found)
+    os.environ[VISIBLE_GPUS] = ",".join(names)

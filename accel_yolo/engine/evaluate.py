@@ -74,19 +74,18 @@ def evaluate(detector: Detector, loader: EvalLoader, options: EvalOptions, world
     """
     model = copy.deepcopy(detector).eval().fuse().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     levels = len(model.strides)
-    sums, counts = torch.zeros(levels, 3, dtype=torch.float64), torch.zeros(2, levels, dtype=torch.float64)
-    tables, clock = [], _Clock(world.device)
-    mine = len(range(world.rank, len(loader.batches), world.size))
-    batches = console.progress(loader.share(world.rank, world.size), mine, "val")
-    for batch in batches:
+    tables, loss_rows, clock = [], [np.zeros((0, 1 + 5 * levels))], _Clock(world.device)
+    mine = range(world.rank, len(loader.batches), world.size)
+    batches = console.progress(loader.share(world.rank, world.size), len(mine), "val")
+    for number, batch in zip(mine, batches, strict=True):
         with clock.stage("prepare"):
             images = network_input(batch.images.to(world.device, non_blocking=True), model.anchors.dtype)
         with clock.stage("network"):
             raws = model(images)
             decoded = model.decode(raws)
         if options.loss is not None:
-            batch_sums, batch_counts = _loss_sums(model, raws, batch, options)
-            sums, counts = sums + batch_sums, counts + batch_counts
+            sums, counts = _loss_sums(model, raws, batch, options)
+            loss_rows.append(np.concatenate(([number], sums.flatten(), counts.flatten()))[None])
         with clock.stage("nms"):
             kept = non_max_suppression(decoded, options.nms)
         tables += [_match_image(rows.cpu(), place, batch, loader, options) for place, rows in enumerate(kept)]
@@ -95,7 +94,7 @@ def evaluate(detector: Detector, loader: EvalLoader, options: EvalOptions, world
     merged = world.gather_rows(table)
     # By image, so that the order does not depend on who evaluated what; within an image by confidence.
     merged = merged[np.argsort(merged[:, 0], kind="stable")]
-    losses = _losses(world.gather_rows(torch.cat((sums.flatten(), counts.flatten()))[None].numpy()), options)
+    losses = _losses(world.gather_rows(np.concatenate(loss_rows)), options)
     index = loader.index
     classes = np.zeros(len(index.labels)) if options.single_cls else index.labels[:, 0]
     correct = merged[:, DETECTION_COLUMNS:] > 0.5
@@ -135,11 +134,17 @@ def _match_image(rows: Tensor, place: int, batch: EvalBatch, loader: EvalLoader,
 
 
 def _losses(parts: np.ndarray, options: EvalOptions) -> tuple[float, float, float]:
-    """Return the three losses over the whole set from the flat sums and counts of all processes."""
+    """Return the three losses over the whole set.
+
+    Args:
+        parts: [n, 1 + 5 L] of all processes: number of the batch, its flat sums and counts.
+        options: see `EvalOptions`.
+    """
     if options.loss is None:
         return 0.0, 0.0, 0.0
     levels = options.loss.levels
-    total = torch.from_numpy(parts.sum(0))
+    # Added in the order of the batches, so that the last digit does not depend on who evaluated what.
+    total = torch.from_numpy(parts[np.argsort(parts[:, 0])][:, 1:].cumsum(0)[-1])
     sums, counts = total[: 3 * levels].view(levels, 3), total[3 * levels :].view(2, levels)
     box, obj, cls = term_means(sums, counts[0], counts[1], options.loss).tolist()
     return box, obj, cls

@@ -6,10 +6,18 @@ import contextlib
 from collections.abc import Iterator
 
 from accel_yolo.devices import memory_named
-from accel_yolo.engine.world import World
+from accel_yolo.engine.world import HOSTED_BY_LAUNCHER, World
 from accel_yolo.errors import PeerError
 
-_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "Timed out waiting", "Broken pipe")
+OURS = "accel-yolo"
+_LOST_PEER = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Timed out waiting",
+    "Broken pipe",
+    "NCCL communicator was aborted",
+    "remote process exited",
+)
 
 
 @contextlib.contextmanager
@@ -34,5 +42,8 @@ def named_faults(batch: int, imgsz: int, world: World) -> Iterator[None]:
     except RuntimeError as error:
         if world.size > 1 and any(sign in str(error) for sign in _LOST_PEER):
             lost = PeerError("another process is gone", "this run", remedy="its own message says why")
-            raise world.common(lost) from error
+            # A launcher of torch says itself which process of its machine has failed.
+            is_told = world.launcher in HOSTED_BY_LAUNCHER and world.launcher != OURS
+            lost.already_reported = is_told and (world.machines == 1 or not world.is_first_here)
+            raise lost from error
         raise

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,15 +16,19 @@ from accel_yolo import console
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.eval_loader import EvalLoader
 from accel_yolo.engine.batches import Batches
-from accel_yolo.engine.batchnorm import describe_batchnorm
+from accel_yolo.engine.batchnorm import as_range, describe_batchnorm
 from accel_yolo.engine.build import Training
 from accel_yolo.engine.evaluate import evaluate
+from accel_yolo.engine.optim import optimizer_tensors
 from accel_yolo.engine.reporting import metrics_json, print_speed, print_table
 from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
-from accel_yolo.models.weights import detector_from_weights, load_weights
+from accel_yolo.models.weights import detector_from_weights
 from accel_yolo.version import __version__
+
+SMALL_BATCH = 16
+"""BatchNorm over fewer images than this on a process is worth a remark."""
 
 
 def introduce(config: TrainConfig, training: Training, batches: Batches, state: TrainState, world: World) -> None:
@@ -29,13 +36,48 @@ def introduce(config: TrainConfig, training: Training, batches: Batches, state: 
     parameters = sum(parameter.numel() for parameter in training.detector.parameters())
     console.say(f"accel_yolo {__version__}, torch {torch.__version__}, Python {platform.python_version()}")
     console.say(f"{world.describe()}; {parameters:,} parameters, {training.detector.nc} classes")
-    console.say(
-        describe_batchnorm(sync=config.sync_bn, group=config.bn_group, batch=config.batch, world_size=world.size)
-    )
+    for line in describe_shares(config, batches, world):
+        console.say(line)
     steps = batches.schedule.steps_per_epoch
     console.say(f"{config.epochs} epochs of {steps} steps of {config.batch} images at {config.imgsz} px")
     if state.step:
         console.say(f"Continuing after {state.step} steps, epoch {state.epoch + 1}")
+
+
+def describe_shares(config: TrainConfig, batches: Batches, world: World) -> list[str]:
+    """Return how the batch is shared and what BatchNorm sees, on all processes."""
+    local = [sum(map(len, batches.pieces)), *(len(piece) for piece in batches.pieces)]
+    spread = [[int(value) for value in text.split()] for text in world.gather_text(" ".join(map(str, local)))]
+    totals, pieces = [row[0] for row in spread], [size for row in spread for size in row[1:]]
+    share = f" over {world.size} processes, {as_range(min(totals), max(totals))} each" if world.size > 1 else ""
+    forward = f", {as_range(min(pieces), max(pieces))} per forward pass" if max(pieces) < max(totals) else ""
+    update = config.batch * batches.schedule.accumulation(batches.schedule.total_steps)
+    sees = describe_batchnorm(
+        sync=config.sync_bn, group=config.bn_group, seen=(min(pieces), max(pieces)), world_size=world.size
+    )
+    if min(pieces) < SMALL_BATCH and world.size > 1 and not config.sync_bn and not config.bn_group:
+        console.note(f"{sees}: with fewer than {SMALL_BATCH}, --sync-bn or --bn-group can raise the accuracy")
+    return [f"Batch of {config.batch} images{share}{forward}; {update} images per update", sees]
+
+
+def state_digest(training: Training, metrics: dict[str, Any]) -> str:
+    """Return one SHA-256 over weights, running statistics, average, optimizer and metrics of a run.
+
+    Equal digests mean equal bits: with `--bit-exact` it does not depend on the processes or on interruptions.
+    """
+    digest = hashlib.sha256()
+    groups = {
+        "model": training.detector.state_dict(),
+        "ema": training.ema.detector.state_dict(),
+        "optimizer": optimizer_tensors(training.detector, training.optimizer),
+    }
+    for group, tensors in groups.items():
+        for name, value in sorted(tensors.items()):
+            digest.update(f"{group} {name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    numbers = {key: value for key, value in metrics.items() if key != "speed_ms"}
+    digest.update(json.dumps(numbers, sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 def conclude(state: TrainState, run: RunFolder, training: Training, loader: EvalLoader, world: World) -> TrainState:
@@ -44,18 +86,20 @@ def conclude(state: TrainState, run: RunFolder, training: Training, loader: Eval
         console.say(f"Stopped early: no improvement since epoch {state.best_epoch + 1}")
     if state.skips:
         console.warn(f"{state.skips} updates were skipped because their gradient was not finite")
-    world.barrier()
     best = run.weights / "best.safetensors"
-    weights = load_weights(best)
-    detector = detector_from_weights(weights).to(world.device)
+    detector = detector_from_weights(run.read_weights("best")).to(world.device)
     result = evaluate(detector, loader, training.evaluation, world)
     metrics = metrics_json(result, loader.index, detector.names)
+    if training.config.bit_exact:
+        metrics["state_sha256"] = state_digest(training, metrics)
     run.write_json("metrics.json", metrics)
     kept_best = not training.config.nosave
     which = f"Best weights, epoch {state.best_epoch + 1}" if kept_best else f"Weights of epoch {state.epoch} (--nosave)"
     console.say(f"\n{which}:")
     print_table(metrics, per_class=training.config.verbose or len(detector.names) < 50)
     print_speed(metrics)
+    if training.config.bit_exact:
+        console.say(f"State after {state.updates} updates: sha256 {metrics['state_sha256']}")
     console.say(f"\nResults in {console.painted(str(run.path), 'bold')}. Next:")
     program, size = _program(), f"--imgsz {training.config.imgsz}"
     single = " --single-cls" if training.config.single_cls else ""

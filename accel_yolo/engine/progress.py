@@ -10,13 +10,14 @@ from torch import Tensor
 
 from accel_yolo import console
 from accel_yolo.engine.batches import DeviceBatch
+from accel_yolo.engine.build import Training
 from accel_yolo.engine.evaluate import Evaluation
 from accel_yolo.engine.run_folder import EpochRow
 from accel_yolo.engine.schedule import Schedule
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
 from accel_yolo.errors import NonFiniteError
-from accel_yolo.losses.detection import LossOptions, term_means
+from accel_yolo.losses.detection import term_means
 
 LOG_EVERY = 10
 """Steps between two reads of the device."""
@@ -28,8 +29,9 @@ MOST_SKIPS_IN_A_ROW = 20
 class EpochMeter:
     """Losses, time and waiting of one epoch."""
 
-    def __init__(self, schedule: Schedule, state: TrainState, options: LossOptions, world: World) -> None:
-        self._schedule, self._epoch, self._options, self._world = schedule, state.epoch, options, world
+    def __init__(self, schedule: Schedule, state: TrainState, training: Training, world: World) -> None:
+        self._schedule, self._epoch, self._world = schedule, state.epoch, world
+        self._options, self._gradient = training.loss, training.gradient
         self._terms = torch.zeros(3, device=world.device)
         self._steps, self._waited_s, self._started = 0, 0.0, time.perf_counter()
         self._seconds = 0.0
@@ -57,7 +59,7 @@ class EpochMeter:
             raise self._world.common(NonFiniteError(what, place, remedy=remedy))
         if self._steps % LOG_EVERY == 1 and self._bar is not None:
             # This process's part, times the processes: an estimate; the line of the epoch is exact.
-            box, obj, cls = (self._terms * self._world.size / self._steps).tolist()
+            box, obj, cls = (self._terms * self._gradient.sharers / self._steps).tolist()
             size = f"{batch.size_hw[0]}x{batch.size_hw[1]}"
             self._bar.set_postfix_str(
                 f"box {box:.4f} obj {obj:.4f} cls {cls:.4f}, {batch.instances} objects, {size}, "
@@ -72,7 +74,7 @@ class EpochMeter:
         """
         if not self._steps:
             return state
-        means = self._world.sum(self._terms.cpu().double()) / self._steps
+        means = self._gradient.total(self._terms) / self._steps
         return state.to_validate(tuple(means.tolist()))
 
     def row(self, state: TrainState, result: Evaluation | None) -> EpochRow:

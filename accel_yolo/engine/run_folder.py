@@ -11,9 +11,13 @@ from typing import Any
 from accel_yolo import console
 from accel_yolo.config.resolve import save_config
 from accel_yolo.config.schema import TrainConfig
+from accel_yolo.engine import failures
 from accel_yolo.engine.checkpoint import CheckpointFolder
+from accel_yolo.engine.sharing import share_weights
 from accel_yolo.engine.world import World
-from accel_yolo.files import next_run_folder, write_text_atomic
+from accel_yolo.files import make_folder, next_run_folder, write_text_atomic
+from accel_yolo.models.weights import load_weights
+from accel_yolo.models.weights_meta import Weights
 
 COLUMNS = (
     "epoch",
@@ -82,9 +86,9 @@ class RunFolder:
         with world.together():
             if world.is_leader:
                 chosen = str(next_run_folder(Path(config.project), config.name, config.exist_ok))
-        run = cls(Path(world.gather_text(chosen)[0]), world, settings)
+        run = cls(Path(world.share_text(chosen)), world, settings)
         # An earlier run keeps its settings until this one begins.
-        if world.gather_text("" if run.checkpoints.names() else "new")[0]:
+        if world.share_text("" if run.checkpoints.names() else "new"):
             run._save_settings()
         return run._opened()
 
@@ -108,15 +112,31 @@ class RunFolder:
 
     def _opened(self) -> RunFolder:
         """Start this process's log file and return self."""
-        self._world.barrier()
+        with self._world.together():
+            make_folder(self.path)  # on a disk of its own, another machine keeps its logs here
         console.log_to(self.path / ("log.txt" if self._world.is_leader else f"log-{self._world.rank}.txt"))
         console.log(f"command: {' '.join(sys.argv)}")
+        failures.write_to(self.path)
         return self
 
-    def resumable_weights(self) -> Path | None:
-        """Return the weight file that says what a resumed run trains, None for a new run."""
+    def resumable_weights(self) -> Weights | None:
+        """Return the weights that say what a resumed run trains, as the leader reads them; None for a new run."""
         last = self.weights / "last.safetensors"
-        return last if self.is_resumed and last.exists() else None
+        if not self.is_resumed or not self._world.share_text("there" if last.exists() else ""):
+            return None
+        return self.read_weights("last")
+
+    def read_weights(self, name: str) -> Weights:
+        """Return the weights `last` or `best` on all processes; the leader reads them.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        weights = None
+        with self._world.together():
+            if self._world.is_leader:
+                weights = load_weights(self.weights / f"{name}.safetensors")
+        return share_weights(weights, self._world)
 
     def add_epoch(self, row: EpochRow, epochs: int) -> None:
         """Append an epoch to `results.csv` and print its line of the table."""

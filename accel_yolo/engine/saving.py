@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from accel_yolo.engine.build import Training
 from accel_yolo.engine.checkpoint import PREFIX, VALIDATED, CheckpointFolder, read
 from accel_yolo.engine.optim import optimizer_tensors, restore_optimizer
 from accel_yolo.engine.run_folder import RunFolder
+from accel_yolo.engine.sharing import Resumed, share_json, share_resumed, share_tensors
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
 from accel_yolo.errors import CheckpointError
@@ -38,25 +40,35 @@ class Checkpoints:
         if not self._run.is_resumed:
             self._run.begin()
             return fresh
-        with self._world.together():
-            found = self._run.checkpoints.newest_valid()
-            if found is None:
-                raise CheckpointError("no valid checkpoint", str(self._run.checkpoints.folder), remedy="start anew")
-            groups, plain = read(found)
-            state = TrainState.from_json(plain["train"])
-            if state.stopped or state.epoch >= self._config.epochs:
-                remedy = "nothing is left to do; to train more, start a run from its weights/last.safetensors"
-                raise CheckpointError("the run is finished", str(self._run.path), f"{state.epoch} epochs", remedy)
-            training = self._training
-            training.detector.load_state_dict(groups["model"])
-            training.ema.detector.load_state_dict(groups["ema"])
-            training.ema.updates = plain["ema_updates"]
-            restore_optimizer(training.detector, training.optimizer, groups["optimizer"])
-            self._world.restore_scaler(plain["scaler"])
-        self._world.check_equal("checkpoint", found.name)
+        groups, plain, name = self._read()
+        state = TrainState.from_json(plain["train"])
+        training = self._training
+        training.detector.load_state_dict(groups["model"])
+        training.ema.detector.load_state_dict(groups["ema"])
+        training.ema.updates = plain["ema_updates"]
+        restore_optimizer(training.detector, training.optimizer, groups["optimizer"])
+        self._world.restore_scaler(plain["scaler"])
         if self._world.is_leader:
-            self._run.checkpoints.set_aside_after(found.name)
+            self._run.checkpoints.set_aside_after(name)
         return state
+
+    def _read(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any], str]:
+        """Return tensors, state and name of the newest valid checkpoint; the leader reads, all processes get it."""
+        groups: dict[str, dict[str, Tensor]] = {}
+        plain, name = {}, ""
+        with self._world.together():
+            if self._world.is_leader:
+                found = self._run.checkpoints.newest_valid()
+                if found is None:
+                    raise CheckpointError("no valid checkpoint", str(self._run.checkpoints.folder), remedy="start anew")
+                (groups, plain), name = read(found), found.name
+                state = TrainState.from_json(plain["train"])
+                if state.stopped or state.epoch >= self._config.epochs:
+                    remedy = "nothing is left to do; to train more, start a run from its weights/last.safetensors"
+                    raise CheckpointError("the run is finished", str(self._run.path), f"{state.epoch} epochs", remedy)
+        shared = {kind: share_tensors(groups.get(kind, {}), self._world) for kind in ("model", "ema", "optimizer")}
+        plain, name = share_json([plain, name], self._world)
+        return shared, plain, name
 
     def save(self, state: TrainState) -> TrainState:
         """Save a state before its validation and return it."""
@@ -104,8 +116,11 @@ def _name(state: TrainState) -> str:
     return f"{PREFIX}{state.step:08d}{done}"
 
 
-def find_resumed(config: TrainConfig, origins: dict[str, str]) -> tuple[Path | None, TrainConfig, dict[str, str]]:
+def find_resumed(config: TrainConfig, origins: dict[str, str], world: World) -> Resumed:
     """Return the run folder that `--resume` names (None without it), with its configuration and origins.
+
+    The leader looks; the run need not be on the disks of the other machines. Devices are those of this command line:
+    a run continues on any number of processes.
 
     Raises:
         CheckpointError: there is no such run, it holds no checkpoint, or it is finished.
@@ -113,6 +128,14 @@ def find_resumed(config: TrainConfig, origins: dict[str, str]) -> tuple[Path | N
     """
     if not config.resume:
         return None, config, origins
+    found: Resumed = (None, config, origins)
+    with world.together():
+        if world.is_leader:
+            found = _found_run(config, origins)
+    return share_resumed(found, world)
+
+
+def _found_run(config: TrainConfig, origins: dict[str, str]) -> Resumed:
     typed_name = origins.get("name") == COMMAND_LINE
     named = Path(config.project) / config.name if typed_name else None
     wanted = named if config.resume == AUTO else Path(config.resume)
@@ -120,7 +143,9 @@ def find_resumed(config: TrainConfig, origins: dict[str, str]) -> tuple[Path | N
     saved, asked = load_config(run / "config.yaml"), (config, origins)
     resumed, origins = resume_train(saved, asked)
     console.say(f"Resuming {run}")
-    return run, resumed, origins
+    if resumed.device != config.device:
+        console.note(f"the run was on --device {resumed.device}; type it again to use the same devices")
+    return run, replace(resumed, device=config.device), origins
 
 
 def _newest_run(project: Path) -> Path:

@@ -4,34 +4,40 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine.batches import Batches, batch_loss
 from accel_yolo.engine.build import build_loaders, build_training, open_data
 from accel_yolo.engine.evaluate import evaluate
 from accel_yolo.engine.faults import named_faults
 from accel_yolo.engine.finish import conclude, introduce
+from accel_yolo.engine.preflight import preflight
 from accel_yolo.engine.progress import EpochMeter
 from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.saving import Checkpoints, find_resumed
 from accel_yolo.engine.schedule import Schedule
 from accel_yolo.engine.state import TrainState
-from accel_yolo.engine.world import World, spoken_once
+from accel_yolo.engine.world import World
 
 
-def train(config: TrainConfig, origins: dict[str, str]) -> TrainState:
+def train(config: TrainConfig, origins: dict[str, str], launch: LaunchConfig | None = None) -> TrainState:
     """Train one detector and return where the run ended.
 
     Args:
         config: the resolved configuration.
         origins: where each of its values came from.
+        launch: how the processes find each other.
 
     Raises:
         UserError: bad data, weights, or settings; one line.
     """
-    with spoken_once():
-        resumed, config, origins = find_resumed(config, origins)
-    world = World.start(config.device, config.precision)
+    world = World.connect(config.device, launch)
+    preflight(world, config, launch)
+    resumed, config, origins = find_resumed(config, origins, world)
+    world.compute_in(config.precision, config.gradient_compression)
     config = replace(config, precision=world.precision)  # a resumed run keeps it, whatever the device would suggest
+    if config.bit_exact:
+        world.require_bit_exactness()
     run = RunFolder.open(config, origins, world, resumed)
     with named_faults(config.batch, config.imgsz, world):
         state = train_in(run, config, world)
@@ -43,8 +49,8 @@ def train_in(run: RunFolder, config: TrainConfig, world: World) -> TrainState:
     """Run the loop in an open run folder and return where it ended."""
     data = open_data(config, world)
     training = build_training(config, data, run.resumable_weights(), world)
-    config = training.config
-    detector, model, optimizer, ema = training.detector, training.model, training.optimizer, training.ema
+    config, detector, model = training.config, training.detector, training.model
+    optimizer, ema, gradient = training.optimizer, training.ema, training.gradient
     train_loader, val_loader = build_loaders(config, data, training, world)
     schedule = Schedule(config, train_loader.steps_per_epoch)
     checkpoints = Checkpoints(run, training, config, world)
@@ -53,21 +59,21 @@ def train_in(run: RunFolder, config: TrainConfig, world: World) -> TrainState:
     introduce(config, training, batches, state, world)
 
     while state.epoch < config.epochs and not state.stopped:
-        meter = EpochMeter(schedule, state, training.loss, world)
+        meter = EpochMeter(schedule, state, training, world)
         for batch in meter.watch(batches.steps(state)):
             knobs = schedule.at(state.step).apply_to(optimizer)
-            with world.gradient_sync(model, on=knobs.is_update):
-                sums = model(batch.images, batch.entries, batch.size_hw)
-                world.backward(batch_loss(sums, batch, training.loss))
+            for part in gradient.micro_batches(batch, exchange=knobs.is_update):  # one, unless --micro-batch
+                sums = model(part.images, part.entries, batch.size_hw)
+                gradient.backward(batch_loss(sums, batch, training.loss), sums)
             applied = False
             if knobs.is_update:
                 norm = world.clip(model, config.max_grad_norm)
                 applied = world.apply(optimizer, norm)  # optimizer.step(), unless the gradient is not finite
                 optimizer.zero_grad()
-                world.average_buffers(detector, batch.local_images)
+                gradient.settle_statistics(batch.local_images)
                 ema.update(detector, applied=applied)
             state = state.after_step(batch.global_images, knobs.is_update, applied)
-            meter.add(batch, sums, state)  # reads the device on the log interval only
+            meter.add(batch, gradient.sums, state)  # reads the device on the log interval only
         state = checkpoints.save(meter.completed(state))
         result = None
         if not config.noval or state.epoch + 1 == config.epochs:

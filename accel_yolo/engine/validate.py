@@ -11,6 +11,7 @@ import torch
 
 from accel_yolo import console
 from accel_yolo.config.dataset import DataSpec, load_data_spec
+from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.config.schema import ValConfig
 from accel_yolo.data.eval_loader import EvalLoader, eval_shapes
 from accel_yolo.data.index import build_index, summary
@@ -18,8 +19,10 @@ from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.devices import autocast_dtype
 from accel_yolo.engine.build import class_names, fitting_imgsz, loader_workers
 from accel_yolo.engine.coco_report import coco_report
+from accel_yolo.engine.data_comparison import compare_data
 from accel_yolo.engine.evaluate import EvalOptions, Evaluation, evaluate
 from accel_yolo.engine.faults import named_faults
+from accel_yolo.engine.preflight import preflight
 from accel_yolo.engine.reporting import metrics_json, print_speed, print_table
 from accel_yolo.engine.world import World
 from accel_yolo.errors import ConfigError
@@ -29,21 +32,22 @@ from accel_yolo.models.detector import Detector
 from accel_yolo.models.weights import detector_from_weights, find_weights, load_weights
 
 
-def validate(config: ValConfig) -> dict[str, Any]:
+def validate(config: ValConfig, launch: LaunchConfig | None = None) -> dict[str, Any]:
     """Return the metrics of a weight file on a split of a data set, and write them to a run folder.
 
     Raises:
         UserError: bad data, weights, or settings; one line.
     """
-    world = World.start(config.device, config.precision)
+    world = World.start(config.device, config.precision, launch)
     with named_faults(config.batch * world.size, config.imgsz, world):
+        preflight(world, config, launch)
         metrics = _validated(config, world)
     world.end()
     return metrics
 
 
 def _validated(config: ValConfig, world: World) -> dict[str, Any]:
-    with world.together(), world.leader_first():
+    with world.together(), world.one_per_machine_first():
         spec = load_data_spec(config.data, (config.task,))
         index = build_index(spec, config.task, nc=len(spec.names), single_cls=config.single_cls,
                             bad_data=config.bad_data, workers=config.workers)  # fmt: skip
@@ -52,7 +56,7 @@ def _validated(config: ValConfig, world: World) -> dict[str, Any]:
     with world.together():
         # Before the work, so that a folder that cannot be written costs none.
         folder = next_run_folder(Path(config.project), config.name, config.exist_ok) if world.is_leader else Path()
-    world.check_equal("validation data", index.digest)
+    compare_data(world, spec, {config.task: index})
     console.say(summary(index, config.task))
     shapes = eval_shapes(index.sizes_hw, imgsz, max(32, *detector.strides))
     loader = EvalLoader(index, imgsz, shapes, config.batch, loader_workers(config.workers, config.batch, world))

@@ -55,7 +55,7 @@ BAD_FLAGS = {
     "--freeze -1": "wrong value in --freeze: -1; give a whole number from 0",
     "--optimizer adamw": "wrong value in --optimizer: adamw; did you mean 'AdamW'?",
     "--device gpu": "wrong value in --device: gpu; give cpu, mps, or the number of a GPU",
-    "--device 0,1": "several devices for one process in --device: 0,1; several devices are started with",
+    "--device 0,0": "a GPU is named twice in --device: 0,0; each process needs one of its own",
     "--precision fp16": "fp16 does not work on a CPU in --precision: fp16; use --precision bf16 or fp32",
     "--cfg yolov5q": "no such model file in --cfg: yolov5q; did you mean",
     "--hyp nowhere": "no such hyper-parameter file in --hyp: nowhere; looked for nowhere, nowhere.yaml and the shipped",

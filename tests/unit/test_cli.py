@@ -109,7 +109,7 @@ def test_a_command_hands_its_resolved_settings_to_its_worker(monkeypatch: pytest
     assert cli.main(["val", "--weights", "a.pt"]) == 0
     assert cli.main(["detect", "--source", "x.jpg"]) == 0
     assert cli.main(["convert", "a.pt", "b.safetensors"]) == 0
-    (config, origins), (val,), (predict,), paths = seen
+    (config, origins, _), (val, _), (predict,), paths = seen
     assert (config.epochs, origins["epochs"]) == (3, "command line")
     assert val.weights == ("a.pt",)
     assert predict.source == "x.jpg"
@@ -130,7 +130,7 @@ def test_a_command_hands_its_resolved_settings_to_its_worker(monkeypatch: pytest
 def test_each_kind_of_error_has_its_exit_code(
     kind: Any, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(config: object) -> None:
+    def fail(*given: object) -> None:
         raise kind("broken", "here", 1, "mend it")
 
     stand_in(monkeypatch, "accel_yolo.engine.validate", "validate", fail)
@@ -141,7 +141,7 @@ def test_each_kind_of_error_has_its_exit_code(
 def test_an_error_that_another_process_has_reported_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(config: object) -> None:
+    def fail(*given: object) -> None:
         error = DataError("broken")
         error.already_reported = True  # type: ignore[attr-defined]
         raise error
@@ -161,7 +161,7 @@ def test_a_wrong_flag_is_reported_once_per_machine(
 
 
 def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupt(config: object) -> None:
+    def interrupt(*given: object) -> None:
         raise KeyboardInterrupt
 
     stand_in(monkeypatch, "accel_yolo.engine.validate", "validate", interrupt)
@@ -170,7 +170,7 @@ def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 def test_a_fault_of_the_program_is_not_dressed_up_as_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(config: object) -> None:
+    def fail(*given: object) -> None:
         raise ZeroDivisionError
 
     stand_in(monkeypatch, "accel_yolo.engine.validate", "validate", fail)
@@ -179,7 +179,7 @@ def test_a_fault_of_the_program_is_not_dressed_up_as_a_user_error(monkeypatch: p
 
 
 def test_quiet_silences_remarks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    stand_in(monkeypatch, "accel_yolo.engine.validate", "validate", lambda config: console.note("remark"))
+    stand_in(monkeypatch, "accel_yolo.engine.validate", "validate", lambda *given: console.note("remark"))
     assert cli.main(["val"]) == 0
     assert cli.main(["val", "--quiet"]) == 0
     assert capsys.readouterr().err == "note: remark\n"
@@ -188,7 +188,7 @@ def test_quiet_silences_remarks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 0
     listed = capsys.readouterr().out
-    for command in ("train", "val", "predict", "convert", "export"):
+    for command in ("train", "val", "predict", "check", "profile", "convert", "export"):
         assert f"\n  {command}" in listed
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("accel-yolo ")

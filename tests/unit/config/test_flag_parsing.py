@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from accel_yolo.config.flags import COMMANDS, build_parser, parse
-from accel_yolo.config.schema import defaults_of
+from accel_yolo.config.launch_schema import LaunchConfig
+from accel_yolo.config.settings import defaults_of
 from accel_yolo.errors import ConfigError
 
 
@@ -130,10 +131,13 @@ def test_export_as_a_whole_is_of_a_later_capability(line: str) -> None:
 def test_every_flag_fills_a_setting_or_says_why_not_and_every_setting_has_a_flag(command: str) -> None:
     entry = COMMANDS[command]
     settings = set(defaults_of(entry.fills)) if entry.fills else set()
+    processes = set(defaults_of(LaunchConfig))
     for flag in entry.flags:
         assert flag.help
-        assert flag.fills in settings or flag.later or flag.name == "--local_rank"
-    assert settings == {flag.fills for flag in entry.flags if flag.fills}
+        assert flag.fills in settings | processes or flag.later or flag.name == "--local_rank"
+    filled = {flag.fills for flag in entry.flags if flag.fills}
+    assert settings == filled - (processes - settings)
+    assert not filled & (processes - settings) or processes <= filled, "all settings of processes or none"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -15,6 +15,7 @@ from accel_yolo.config.dataset import DataSpec, load_data_spec
 from accel_yolo.data import index_cache, scan
 from accel_yolo.data.index import SplitIndex, build_index, summary
 from accel_yolo.data.listing import list_images
+from accel_yolo.data.split_index import ARRAYS
 from accel_yolo.errors import DataError
 
 BOX = "0 0.5 0.5 0.2 0.2\n"
@@ -293,7 +294,7 @@ def scans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def assert_same(one: SplitIndex, other: SplitIndex) -> None:
     for name in ("paths", "digest", "counts"):
         assert getattr(one, name) == getattr(other, name)
-    for name in ("sizes_hw", "labels", "label_starts", "polygons", "polygon_starts"):
+    for name in ARRAYS:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 

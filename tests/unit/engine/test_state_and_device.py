@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from accel_yolo.engine.device import choose_device, choose_precision, launched_processes
+from accel_yolo.engine.device import choose_device, choose_precision
 from accel_yolo.engine.state import TrainState
-from accel_yolo.errors import ConfigError, EnvironmentFault
+from accel_yolo.errors import ConfigError
 
 
 def test_state_survives_json() -> None:
@@ -50,23 +50,10 @@ def _no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
 
 
-def test_a_multi_cpu_config_that_would_start_one_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    with pytest.raises(ConfigError, match=r"MULTI_CPU; use accelerate_configs/2cpu.yaml"):
-        launched_processes()
-
-
-def test_the_process_count_is_the_launchers(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert launched_processes() == 1
-    monkeypatch.setenv("WORLD_SIZE", "3")
-    assert launched_processes() == 3
-
-
 def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(EnvironmentFault, match="--device: 5; use --device cpu"):
+    with pytest.raises(ConfigError, match=r"--device: 5; CUDA_VISIBLE_DEVICES= leaves 0"):
         choose_device("5")
 
 

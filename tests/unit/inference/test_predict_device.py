@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from accel_yolo.devices import autocast_dtype, named_device
-from accel_yolo.errors import ConfigError, EnvironmentFault
+from accel_yolo.errors import ConfigError
 
 
 @pytest.mark.parametrize(("text", "expected"), [("cpu", "cpu"), (" CPU ", "cpu"), ("", "cpu")])
@@ -21,7 +21,7 @@ def test_gpus_are_chosen_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [named_device(text) for text in ("", "0", "1", "cuda:1")] == [
         torch.device(name) for name in ("cuda:0", "cuda:0", "cuda:1", "cuda:1")
     ]
-    with pytest.raises(EnvironmentFault, match="2 found"):
+    with pytest.raises(ConfigError, match="2 found"):
         named_device("2")
 
 

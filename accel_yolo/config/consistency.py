@@ -1,0 +1,50 @@
+"""Settings of a training that exclude or need each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from accel_yolo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from accel_yolo.config.schema import TrainConfig
+
+
+def check_consistent(config: TrainConfig) -> None:
+    """Check the combinations of settings. Raises ConfigError."""
+    if not config.resume and not config.weights and not config.cfg:
+        remedy = "give --cfg yolov5s.yaml to train from scratch"
+        raise ConfigError("nothing to train", "--weights and --cfg", "both empty", remedy)
+    if config.sync_bn and config.bn_group:
+        place = "--sync-bn and --bn-group"
+        raise ConfigError("two kinds of BatchNorm", place, config.bn_group, "leave out one of them")
+    _check_divides("BatchNorm groups", config.batch, "--batch", config.bn_group, "--bn-group")
+    _check_divides("BatchNorm groups", config.micro_batch, "--micro-batch", config.bn_group, "--bn-group")
+    if config.bit_exact:
+        _check_bit_exact(config)
+
+
+def bit_exact_micro_batch(batch: int) -> int:
+    """Return the micro-batch that `--bit-exact` takes when none is given: the largest divisor up to 8."""
+    return max(size for size in range(1, 9) if batch % size == 0)
+
+
+def _check_bit_exact(config: TrainConfig) -> None:
+    if config.sync_bn or config.gradient_compression != "none":
+        other = "--sync-bn" if config.sync_bn else "--gradient-compression"
+        raise ConfigError("sums whose order depends on the processes", "--bit-exact", other, f"leave {other} out")
+    if config.precision not in ("auto", "fp32"):
+        raise ConfigError("--bit-exact works in fp32 only", "--precision", config.precision, "leave it out")
+    if not config.micro_batch or config.micro_batch != config.bn_group:
+        sizes = f"{config.micro_batch} and {config.bn_group}"
+        place, remedy = "--micro-batch and --bn-group", "give the same number, or only one of them"
+        raise ConfigError("--bit-exact needs one BatchNorm group per micro-batch", place, sizes, remedy)
+
+
+def _check_divides(what: str, whole: int, whole_flag: str, part: int, part_flag: str) -> None:
+    if part and whole % part:
+        kind = whole_flag.removeprefix("--").replace("-", " ")
+        place, values = f"{whole_flag} and {part_flag}", f"{whole} and {part}"
+        raise ConfigError(
+            f"the {kind} does not divide into {what}", place, values, f"give a {kind} that is a multiple of {part}"
+        )

@@ -1,0 +1,65 @@
+"""The flags of processes and machines, and of the commands `check` and `profile`."""
+
+from __future__ import annotations
+
+from accel_yolo.config.flag import COMMON, Flag, run_folder, switch, value
+
+_WHERE, _MACHINES, _WHAT, _HOW, _OUTPUT = "processes", "several machines", "model and data", "measurement", "output"
+
+DEVICE = value(
+    "--device", "cpu, mps, the number of a GPU, or several such as 0,1: one process is started for each", _WHERE
+)
+# Launchers of older PyTorch add it; the environment says the same.
+LOCAL_RANK = Flag(("--local_rank", "--local-rank"), "accepted from older launchers and not needed", "", _WHERE)
+
+LAUNCH = (
+    DEVICE,
+    value("--processes|--nproc-per-node|--nproc_per_node", "processes to start on this machine", _WHERE, "N"),
+    value(
+        "--config-file|--config_file",
+        "Accelerate YAML that says what to start: a path or the name of a shipped one, such as 2cpu.yaml",
+        _WHERE,
+        "FILE",
+    ),
+    switch("--no-preflight", "skip the comparison of code, configuration and data between processes", _WHERE),
+    value("--collective-timeout", "seconds after which a message between processes counts as lost", _WHERE, "S"),
+    LOCAL_RANK,
+    value("--machines|--nnodes|--num_machines", "machines of the run", _MACHINES, "N"),
+    value("--machine-rank|--machine_rank|--node-rank|--node_rank", "number of this machine, from 0", _MACHINES, "N"),
+    value("--main-process-ip|--main_process_ip|--master-addr|--master_addr", "address of machine 0", _MACHINES, "IP"),
+    value(
+        "--main-process-port|--main_process_port|--master-port|--master_port",
+        "port of machine 0; 0 takes a free one (one machine only)",
+        _MACHINES,
+        "PORT",
+    ),
+    value("--interface", "network interface between machines (default: the one that leads to machine 0)", _MACHINES),
+    value("--connect-timeout", "seconds to wait for the other machines at the start", _MACHINES, "S"),
+)
+
+CHECK = (
+    value("--data", "data YAML or the name of a shipped one, to be compared between machines", _WHAT, "FILE"),
+    value("--weights", "weights to be compared between machines", _WHAT, "FILE"),
+    *LAUNCH,
+    value("--workers", "threads that verify the data", _WHERE),
+    *(flag for flag in COMMON if flag.name != "--precision"),
+)
+
+PROFILE = (
+    value("--data", "data YAML or the name of a shipped one", _WHAT, "FILE"),
+    value("--cfg", "model YAML or the name of a shipped one", _WHAT, "FILE"),
+    value("--imgsz|--img|--img-size", "side of the square network input in pixels", _HOW),
+    Flag(("--processes",), "world sizes to measure, such as 1,2,4", "processes", _HOW, metavar="N,N"),
+    value("--batch-per-process|--batch-per-gpu", "images per step on each process", _HOW, "N"),
+    value("--steps", "timed steps of each kind", _HOW, "N"),
+    value("--images", "scale the training time of an epoch to this many images (COCO: 118287)", _HOW, "N"),
+    value("--val-images", "scale the validation time to this many images (COCO: 5000)", _HOW, "N"),
+    switch("--sync-bn", "BatchNorm over the whole batch of all processes", _HOW),
+    value("--bn-group", "BatchNorm over fixed groups of this many images", _HOW, "N"),
+    DEVICE,
+    value("--workers", "data workers per process", _WHERE),
+    value("--interface", "network interface between machines", _WHERE),
+    *run_folder("runs/profile"),
+    Flag(("--into",), "used by the command itself", "into", _OUTPUT, metavar="FILE"),
+    *COMMON,
+)

@@ -1,0 +1,163 @@
+"""The step of the training loop, taken apart to be timed: with and without data, with and without exchange."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from accel_yolo.config.schema import TrainConfig
+from accel_yolo.data.split_index import SplitIndex
+from accel_yolo.engine.batches import Batches, DeviceBatch, batch_loss
+from accel_yolo.engine.build import Data, Training, build_loaders, build_training
+from accel_yolo.engine.schedule import Schedule
+from accel_yolo.engine.state import TrainState
+from accel_yolo.engine.world import World
+
+MOST_ROUNDS = 4
+"""Rounds in which the kinds of steps take turns: what else runs on the machine changes with time."""
+
+UNTIMED_STEPS = 2
+"""Steps that are not timed: of each kind at first, for what happens once; one of them in each round of a loop."""
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """Seconds of one step, medians over rounds, of the slowest process: see `reports.scaling.Measured`."""
+
+    full_s: float
+    data_s: float
+    apart_s: float
+    apart_data_s: float
+    exchange_s: float
+    alone_s: float
+
+
+class Stepper:
+    """A training that takes steps on demand; nothing is learned, because its learning rate is next to zero."""
+
+    def __init__(self, config: TrainConfig, data: Data, world: World, steps: int, most_val_images: int) -> None:
+        """Build the training.
+
+        Args:
+            config: the training; every step is an update.
+            data: its data.
+            world: all processes take part in everything.
+            steps: timed steps of each kind.
+            most_val_images: images of the validation split that are evaluated, at most.
+        """
+        self.rounds = min(MOST_ROUNDS, steps)
+        self.steps_each = -(-steps // self.rounds)
+        self.world = world
+        self.training: Training = build_training(config, data, None, world)
+        # Small data sets are repeated, so that a loop need not begin anew, with empty queues, after a few steps.
+        times = -(-(self.steps_each + 2 * UNTIMED_STEPS) * config.batch // len(data.train))
+        repeated = taken(data.train, np.tile(np.arange(len(data.train)), times))
+        part = taken(data.val, np.arange(min(most_val_images, len(data.val))))
+        stepped = replace(data, train=repeated, val=part)
+        loader, self.val_loader = build_loaders(self.training.config, stepped, self.training, world)
+        self.schedule = Schedule(self.training.config, loader.steps_per_epoch)
+        self.batches = Batches(loader, self.training.detector, self.schedule, world)
+        self._ready = next(self.batches.steps(TrainState()))
+
+    def step(self, batch: DeviceBatch, *, exchange: bool) -> None:
+        """Take one step as the training loop does, exchange of gradients and statistics included or left out."""
+        training, world = self.training, self.world
+        self.schedule.at(0).apply_to(training.optimizer)
+        for part in training.gradient.micro_batches(batch, exchange=exchange):
+            sums = training.model(part.images, part.entries, batch.size_hw)
+            training.gradient.backward(batch_loss(sums, batch, training.loss), sums)
+        norm = world.clip(training.model, training.config.max_grad_norm)
+        applied = world.apply(training.optimizer, norm)
+        training.optimizer.zero_grad()
+        if exchange:
+            training.gradient.settle_statistics(batch.local_images)
+        training.ema.update(training.detector, applied=applied)
+
+    def times(self) -> StepTimes:
+        """Return the times of all kinds of steps, measured in turns."""
+        kinds: dict[str, Callable[[], list[float]]] = {
+            "loop": partial(self._loop, exchange=True),
+            "apart": partial(self._loop, exchange=False),
+            "exchange": partial(self._steps_on_ready_batch, exchange=True),
+            "alone": partial(self._steps_on_ready_batch, exchange=False),
+        }
+        for _ in range(UNTIMED_STEPS):
+            self.step(self._ready, exchange=True)
+            self.step(self._ready, exchange=False)
+        taken_s: dict[str, list[list[float]]] = {name: [] for name in kinds}
+        names = list(kinds)
+        for number in range(self.rounds):
+            for name in names[number:] + names[:number]:
+                taken_s[name].append(kinds[name]())
+        loop, apart, exchange, alone = (slowest(self.world, rounds) for rounds in taken_s.values())
+        return StepTimes(loop[0], loop[1], apart[0], apart[1], exchange[0], alone[0])
+
+    def _loop(self, *, exchange: bool) -> list[float]:
+        """Return the mean seconds of a step of the loop, and those of them that went into getting the batch."""
+        steps = self.batches.steps(TrainState())
+        self.step(next(steps), exchange=exchange)
+        started, getting_s = self.now_together(), 0.0
+        for _ in range(self.steps_each):
+            asked = time.perf_counter()
+            batch = next(steps)
+            getting_s += time.perf_counter() - asked
+            self.step(batch, exchange=exchange)
+        seconds = self.now() - started
+        return [seconds / self.steps_each, getting_s / self.steps_each]
+
+    def _steps_on_ready_batch(self, *, exchange: bool) -> list[float]:
+        """Return the median seconds of a step whose batch is on the device, all processes starting together."""
+        seconds = []
+        for _ in range(self.steps_each):
+            started = self.now_together()
+            self.step(self._ready, exchange=exchange)
+            seconds.append(self.now() - started)
+        return [float(np.median(seconds))]
+
+    def now(self) -> float:
+        """Return the time when the device has done what it was asked to do."""
+        if self.world.device.type != "cpu":
+            torch.accelerator.synchronize()
+        return time.perf_counter()
+
+    def now_together(self) -> float:
+        """Return the time at which all processes are here and their devices idle."""
+        self.now()
+        self.world.barrier()
+        return time.perf_counter()
+
+
+def slowest(world: World, rounds: Sequence[Sequence[float]]) -> list[float]:
+    """Return for each of some times the median over rounds of its largest value over processes.
+
+    Args:
+        world: all processes take part.
+        rounds: [rounds][times] seconds on this process.
+    """
+    mine = np.array(rounds)
+    table = world.gather_rows(mine.reshape(1, -1)).reshape(world.size, *mine.shape)
+    return np.median(table.max(0), 0).tolist()
+
+
+def taken(index: SplitIndex, images: np.ndarray) -> SplitIndex:
+    """Return the index of some images, int [n], in the order given; an image may come several times."""
+    counts = np.diff(index.label_starts)[images]
+    starts = index.label_starts[images]
+    rows = np.concatenate([np.arange(start, start + count) for start, count in zip(starts, counts, strict=True)])
+    rows = rows.astype(np.int64)
+    corners, firsts = np.diff(index.polygon_starts)[rows], index.polygon_starts[rows]
+    vertices = [np.arange(first, first + count) for first, count in zip(firsts, corners, strict=True)]
+    return replace(
+        index,
+        paths=tuple(index.paths[image] for image in images),
+        sizes_hw=index.sizes_hw[images],
+        labels=index.labels[rows],
+        label_starts=np.concatenate(([0], counts.cumsum())),
+        polygons=index.polygons[np.concatenate([np.zeros(0), *vertices]).astype(np.int64)],
+        polygon_starts=np.concatenate(([0], corners.cumsum())).astype(np.int64),
+    )

@@ -1,0 +1,1 @@
+"""What a run is told about in tables and pictures."""
