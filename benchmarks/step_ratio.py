@@ -33,16 +33,16 @@ from accel_yolo.engine.world import World
 
 def bare(training: Training, batch: DeviceBatch) -> None:
     """Forward and backward of the detector alone."""
-    raws = training.detector(network_input(batch.images, torch.float32))
+    raws = training.detector(network_input(batch.parts[0].images, torch.float32))
     torch.stack([raw.float().mean() for raw in raws]).sum().backward()
     training.detector.zero_grad()
 
 
 def step(training: Training, batch: DeviceBatch, world: World) -> None:
     """One step of the loop that ends in an update."""
-    with world.gradient_sync(training.model, on=True):
-        sums = training.model(batch.images, batch.entries, batch.size_hw)
-        world.backward(batch_loss(sums, batch, training.loss))
+    for part in training.gradient.micro_batches(batch, exchange=True):
+        sums = training.model(part.images, part.entries, batch.size_hw)
+        training.gradient.backward(batch_loss(sums, batch, training.loss), sums)
     norm = world.clip(training.model, 10.0)
     applied = world.apply(training.optimizer, norm)
     training.optimizer.zero_grad()

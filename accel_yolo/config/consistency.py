@@ -15,13 +15,13 @@ def check_consistent(config: TrainConfig) -> None:
     if not config.resume and not config.weights and not config.cfg:
         remedy = "give --cfg yolov5s.yaml to train from scratch"
         raise ConfigError("nothing to train", "--weights and --cfg", "both empty", remedy)
+    if config.bit_exact:
+        _check_bit_exact(config)
     if config.sync_bn and config.bn_group:
         place = "--sync-bn and --bn-group"
         raise ConfigError("two kinds of BatchNorm", place, config.bn_group, "leave out one of them")
     _check_divides("BatchNorm groups", config.batch, "--batch", config.bn_group, "--bn-group")
     _check_divides("BatchNorm groups", config.micro_batch, "--micro-batch", config.bn_group, "--bn-group")
-    if config.bit_exact:
-        _check_bit_exact(config)
 
 
 def bit_exact_micro_batch(batch: int) -> int:
@@ -35,6 +35,7 @@ def _check_bit_exact(config: TrainConfig) -> None:
         raise ConfigError("sums whose order depends on the processes", "--bit-exact", other, f"leave {other} out")
     if config.precision not in ("auto", "fp32"):
         raise ConfigError("--bit-exact works in fp32 only", "--precision", config.precision, "leave it out")
+    _check_divides("micro-batches", config.batch, "--batch", config.micro_batch, "--micro-batch")
     if not config.micro_batch or config.micro_batch != config.bn_group:
         sizes = f"{config.micro_batch} and {config.bn_group}"
         place, remedy = "--micro-batch and --bn-group", "give the same number, or only one of them"

@@ -24,9 +24,10 @@ from accel_yolo.engine.comparison import (
 from accel_yolo.engine.data_comparison import SPLIT_NAMES, data_difference
 from accel_yolo.engine.link_speed import Link, slow_links, try_links
 from accel_yolo.engine.machine_facts import GIB, Needs, ProcessFacts, gather_facts, warnings_of
-from accel_yolo.engine.run_facts import name_facts, package_facts, versions, weights_facts
+from accel_yolo.engine.run_facts import name_facts, package_facts, versions, weights_facts, weights_file
 from accel_yolo.engine.world import World
-from accel_yolo.errors import UserError, escaped
+from accel_yolo.errors import UserError, escaped, printable
+from accel_yolo.models.weights import load_weights
 
 SPLITS = ("train", "val")
 RUNS = Path("runs")
@@ -127,6 +128,8 @@ def _compare_weights(config: CheckConfig, world: World, findings: _Findings) -> 
         return
     with world.together(), world.one_per_machine_first():
         facts = weights_facts((config.weights,))
+        meta = load_weights(weights_file(config.weights)).meta
+    console.say(f"weights: {printable(config.weights)}, {len(meta.names)} classes, sha256 {facts[0].value}...")
     findings.compare(facts)
 
 

@@ -115,10 +115,8 @@ def training_config(config: ProfileConfig, processes: int) -> TrainConfig:
 
 
 def _measured(config: ProfileConfig, training: TrainConfig, world: World, folder: Path) -> WorldReport:
-    data = open_data(training, world)
-    started = time.perf_counter()
-    open_data(training, world)  # once more: the first time may have verified every image
-    index_s = time.perf_counter() - started
+    data = open_data(training, world)  # once before it is timed: this may verify every image
+    index_s = slowest(world, [[_seconds(lambda: open_data(training, world))] for _ in range(3)])[0]
     most_val_images = VAL_IMAGES_EACH * max(config.processes)
     stepper = Stepper(training, data, world, config.steps, most_val_images)
     steps = stepper.times()
@@ -136,7 +134,7 @@ def _measured(config: ProfileConfig, training: TrainConfig, world: World, folder
         traffic_bytes=_traffic_bytes(stepper),
         allreduce_s=allreduce_s,
         latency_s=latency_s,
-        index_s=slowest(world, [[index_s]])[0],
+        index_s=index_s,
         checkpoint_s=checkpoint_s,
         merge_s=merge_s,
         val_s=val_s,
@@ -145,6 +143,12 @@ def _measured(config: ProfileConfig, training: TrainConfig, world: World, folder
         reserved_bytes=tuple(int(value) for value in rows[:, 1]),
     )
     return WorldReport(measured, len(data.train), len(data.val), _subject(config, world))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def _subject(config: ProfileConfig, world: World) -> str:

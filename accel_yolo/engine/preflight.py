@@ -32,7 +32,7 @@ CLASSES = 80
 def preflight(world: World, config: TrainConfig | ValConfig, launch: LaunchConfig | None = None) -> None:
     """Compare code, packages, settings and weights of all processes, try messages, and warn of what may hinder.
 
-    Called before the settings of a resumed run are read. A run of one process has nothing to compare.
+    A resumed run takes its settings from machine 0. A run of one process has nothing to compare.
 
     Args:
         world: all processes.

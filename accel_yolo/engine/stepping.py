@@ -18,7 +18,7 @@ from accel_yolo.engine.schedule import Schedule
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
 
-MOST_ROUNDS = 4
+MOST_ROUNDS = 6
 """Rounds in which the kinds of steps take turns: what else runs on the machine changes with time."""
 
 UNTIMED_STEPS = 2
@@ -62,7 +62,7 @@ class Stepper:
         loader, self.val_loader = build_loaders(self.training.config, stepped, self.training, world)
         self.schedule = Schedule(self.training.config, loader.steps_per_epoch)
         self.batches = Batches(loader, self.training.detector, self.schedule, world)
-        self._ready = next(self.batches.steps(TrainState()))
+        self.ready = next(self.batches.steps(TrainState()))
 
     def step(self, batch: DeviceBatch, *, exchange: bool) -> None:
         """Take one step as the training loop does, exchange of gradients and statistics included or left out."""
@@ -83,19 +83,19 @@ class Stepper:
         kinds: dict[str, Callable[[], list[float]]] = {
             "loop": partial(self._loop, exchange=True),
             "apart": partial(self._loop, exchange=False),
-            "exchange": partial(self._steps_on_ready_batch, exchange=True),
-            "alone": partial(self._steps_on_ready_batch, exchange=False),
+            "ready": self._steps_on_ready_batch,
         }
         for _ in range(UNTIMED_STEPS):
-            self.step(self._ready, exchange=True)
-            self.step(self._ready, exchange=False)
+            self.step(self.ready, exchange=True)
+            self.step(self.ready, exchange=False)
         taken_s: dict[str, list[list[float]]] = {name: [] for name in kinds}
         names = list(kinds)
         for number in range(self.rounds):
-            for name in names[number:] + names[:number]:
+            turn = number % len(names)
+            for name in names[turn:] + names[:turn]:
                 taken_s[name].append(kinds[name]())
-        loop, apart, exchange, alone = (slowest(self.world, rounds) for rounds in taken_s.values())
-        return StepTimes(loop[0], loop[1], apart[0], apart[1], exchange[0], alone[0])
+        loop, apart, ready = (slowest(self.world, rounds) for rounds in taken_s.values())
+        return StepTimes(*loop, *apart, *ready)
 
     def _loop(self, *, exchange: bool) -> list[float]:
         """Return the mean seconds of a step of the loop, and those of them that went into getting the batch."""
@@ -110,14 +110,15 @@ class Stepper:
         seconds = self.now() - started
         return [seconds / self.steps_each, getting_s / self.steps_each]
 
-    def _steps_on_ready_batch(self, *, exchange: bool) -> list[float]:
-        """Return the median seconds of a step whose batch is on the device, all processes starting together."""
-        seconds = []
+    def _steps_on_ready_batch(self) -> list[float]:
+        """Return the median seconds of a step on a batch that is on the device, with exchange and without, in turns."""
+        seconds: dict[bool, list[float]] = {True: [], False: []}
         for _ in range(self.steps_each):
-            started = self.now_together()
-            self.step(self._ready, exchange=exchange)
-            seconds.append(self.now() - started)
-        return [float(np.median(seconds))]
+            for exchange, taken_s in seconds.items():
+                started = self.now_together()
+                self.step(self.ready, exchange=exchange)
+                taken_s.append(self.now() - started)
+        return [float(np.median(taken_s)) for taken_s in seconds.values()]
 
     def now(self) -> float:
         """Return the time when the device has done what it was asked to do."""

@@ -32,12 +32,12 @@ def train(config: TrainConfig, origins: dict[str, str], launch: LaunchConfig | N
         UserError: bad data, weights, or settings; one line.
     """
     world = World.connect(config.device, launch)
-    preflight(world, config, launch)
     resumed, config, origins = find_resumed(config, origins, world)
     world.compute_in(config.precision, config.gradient_compression)
     config = replace(config, precision=world.precision)  # a resumed run keeps it, whatever the device would suggest
     if config.bit_exact:
         world.require_bit_exactness()
+    preflight(world, config, launch)
     run = RunFolder.open(config, origins, world, resumed)
     with named_faults(config.batch, config.imgsz, world):
         state = train_in(run, config, world)

@@ -67,7 +67,7 @@ class World(Messages):
                 what = f"the launcher started {launched.size} processes but they found {state.num_processes}"
                 remedy = "use one of accelerate_configs/*.yaml with `accelerate launch --config_file`"
                 raise EnvironmentFault(what, "start of the run", remedy=remedy)
-        world = cls(launched, state.device, launch.collective_timeout)
+        world = cls(launched, state.device or torch.device("cpu"), launch.collective_timeout)
         if not world.is_leader:
             console.quiet()
         return world

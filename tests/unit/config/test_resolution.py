@@ -223,3 +223,29 @@ def test_a_resumed_run_is_recognised_by_any_spelling_of_its_data() -> None:
     saved = resolve_train({"data": "coco128"})
     config, _ = resume_train(saved, resolve_train({"resume": "auto", "data": "data/coco128.yaml"}))
     assert config.data == "coco128"
+
+
+@pytest.mark.parametrize(
+    ("typed", "micro_batch"),
+    [({"batch": 24}, 8), ({"batch": 22}, 2), ({"batch": 24, "micro_batch": 2}, 2), ({"batch": 24, "bn_group": 3}, 3)],
+)
+def test_a_bit_exact_run_has_one_batchnorm_group_per_micro_batch(typed: dict[str, int], micro_batch: int) -> None:
+    config, origins = resolve_train({"data": "demo", "weights": "", "cfg": "yolov5n", "bit_exact": True, **typed})
+    assert (config.micro_batch, config.bn_group) == (micro_batch, micro_batch)
+    chosen = {"micro_batch", "bn_group"} - typed.keys()
+    assert {name for name, origin in origins.items() if origin == "--bit-exact"} == chosen
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ({"sync_bn": True}, "order depends on the processes in --bit-exact: --sync-bn"),
+        ({"gradient_compression": "bf16"}, "order depends on the processes in --bit-exact: --gradient-compression"),
+        ({"precision": "bf16"}, "--bit-exact works in fp32 only in --precision: bf16"),
+        ({"batch": 16, "micro_batch": 3}, "does not divide into micro-batches in --batch and --micro-batch: 16 and 3"),
+        ({"batch": 16, "micro_batch": 4, "bn_group": 2}, "needs one BatchNorm group per micro-batch"),
+    ],
+)
+def test_what_contradicts_bit_exactness_is_refused(typed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolve_train({"data": "demo", "weights": "", "cfg": "yolov5n", "bit_exact": True, **typed})

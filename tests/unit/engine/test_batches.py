@@ -23,7 +23,9 @@ STEPS, BATCH, SLEEP_S = 3, 4, 0.05
 
 
 class SlowLoader:
-    """A loader that takes its time."""
+    """A loader that takes its time, and whose batches are computed in two halves."""
+
+    pieces = (range(BATCH // 2), range(BATCH // 2, BATCH))
 
     def epoch(self, epoch: int) -> Iterator[HostBatch]:
         targets = np.array([[0, 1, 0.5, 0.5, 0.4, 0.4], [2, 0, 0.3, 0.3, 0.2, 0.3]], dtype=np.float32)
@@ -49,7 +51,11 @@ def test_waiting_for_data_is_measured_at_every_step(batches: Batches) -> None:
 def test_counts_cover_entries_and_all_cells(batches: Batches) -> None:
     batch = next(batches.steps(TrainState()))
     assert batch.instances == 2
-    assert batch.entry_counts.tolist() == [len(level.cells) for level in batch.entries]
+    per_part = [[len(level.cells) for level in part.entries] for part in batch.parts]
+    assert batch.entry_counts.tolist() == [sum(counts) for counts in zip(*per_part, strict=True)]
+    assert all(any(counts) for counts in per_part), "the objects lie in both halves"
+    images = [int(image) for part in batch.parts for level in part.entries for image in level.cells[:, 0]]
+    assert set(images) == {0}, "counted within each half"
     assert batch.entry_counts.sum() > 0
     assert batch.cell_counts.tolist() == [BATCH * 3 * side * side for side in (8, 4, 2)]
 
