@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,11 +35,24 @@ def _start_worker(_worker: int) -> None:
     # One thread per worker: the pool is the parallelism, and nested threads fight over the same cores.
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    # Otherwise a worker looks for its parent every few seconds only, and holds memory and ports of a dead run.
-    end_with_parent(signal.SIGKILL)
+    _end_with_the_run()
+
+
+def _end_with_the_run() -> None:
+    """Make this worker end when the process that it works for does, however that ends.
+
+    Left alone, it looks for its parent every few seconds only, or for ever when the parent is a server of processes.
+    """
+    if sys.platform == "linux":
+        end_with_parent(signal.SIGKILL)
     parent = multiprocessing.parent_process()
-    if parent is not None and not parent.is_alive():
-        os._exit(1)
+    if parent is not None:
+        threading.Thread(target=_await_end_of, args=(parent,), daemon=True).start()
+
+
+def _await_end_of(process: Any) -> None:
+    process.join()
+    os._exit(1)
 
 
 @dataclass(frozen=True)

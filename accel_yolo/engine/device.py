@@ -13,6 +13,9 @@ from accel_yolo.engine.agreement import accelerate_file, launcher_name, require_
 from accel_yolo.engine.launched import Launched, adopt_launch
 from accel_yolo.errors import ConfigError
 
+ONE_VISIBLE = ("slurm", "mpi")
+"""Schedulers that may show each process only a GPU of its own (`--gpus-per-task 1`)."""
+
 
 def choose_device(device: str) -> bool:
     """Return whether to run on the CPU, and make only the named GPUs visible.
@@ -94,6 +97,8 @@ def _has_accelerator(launched: Launched) -> bool:
 
 def _require_gpu_each(launched: Launched) -> None:
     found = torch.cuda.device_count()
+    if found == 1 and launched.launcher in ONE_VISIBLE:
+        return  # the preflight tells whether they are different ones
     if torch.cuda.is_available() and launched.local_size > found:
         where, remedy = (
             f"what {launcher_name(launched)} started",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import signal
@@ -19,6 +20,7 @@ from accel_yolo.config.settings import flag_of
 from accel_yolo.config.shipped import find_config
 from accel_yolo.data.workers import usable_cores
 from accel_yolo.devices import no_such_device
+from accel_yolo.engine.device import choose_precision
 from accel_yolo.engine.launch import launch
 from accel_yolo.engine.launched import adopt_launch
 from accel_yolo.engine.measure import WorldReport, measure, training_config
@@ -46,15 +48,23 @@ def profile(config: ProfileConfig) -> None:
         return
     if adopt_launch().size > 1:
         remedy = "start it without a launcher: it starts the processes itself"
-        raise ConfigError("`profile` was started by a launcher", remedy=remedy)
+        error = ConfigError("`profile` was started by a launcher", remedy=remedy)
+        error.already_reported = console.is_follower()
+        raise error
     counts = tuple(sorted(set(config.processes)))
     for count in counts:
         training_config(config, count)  # a setting that cannot be is found before anything is started
     find_config("models", config.cfg, "--cfg")
     find_config("data", config.data, "--data")
     devices = _devices(config, counts[-1])
+    choose_precision(config.precision, on_cpu=not devices and config.device != "mps")
     folder = next_run_folder(Path(config.project), config.name, config.exist_ok)
-    reports = [_measured_world(config, count, devices[:count], folder) for count in counts]
+    try:
+        reports = [_measured_world(config, count, devices[:count], folder) for count in counts]
+    except BaseException:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # there is nothing in it, unless an earlier run left something
+        raise
     _tell(config, reports, folder)
 
 

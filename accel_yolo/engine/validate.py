@@ -17,6 +17,7 @@ from accel_yolo.data.eval_loader import EvalLoader, eval_shapes
 from accel_yolo.data.index import build_index, summary
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.devices import autocast_dtype
+from accel_yolo.engine import failures
 from accel_yolo.engine.build import class_names, fitting_imgsz, loader_workers
 from accel_yolo.engine.coco_report import coco_report
 from accel_yolo.engine.data_comparison import compare_data
@@ -53,9 +54,13 @@ def _validated(config: ValConfig, world: World) -> dict[str, Any]:
                             bad_data=config.bad_data, workers=config.workers)  # fmt: skip
         detector = _detector(config, len(spec.names))
         imgsz = fitting_imgsz(config.imgsz, detector)
+    chosen = ""
     with world.together():
         # Before the work, so that a folder that cannot be written costs none.
-        folder = next_run_folder(Path(config.project), config.name, config.exist_ok) if world.is_leader else Path()
+        if world.is_leader:
+            chosen = str(next_run_folder(Path(config.project), config.name, config.exist_ok))
+    folder = Path(world.share_text(chosen))
+    failures.write_to(folder)
     compare_data(world, spec, {config.task: index})
     console.say(summary(index, config.task))
     shapes = eval_shapes(index.sizes_hw, imgsz, max(32, *detector.strides))

@@ -224,6 +224,26 @@ def metrics_of(config: ValConfig) -> dict[str, Any]:
     return {key: value for key, value in metrics.items() if key != "speed_ms"}
 
 
+@pytest.mark.parametrize("late", [0, 1], ids=["machine 0 late", "machine 1 late"])
+def test_either_machine_may_come_late(lan: Lan, late: int) -> None:
+    assert run_on(lan.machines, 1, greeted, "10.77.0.1", late) == [["alpha", "beta"]] * 2
+
+
+def test_machine_0_may_be_called_by_a_name_that_it_takes_for_loopback(lan: Lan) -> None:
+    assert "127.0.1.1 alpha" in (lan.machines[0].disk.parent / "hosts-alpha").read_text()
+    assert run_on(lan.machines, 2, greeted, "alpha") == [["alpha", "alpha", "beta", "beta"]] * 4
+
+
+def greeted(address: str, late: int = -1) -> list[str]:
+    """Return the host names of all processes; machine `late` comes three seconds after the other."""
+    from accel_yolo.engine.world import World
+
+    os.environ["MASTER_ADDR"] = address
+    if os.environ["GROUP_RANK"] == str(late):
+        time.sleep(3)  # longer than the others wait in silence
+    return World.connect("cpu").gather_text(socket.gethostname())
+
+
 Form = Callable[[int, int], list[str]]
 
 

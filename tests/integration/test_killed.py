@@ -10,7 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -34,7 +34,7 @@ class Run:
 
     folder: Path
     launcher: subprocess.Popen[bytes]
-    mark: str = field(default="")
+    mark: str
 
     @property
     def log(self) -> str:
@@ -47,14 +47,14 @@ class Run:
         for entry in Path("/proc").glob("[0-9]*"):
             # Processes end while they are looked at; a dead one that nobody has buried has no variables.
             with contextlib.suppress(OSError):
-                words = (entry / "environ").read_bytes().split(b"\0")
-                variables = dict(word.decode(errors="replace").partition("=")[::2] for word in words if word)
+                pairs = [word.partition("=") for word in (entry / "environ").read_text(errors="replace").split("\0")]
+                variables = {name: value for name, _, value in pairs}
                 if variables.get("HELD_MARK") == self.mark:
                     found[int(entry.name)] = variables
         return found
 
     def await_phase(self) -> None:
-        """Wait until the chosen process is where it shall be, and every data worker is at work."""
+        """Wait until the chosen process is where it shall be."""
         begin = time.monotonic()
         while not (self.folder / "reached").exists():
             assert self.launcher.poll() is None, self.log

@@ -95,6 +95,16 @@ def test_gpus_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("gpus")
+def test_a_scheduler_may_show_each_process_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    launched_as(monkeypatch, Launched(1, 2, 1, 2, 0, 1, "slurm"))
+    assert device.choose_device("") is False
+    launched_as(monkeypatch, Launched(1, 2, 1, 2, 0, 1, "torchrun"))
+    with pytest.raises(ConfigError, match="more processes than GPUs"):
+        device.choose_device("")
+
+
+@pytest.mark.usefixtures("gpus")
 def test_use_cpu_of_the_file_counts_on_a_machine_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     launched_as(monkeypatch, Launched(0, 2, 0, 2, 0, 1, "accelerate"))
     monkeypatch.setattr(agreement, "_words_of_accelerate", lambda: ["accelerate", "launch", "--config_file", "2cpu"])
