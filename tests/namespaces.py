@@ -28,6 +28,7 @@ _TOOLS = ("unshare", "ip", "mount", "hostname")
 _HOLD = """
 set -e
 hostname "$1"; mount --bind "$2" "$3"; mount --bind "$4" /etc/hosts; ip link set lo up
+[ ! -e /etc/resolv.conf ] || mount --bind "$5" /etc/resolv.conf
 echo ready
 exec cat
 """
@@ -66,17 +67,23 @@ class Machine:
 
     def processes(self) -> list[int]:
         """Return the processes that run on this machine, without the holder."""
-        found, own = [], Path(f"/proc/{self.holder}/ns/net").readlink()
+        found, own = [], _network_of(Path("/proc", str(self.holder)))
         for entry in Path("/proc").glob("[0-9]*"):
-            # Processes end while they are looked at; a dead one that is not yet buried has no namespace.
-            with contextlib.suppress(OSError):
-                if (entry / "ns" / "net").readlink() == own and int(entry.name) != self.holder:
-                    found.append(int(entry.name))
+            if own and _network_of(entry) == own and int(entry.name) != self.holder:
+                found.append(int(entry.name))
         return found
 
     def cable(self, state: str) -> None:
         """Plug the cable in ("up") or pull it out ("down") at this end."""
         _in(self.holder, "ip", "link", "set", self.interface, state)
+
+
+def _network_of(process: Path) -> str:
+    """Return the network namespace of a process in /proc; "" when it has just ended."""
+    try:
+        return str((process / "ns" / "net").readlink())
+    except OSError:
+        return ""
 
 
 def enter(holder: int, folder: Path) -> None:
@@ -139,13 +146,16 @@ def _hold(root: Path, number: int) -> subprocess.Popen[str]:
     folder.mkdir()
     # As on many a real machine: its own name leads to loopback, the other's name to the other.
     lines = ["127.0.0.1 localhost", f"127.0.1.1 {name}"]
-    # Every address has a name, because whoever looks for one would wait for a name server that is not there.
+    # Every address has a name, and whoever asks for others gets no answer at once.
     for place, name_there in zip(
         ADDRESSES, (NAMES[n] + (".lan" if n == number else "") for n in range(2)), strict=True
     ):
         lines += [f"{place} {name_there}", f"::ffff:{place} {name_there}"]
     hosts.write_text("\n".join(lines) + "\n")
-    words = ["unshare", "-n", "-u", "-m", "sh", "-c", _HOLD, "sh", name, str(folder), str(root / "disk"), str(hosts)]
+    resolver = root / f"resolv-{name}.conf"
+    resolver.write_text("nameserver 127.0.0.1\n")
+    files = [str(path) for path in (folder, root / "disk", hosts, resolver)]
+    words = ["unshare", "-n", "-u", "-m", "sh", "-c", _HOLD, "sh", name, *files]
     holder = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if _line(holder.stdout) != "ready":
         holder.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -33,6 +34,9 @@ from accel_yolo.reports.scaling_table import COLUMNS, Report
 
 _PASSED_ON = ("data", "cfg", "imgsz", "batch_per_process", "steps", "precision", "workers", "bn_group", "interface")
 
+MOST_LOAD = 0.5
+"""Average number of other running programs that spoil a measurement."""
+
 
 def profile(config: ProfileConfig) -> None:
     """Measure every number of processes and report, or, in a process that was started for it, measure this one.
@@ -59,13 +63,25 @@ def profile(config: ProfileConfig) -> None:
     devices = _devices(config, counts[-1])
     choose_precision(config.precision, on_cpu=not devices and config.device != "mps")
     folder = next_run_folder(Path(config.project), config.name, config.exist_ok)
+    load = _load()
     try:
         reports = [_measured_world(config, count, devices[:count], folder) for count in counts]
     except BaseException:
         with contextlib.suppress(OSError):
             folder.rmdir()  # there is nothing in it, unless an earlier run left something
         raise
-    _tell(config, reports, folder)
+    _tell(config, reports, folder, load)
+
+
+def _load() -> str:
+    """Return what the system says about other work on this machine, after a warning if there is some."""
+    try:
+        load = os.getloadavg()[0]
+    except (AttributeError, OSError):  # Windows
+        return ""
+    if load > MOST_LOAD:
+        console.warn(f"this machine is busy (load {load:.1f}): times vary, and processes look as if they did not scale")
+    return f"; load of the machine before: {load:.1f}"
 
 
 def _devices(config: ProfileConfig, most: int) -> tuple[int, ...]:
@@ -121,12 +137,12 @@ def _words(config: ProfileConfig, devices: tuple[int, ...], into: Path) -> list[
     return words
 
 
-def _tell(config: ProfileConfig, reports: list[WorldReport], folder: Path) -> None:
+def _tell(config: ProfileConfig, reports: list[WorldReport], folder: Path, load: str) -> None:
     last = reports[-1]
     scale = Scale(config.images or last.images, config.val_images or last.val_images, last.images, last.val_images)
     worlds = tuple(report.measured for report in reports)
     command = shlex.join(["accel-yolo", *sys.argv[1:]]) if "profile" in sys.argv[1:2] else "accel-yolo profile ..."
-    report = Report(worlds, scale, last.subject, command)
+    report = Report(worlds, scale, last.subject + load, command)
     write_text_atomic(folder / "scaling.md", report.markdown())
     write_text_atomic(folder / "scaling.csv", report.csv())
     plot(report, folder / "scaling.png")

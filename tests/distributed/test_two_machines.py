@@ -375,22 +375,42 @@ def test_a_busy_port_is_named_with_its_holder_and_a_free_one(lan: Lan) -> None:
     assert outcome.code == 7
 
 
-@pytest.mark.slow
-def test_a_cable_pulled_out_ends_both_machines_within_the_collective_timeout(lan: Lan) -> None:
-    name = "cable"
-    words = ["--collective-timeout", "5", *training(lan, name, epochs=500)]
+def endless(lan: Lan, name: str, *more: str) -> list[tuple[subprocess.Popen[str], Path]]:
+    """Start a training on both machines and return it when the first epoch is done."""
+    words = [*more, *training(lan, name, epochs=500)]
     commands = [started(machine, [*ours(machine.number, 1), *words], name) for machine in lan.machines]
-    results = lan.machines[0].folder / "runs" / name / "results.csv"
-    begin = time.monotonic()
+    results, begin = lan.machines[0].folder / "runs" / name / "results.csv", time.monotonic()
     while not results.exists():
         assert time.monotonic() - begin < LIMIT_S, commands[0][1].read_text()
+        assert not any(process.poll() for process, _ in commands), commands[0][1].read_text()
         time.sleep(0.1)
+    return commands
+
+
+@pytest.mark.slow
+def test_a_cable_pulled_out_ends_both_machines_within_the_collective_timeout(lan: Lan) -> None:
+    commands = endless(lan, "cable", "--collective-timeout", "5")
     lan.machines[1].cable("down")
     try:
         for outcome in ended(commands, 60):
+            outcome.error()
             assert outcome.code == 5, outcome.text
             assert outcome.seconds < 15
-            assert len(outcome.errors) == 1 and "Traceback" not in outcome.text, outcome.text
     finally:
         lan.machines[1].cable("up")
     assert not any(machine.processes() for machine in lan.machines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1], ids=["machine 0", "machine 1"])
+def test_a_killed_launcher_ends_the_other_machine_too(lan: Lan, victim: int) -> None:
+    commands = endless(lan, f"killed{victim}")
+    commands[victim][0].kill()
+    outcomes = ended(commands, 20)
+    outcomes[1 - victim].error()
+    assert outcomes[1 - victim].code == 5
+    assert outcomes[1 - victim].seconds < 10
+    begin = time.monotonic()
+    while any(machine.processes() for machine in lan.machines):
+        assert time.monotonic() - begin < 10
+        time.sleep(0.1)
