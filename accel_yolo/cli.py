@@ -47,6 +47,8 @@ def run(command: str, argv: Sequence[str] | None = None, prog: str = "") -> int:
         argv: the words after the command; those of this process when None.
         prog: how the user calls the command, for --help and messages.
     """
+    # Before torch is imported: what its C++ code remarks on would come between the user and our messages.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     console.quiet(False)

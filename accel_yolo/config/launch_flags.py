@@ -21,7 +21,11 @@ LAUNCH = (
         _WHERE,
         "FILE",
     ),
-    switch("--no-preflight", "skip the comparison of code, configuration and data between processes", _WHERE),
+    switch(
+        "--no-preflight",
+        "skip the comparison of code and settings between processes (not of the data)",
+        _WHERE,
+    ),
     value("--collective-timeout", "seconds after which a message between processes counts as lost", _WHERE, "S"),
     LOCAL_RANK,
     value("--machines|--nnodes|--num_machines", "machines of the run", _MACHINES, "N"),

@@ -19,7 +19,12 @@ VAL = (
         _WHAT,
         later_values={"speed": _STUDY, "study": _STUDY},
     ),
-    Flag(("--batch", "--batch-size"), "images per step over all processes together", "batch", _HOW),
+    Flag(
+        ("--batch", "--batch-size"),
+        "images per forward pass of a process; metrics do not depend on it",
+        "batch",
+        _HOW,
+    ),
     value("--imgsz|--img|--img-size", "longest side of the network input in pixels", _HOW),
     value("--conf-thres|--conf", "least confidence of a detection", _HOW),
     value("--iou-thres|--iou", "overlap above which the weaker of two boxes is dropped", _HOW),

@@ -44,7 +44,7 @@ def check(config: CheckConfig, launch: LaunchConfig | None = None) -> None:
         DataError: they differ in the data, or the data are bad.
         CheckpointError: the weights are not there.
     """
-    world = World.start(config.device, launch=launch)
+    world = World.start(config.device, launch=launch, intent="check")
     facts = gather_facts(world, RUNS)
     _show_machines(world, facts)
     console.say("\n" + ", ".join(f"{name} {version}" for name, version in versions().items()))

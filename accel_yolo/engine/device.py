@@ -80,7 +80,8 @@ def _has_accelerator(launched: Launched) -> bool:
     Raises:
         ConfigError: the launcher was told to use GPUs and there are too few.
     """
-    if torch.accelerator.is_available():
+    # Apple's GPU is one device: several processes work on the CPU.
+    if torch.cuda.is_available() or (launched.size == 1 and torch.accelerator.is_available()):
         _require_gpu_each(launched)
         return True
     if launched.launcher != "accelerate":

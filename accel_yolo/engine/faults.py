@@ -17,24 +17,26 @@ _LOST_PEER = (
     "Broken pipe",
     "NCCL communicator was aborted",
     "remote process exited",
+    "ncclRemoteError",
+    "ncclSystemError",
+    "Socket closed",
+    "caused pair closure",
 )
 
 
 @contextlib.contextmanager
-def named_faults(batch: int, imgsz: int, world: World) -> Iterator[None]:
+def named_faults(setting: str, batch: int, world: World) -> Iterator[None]:
     """Turn failures of the device or of another process into user errors.
 
     Args:
-        batch: images of the global batch.
-        imgsz: image size, px.
+        setting: the flags that decide how much memory is needed.
+        batch: the batch of these flags.
         world: this run.
 
     Raises:
-        EnvironmentFault: the device has no memory left; names batch, image size and what to change.
+        EnvironmentFault: the device has no memory left; names the setting and what to change.
         PeerError: another process is gone; its own message says why.
     """
-    share = -(-batch // world.size)
-    setting = f"--batch {batch} ({share} images on this process) at --imgsz {imgsz}"
     remedy = f"try --batch {max(batch // 2, 1)}, a smaller --imgsz or model, or more processes"
     try:
         with memory_named(setting, remedy):

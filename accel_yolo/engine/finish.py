@@ -55,8 +55,9 @@ def describe_shares(config: TrainConfig, batches: Batches, world: World) -> list
     sees = describe_batchnorm(
         sync=config.sync_bn, group=config.bn_group, seen=(min(pieces), max(pieces)), world_size=world.size
     )
-    if min(pieces) < SMALL_BATCH and world.size > 1 and not config.sync_bn and not config.bn_group:
-        console.note(f"{sees}: with fewer than {SMALL_BATCH}, --sync-bn or --bn-group can raise the accuracy")
+    if min(pieces) < min(SMALL_BATCH, config.batch) and not config.sync_bn and not config.bn_group:
+        remedy = "--sync-bn makes it see all processes" if world.size > 1 else "a larger --micro-batch shows it more"
+        console.note(f"{sees}: fewer than {SMALL_BATCH} can cost accuracy; {remedy}")
     return [f"Batch of {config.batch} images{share}{forward}; {update} images per update", sees]
 
 

@@ -14,10 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-# Before torch is imported: what its C++ code remarks on would come between the user and our messages.
-os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-
 import torch
+from accelerate.utils import check_cuda_p2p_ib_support
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig as ElasticConfig
@@ -97,6 +95,8 @@ def environment_of(plan: LaunchPlan, folder: Path | None = None) -> dict[str, st
         variables["ACCELERATE_MIXED_PRECISION"] = plan.mixed_precision
     if folder is not None and plan.use_cpu:
         variables["ACCELERATE_USE_CPU"] = "true"
+    if not plan.use_cpu and torch.cuda.is_available() and not check_cuda_p2p_ib_support():
+        variables["NCCL_P2P_DISABLE"] = variables["NCCL_IB_DISABLE"] = "1"  # as `accelerate launch` does
     # A single process makes the GPU that `--device` names visible itself.
     if plan.gpu_ids and not (plan.is_alone and plan.gpu_indices):
         variables[VISIBLE_GPUS] = ",".join(plan.gpu_ids)
@@ -192,8 +192,15 @@ def _elastic_config(plan: LaunchPlan, folder: Path) -> ElasticConfig:
         rdzv_configs={"rank": plan.machine_rank, "timeout": plan.connect_timeout},
         max_restarts=0,
         monitor_interval=0.1,
+        signals_to_handle=",".join(_heeded()),
         logs_specs=DefaultLogsSpecs(log_dir=str(folder / "agent")),
     )
+
+
+def _heeded() -> list[str]:
+    """Return the signals that end a run here; `nohup` has one ignored, and it stays so."""
+    here = [name for name in _SIGNALS if hasattr(signal, name)]
+    return [name for name in here if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN]
 
 
 def _last_word(message: str, *, after_line: bool) -> None:
@@ -220,7 +227,10 @@ def _environment(variables: Mapping[str, str], without: Sequence[str] = ()) -> I
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
     """Silence the log of torch's agent, and put back the signal handlers that it installs."""
-    level, handlers = logging.root.manager.disable, {name: signal.getsignal(getattr(signal, name)) for name in _SIGNALS}
+    level, handlers = (
+        logging.root.manager.disable,
+        {name: signal.getsignal(getattr(signal, name)) for name in _heeded()},
+    )
     logging.disable(logging.CRITICAL)
     try:
         yield

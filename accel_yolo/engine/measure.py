@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from accel_yolo.engine.memory import Memory
 from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.saving import Checkpoints
 from accel_yolo.engine.state import TrainState
-from accel_yolo.engine.stepping import Stepper, slowest
+from accel_yolo.engine.stepping import Stepper, of_slowest
 from accel_yolo.engine.world import World
 from accel_yolo.files import make_folder
 from accel_yolo.reports.scaling import Measured
@@ -83,7 +83,9 @@ def measure(config: ProfileConfig, folder: Path) -> WorldReport | None:
         # The same for every world, or what one process computes would depend on how many there are.
         torch.set_num_threads(threads_of_each(config))
     training = training_config(config, world.size)
-    with named_faults(training.batch, training.imgsz, world):
+    with named_faults(
+        f"--batch-per-process {config.batch_per_process} at --imgsz {config.imgsz}", training.batch, world
+    ):
         report = _measured(config, training, world, folder)
     world.end()
     return report if world.is_leader else None
@@ -116,7 +118,7 @@ def training_config(config: ProfileConfig, processes: int) -> TrainConfig:
 
 def _measured(config: ProfileConfig, training: TrainConfig, world: World, folder: Path) -> WorldReport:
     data = open_data(training, world)  # once before it is timed: this may verify every image
-    index_s = slowest(world, [[_seconds(lambda: open_data(training, world))] for _ in range(3)])[0]
+    index_s = _index(training, world)
     most_val_images = VAL_IMAGES_EACH * max(config.processes)
     stepper = Stepper(training, data, world, config.steps, most_val_images)
     steps = stepper.times()
@@ -143,6 +145,30 @@ def _measured(config: ProfileConfig, training: TrainConfig, world: World, folder
         reserved_bytes=tuple(int(value) for value in rows[:, 1]),
     )
     return WorldReport(measured, len(data.train), len(data.val), _subject(config, world))
+
+
+def _index(training: TrainConfig, world: World) -> float:
+    """Return the seconds of opening the data set, less those of the messages that go with it."""
+
+    def messages() -> None:
+        with world.together(), world.one_per_machine_first():
+            pass
+        for what in ("training data", "validation data"):
+            world.check_equal(what, "0" * 64)
+
+    rounds = [[_seconds(lambda: open_data(training, world)), _seconds(messages)] for _ in range(3)]
+    opening_s, messages_s = _median(world, rounds)
+    return max(opening_s - messages_s, 0.0)
+
+
+def _median(world: World, rounds: Sequence[Sequence[float]]) -> list[float]:
+    """Return for each of some times the median over rounds of the slowest process.
+
+    Args:
+        world: all processes take part.
+        rounds: [rounds][times] seconds on this process.
+    """
+    return np.median(of_slowest(world, rounds), 0).tolist()
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -187,7 +213,7 @@ def _evaluation(stepper: Stepper) -> tuple[float, float]:
         # Who ends first waits for the others; the shortest of these times is what merging alone takes.
         worked_until = getattr(loader, "ended", 0.0) or started
         rounds.append([ended - started, worked_until - ended])
-    val_s, minus_merge_s = slowest(world, rounds[1:])  # the first started the workers
+    val_s, minus_merge_s = _median(world, rounds[1:])  # the first started the workers
     return val_s, -minus_merge_s
 
 
@@ -202,7 +228,7 @@ def _checkpoint(stepper: Stepper, folder: Path) -> float:
         state = checkpoints.save(TrainState(step=1).to_validate((0.0, 0.0, 0.0)))
         checkpoints.finish_epoch(state.after_epoch(0.0, patience=0))
         world.barrier()
-        return slowest(world, [[time.perf_counter() - started]])[0]
+        return _median(world, [[time.perf_counter() - started]])[0]
 
 
 def _sums(stepper: Stepper) -> tuple[float, float, float]:
@@ -226,7 +252,7 @@ def _repeated(stepper: Stepper, work: Callable[[], object]) -> float:
         started = stepper.now_together()
         work()
         rounds.append([stepper.now() - started])
-    return slowest(stepper.world, rounds)[0]
+    return _median(stepper.world, rounds)[0]
 
 
 def _traffic_bytes(stepper: Stepper) -> int:

@@ -185,7 +185,7 @@ class Messages:
         values = self.gather_text(value)
         for rank, other in enumerate(values):
             if other != values[0]:
-                shown = f"{values[0][:16]} and {other[:16]}"
+                shown = f"{values[0][:40] or 'nothing'} and {other[:40] or 'nothing'}"
                 raise self.common(PeerError(f"processes 0 and {rank} differ", what, shown))
 
     def _is_beside(self, rank: int) -> bool:

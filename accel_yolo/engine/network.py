@@ -15,7 +15,8 @@ from accel_yolo import console
 from accel_yolo.engine.launched import Launched
 from accel_yolo.errors import ConfigError, EnvironmentFault, PeerError, did_you_mean
 
-_BACKENDS = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+# NCCL takes a plain name for the beginning of one: eth1 would stand for eth10 too.
+_BACKENDS = {"GLOO_SOCKET_IFNAME": "", "NCCL_SOCKET_IFNAME": "="}
 _LISTENING = "0A"  # the state of a waiting socket in /proc/net/tcp
 _TRY_S, _PAUSE_S, _SILENT_S = 2.0, 0.2, 2.0
 # Any address beyond this network: nothing is sent to it, it only makes the kernel choose a way out (RFC 5737).
@@ -43,15 +44,16 @@ def settle_interface(launched: Launched, wanted: str = "") -> None:
         if wanted not in known:
             remedy = did_you_mean(wanted, known) or f"this machine has {', '.join(known)}"
             raise ConfigError("no such network interface", "--interface", wanted, remedy)
-        os.environ.update(dict.fromkeys(_BACKENDS, wanted))
+        for name, exactly in _BACKENDS.items():
+            os.environ[name] = exactly + wanted
         return
     if all(name in os.environ for name in _BACKENDS):
         return
     local = "127.0.0.1" if launched.machines == 1 else _address_of_this_machine(launched)
     interface = _interface_of(local)
     if interface:
-        for name in _BACKENDS:
-            os.environ.setdefault(name, interface)
+        for name, exactly in _BACKENDS.items():
+            os.environ.setdefault(name, exactly + interface)
 
 
 def local_address_towards(host: str) -> str:

@@ -21,6 +21,9 @@ from accel_yolo.engine.world import World
 from accel_yolo.errors import CheckpointError
 from accel_yolo.models.weights import save_weights
 
+LIES_ELSEWHERE = ("data", "weights", "workers")
+"""Settings that each machine may have its own of, when a run is resumed."""
+
 AUTO = "auto"
 """`--resume` without a value: the newest run."""
 
@@ -132,7 +135,10 @@ def find_resumed(config: TrainConfig, origins: dict[str, str], world: World) -> 
     with world.together():
         if world.is_leader:
             found = _found_run(config, origins)
-    return share_resumed(found, world)
+    folder, resumed, origins_of_run = share_resumed(found, world)
+    # Where things lie on this machine, its own command line says.
+    here = {name: getattr(config, name) for name in LIES_ELSEWHERE if origins.get(name) == COMMAND_LINE}
+    return folder, replace(resumed, **here), origins_of_run
 
 
 def _found_run(config: TrainConfig, origins: dict[str, str]) -> Resumed:

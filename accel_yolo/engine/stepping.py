@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.split_index import SplitIndex
@@ -35,6 +37,7 @@ class StepTimes:
     apart_data_s: float
     exchange_s: float
     alone_s: float
+    scatter_s: float
 
 
 class Stepper:
@@ -94,8 +97,10 @@ class Stepper:
             turn = number % len(names)
             for name in names[turn:] + names[:turn]:
                 taken_s[name].append(kinds[name]())
-        loop, apart, ready = (slowest(self.world, rounds) for rounds in taken_s.values())
-        return StepTimes(*loop, *apart, *ready)
+        loops = [np.median(of_slowest(self.world, taken_s[name]), 0).tolist() for name in ("loop", "apart")]
+        (full_s, data_s), (apart_s, apart_data_s) = loops
+        pairs = of_slowest(self.world, np.reshape(taken_s["ready"], (-1, 2)))
+        return StepTimes(full_s, data_s, apart_s, apart_data_s, *difference(pairs))
 
     def _loop(self, *, exchange: bool) -> list[float]:
         """Return the mean seconds of a step of the loop, and those of them that went into getting the batch."""
@@ -111,14 +116,16 @@ class Stepper:
         return [seconds / self.steps_each, getting_s / self.steps_each]
 
     def _steps_on_ready_batch(self) -> list[float]:
-        """Return the median seconds of a step on a batch that is on the device, with exchange and without, in turns."""
-        seconds: dict[bool, list[float]] = {True: [], False: []}
-        for _ in range(self.steps_each):
-            for exchange, taken_s in seconds.items():
+        """Return the seconds of steps on a batch that is on the device: pairs with exchange and without, in turns."""
+        seconds: list[float] = []
+        for number in range(self.steps_each):
+            pair = {}
+            for exchange in (True, False) if number % 2 else (False, True):
                 started = self.now_together()
                 self.step(self.ready, exchange=exchange)
-                taken_s.append(self.now() - started)
-        return [float(np.median(taken_s)) for taken_s in seconds.values()]
+                pair[exchange] = self.now() - started
+            seconds += [pair[True], pair[False]]
+        return seconds
 
     def now(self) -> float:
         """Return the time when the device has done what it was asked to do."""
@@ -133,16 +140,25 @@ class Stepper:
         return time.perf_counter()
 
 
-def slowest(world: World, rounds: Sequence[Sequence[float]]) -> list[float]:
-    """Return for each of some times the median over rounds of its largest value over processes.
+def of_slowest(world: World, times: ArrayLike) -> np.ndarray:
+    """Return times of this process, any shape, each replaced by its largest value over all processes."""
+    mine = np.asarray(times, dtype=np.float64)
+    return world.gather_rows(mine.reshape(1, -1)).max(0).reshape(mine.shape)
+
+
+def difference(pairs: np.ndarray) -> tuple[float, float, float]:
+    """Return the median of the first of each pair, that less the median difference, and the scatter of the difference.
+
+    Neighbours in time are compared with each other, so that a machine that slows down for a while changes little.
 
     Args:
-        world: all processes take part.
-        rounds: [rounds][times] seconds on this process.
+        pairs: [n, 2] seconds.
     """
-    mine = np.array(rounds)
-    table = world.gather_rows(mine.reshape(1, -1)).reshape(world.size, *mine.shape)
-    return np.median(table.max(0), 0).tolist()
+    apart = pairs[:, 0] - pairs[:, 1]
+    middle, first = float(np.median(apart)), float(np.median(pairs[:, 0]))
+    # Standard error of a median, from the median absolute deviation, for normal errors.
+    scatter = 1.2533 * 1.4826 * float(np.median(np.abs(apart - middle))) / math.sqrt(len(pairs))
+    return first, first - middle, scatter
 
 
 def taken(index: SplitIndex, images: np.ndarray) -> SplitIndex:

@@ -31,18 +31,22 @@ def train(config: TrainConfig, origins: dict[str, str], launch: LaunchConfig | N
     Raises:
         UserError: bad data, weights, or settings; one line.
     """
-    world = World.connect(config.device, launch)
+    world = World.connect(config.device, launch, "train --resume" if config.resume else "train")
+    with named_faults(f"--batch {config.batch} at --imgsz {config.imgsz}", config.batch, world):
+        state = _train(config, origins, launch, world)
+    world.end()
+    return state
+
+
+def _train(config: TrainConfig, origins: dict[str, str], launch: LaunchConfig | None, world: World) -> TrainState:
+    """Settle the configuration on all processes, open the run folder and train."""
     resumed, config, origins = find_resumed(config, origins, world)
     world.compute_in(config.precision, config.gradient_compression)
     config = replace(config, precision=world.precision)  # a resumed run keeps it, whatever the device would suggest
     if config.bit_exact:
         world.require_bit_exactness()
     preflight(world, config, launch)
-    run = RunFolder.open(config, origins, world, resumed)
-    with named_faults(config.batch, config.imgsz, world):
-        state = train_in(run, config, world)
-    world.end()
-    return state
+    return train_in(RunFolder.open(config, origins, world, resumed), config, world)
 
 
 def train_in(run: RunFolder, config: TrainConfig, world: World) -> TrainState:

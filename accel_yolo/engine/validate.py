@@ -39,8 +39,8 @@ def validate(config: ValConfig, launch: LaunchConfig | None = None) -> dict[str,
     Raises:
         UserError: bad data, weights, or settings; one line.
     """
-    world = World.start(config.device, config.precision, launch)
-    with named_faults(config.batch * world.size, config.imgsz, world):
+    world = World.start(config.device, config.precision, launch, "val")
+    with named_faults(f"--batch {config.batch} at --imgsz {config.imgsz}", config.batch, world):
         preflight(world, config, launch)
         metrics = _validated(config, world)
     world.end()

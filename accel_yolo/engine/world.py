@@ -37,24 +37,27 @@ class World(Messages):
         self._accelerator: Any = None
 
     @classmethod
-    def start(cls, device: str = "", precision: str = "auto", launch: LaunchConfig | None = None) -> World:
+    def start(
+        cls, device: str = "", precision: str = "auto", launch: LaunchConfig | None = None, intent: str = ""
+    ) -> World:
         """Return the world of this process, ready to compute: `connect` and `compute_in`."""
-        world = cls.connect(device, launch)
+        world = cls.connect(device, launch, intent)
         world.compute_in(precision)
         return world
 
     @classmethod
-    def connect(cls, device: str = "", launch: LaunchConfig | None = None) -> World:
+    def connect(cls, device: str = "", launch: LaunchConfig | None = None, intent: str = "") -> World:
         """Return the world of this process; every way of starting ends here.
 
         Args:
             device: "", "cpu", "mps" or CUDA indices.
             launch: interface and timeouts.
+            intent: what decides which messages follow, such as "train --resume"; it must be the same everywhere.
 
         Raises:
             ConfigError: device and launcher contradict each other.
             EnvironmentFault: the launcher started processes that cannot see each other.
-            PeerError: the other machines did not answer.
+            PeerError: the other machines did not answer, or were started for something else.
         """
         launch = launch or LaunchConfig()
         with spoken_once():
@@ -70,6 +73,8 @@ class World(Messages):
         world = cls(launched, state.device or torch.device("cpu"), launch.collective_timeout)
         if not world.is_leader:
             console.quiet()
+        intent += " --no-preflight" if launch.no_preflight else ""
+        world.check_equal("the command that was started", intent)
         return world
 
     def compute_in(self, precision: str, compression: str = "none") -> None:
@@ -122,7 +127,9 @@ class World(Messages):
             optimizer: over its parameters.
             exchange: wrap the model in DDP, which exchanges gradients during the backward pass.
         """
-        prepared = self._accelerator.prepare_model(model, evaluation_mode=not exchange)
+        # Accelerate would tell DDP the local rank as the device; where each process sees one GPU, there is no such one.
+        with _variable("ACCELERATE_BYPASS_DEVICE_MAP", "true"):
+            prepared = self._accelerator.prepare_model(model, evaluation_mode=not exchange)
         # Buffers are averaged at updates instead (see `average_buffers`): DDP must neither copy nor wait for them.
         # The attribute is set after construction because the keyword also skips the first, wanted, synchronisation.
         for name in ("forward_sync_buffers", "broadcast_buffers"):
@@ -192,11 +199,11 @@ class World(Messages):
 
 @contextlib.contextmanager
 def spoken_once() -> Iterator[None]:
-    """Run what fails alike on every process before they can talk to each other: the first one alone speaks of it."""
+    """Run what fails alike on all processes of a machine before they can talk: the first one there speaks of it."""
     try:
         yield
     except UserError as error:
-        error.already_reported = os.environ.get("RANK", "0") != "0"
+        error.already_reported = not console.is_first_here()
         raise
 
 
@@ -223,3 +230,16 @@ def _process_state(launched: Launched, on_cpu: bool, timeout_s: float) -> Partia
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         remedy = "start all processes, and look at what the others say"
         raise PeerError(f"the {launched.size} processes did not meet", place, first_line, remedy) from error
+
+
+@contextlib.contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable for a block."""
+    earlier = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if earlier is not None:
+            os.environ[name] = earlier

@@ -7,7 +7,8 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from accel_yolo.reports.scaling import Epoch, Measured, Scale, epoch_of, limit, predicted, prediction_error
+from accel_yolo.reports.scaling import Epoch, Measured, Scale, epoch_of
+from accel_yolo.reports.scaling_prediction import limit, predicted, prediction_error
 
 PREDICTED_PROCESSES = (8, 16, 64)
 COLUMNS = (
@@ -47,6 +48,7 @@ CSV_COLUMNS = (
     "step_s",
     "step_ready_batch_s",
     "step_without_exchange_s",
+    "scatter_s",
     "control_word_s",
     "allreduce_s",
     "latency_s",
@@ -160,12 +162,13 @@ class Report:
         world = epoch.measured
         error = prediction_error(self.worlds, world, self.scale) if world else None
         memory: list[object] = [None] * 4
-        details: list[object] = [None] * 10
+        details: list[object] = [None] * 11
         if world is not None:
             held, reserved = world.memory_bytes, world.reserved_bytes
             memory = [min(held), max(held), min(reserved), max(reserved)]
-            details = [world.full_s, world.exchange_s, world.alone_s, world.control_s, world.allreduce_s]
-            details += [world.latency_s, world.traffic_bytes, world.checkpoint_s, world.index_s, world.merge_s]
+            details = [world.full_s, world.exchange_s, world.alone_s, world.scatter_s]
+            details += [world.control_s, world.allreduce_s, world.latency_s, world.traffic_bytes]
+            details += [world.checkpoint_s, world.index_s, world.merge_s]
         return [
             epoch.processes,
             "measured" if world else "predicted",
@@ -208,6 +211,7 @@ def _details(world: Measured) -> dict[str, str]:
         "loop, no exchange": world.apart_s,
         "step on a ready batch": world.exchange_s,
         "no exchange": world.alone_s,
+        "scatter of the difference": world.scatter_s,
         "control word": world.control_s,
         "sum of the gradient": world.allreduce_s,
         "sum of 8 bytes": world.latency_s,

@@ -19,7 +19,7 @@ from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.data.index import build_index
 from accel_yolo.engine.build import open_data
 from accel_yolo.engine.state import TrainState
-from accel_yolo.engine.stepping import Stepper, taken
+from accel_yolo.engine.stepping import Stepper, difference, taken
 from accel_yolo.engine.world import World
 from accel_yolo.reports.scaling_table import COLUMNS, CSV_COLUMNS
 
@@ -132,3 +132,14 @@ def test_images_taken_from_an_index_keep_their_labels_and_outlines(sparse_data: 
         for mine, theirs in zip(part.polygons_of(place), index.polygons_of(image), strict=True):
             assert np.array_equal(mine, theirs)
     assert len(part.labels) > 0 and len(part.polygons) > 0
+
+
+def test_a_difference_is_that_of_neighbours_and_says_how_sure_it_is() -> None:
+    # The machine slows down by half on the way; each pair still differs by 0.1.
+    steady = np.array([[1.0, 0.9], [1.0, 0.9], [1.5, 1.4], [1.5, 1.4], [1.5, 1.4]])
+    assert difference(steady) == pytest.approx((1.5, 1.4, 0.0))
+    noise = np.random.default_rng(0).normal(0, 0.01, (400, 2))
+    first, second, scatter = difference(np.array([[1.0, 0.9]]) + noise)
+    # Two independent errors of 0.01, and the median of 400 of them.
+    assert scatter == pytest.approx(1.2533 * 0.01 * 2**0.5 / 20, rel=0.2)
+    assert first - second == pytest.approx(0.1, abs=3 * scatter)

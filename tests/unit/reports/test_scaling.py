@@ -10,14 +10,16 @@ import cv2
 import numpy as np
 import pytest
 
-from accel_yolo.reports.scaling import Link, Measured, Scale, Split, epoch_of, limit, predicted, prediction_error
+from accel_yolo.reports.scaling import Measured, Scale, Split, epoch_of
 from accel_yolo.reports.scaling_plot import plot
+from accel_yolo.reports.scaling_prediction import Link, limit, predicted, prediction_error
 from accel_yolo.reports.scaling_table import COLUMNS, CSV_COLUMNS, Report, clock, spread
 
 ONE = Measured(
     processes=1, device="CPU", batch_per_process=16, full_s=0.5, data_s=0.1, apart_s=0.5, apart_data_s=0.1,
-    exchange_s=0.38, alone_s=0.38, control_s=0.0, traffic_bytes=100_000_000, allreduce_s=0.0, latency_s=0.0,
-    index_s=0.5, checkpoint_s=2.0, merge_s=0.1, val_s=10.0, val_images=100, memory_bytes=(2_000_000_000,),
+    exchange_s=0.38, alone_s=0.38, scatter_s=0.0, control_s=0.0, traffic_bytes=100_000_000, allreduce_s=0.0,
+    latency_s=0.0, index_s=0.5, checkpoint_s=2.0, merge_s=0.1, val_s=10.0, val_images=100,
+    memory_bytes=(2_000_000_000,),
     reserved_bytes=(3_000_000_000,),
 )  # fmt: skip
 # Half of the exchange is hidden: 0.051 s of 0.102 s show. The link moves 1 GB/s at 1 ms a message.
@@ -57,6 +59,16 @@ def test_noise_never_makes_a_part_negative() -> None:
     assert split.communication_s == 0
     assert split.compute_s == 0
     assert split.train_s == pytest.approx(50 * 0.551)
+
+
+def test_a_difference_within_its_scatter_gives_no_more_than_the_sum_on_its_own() -> None:
+    # 1 ms is measured where 5 ms are noise: the exchange may take 5 ms, if that is less than the sum alone.
+    unclear = replace(TWO, exchange_s=0.451, alone_s=0.450, scatter_s=0.005)
+    assert epoch_of(unclear, OWN).split.communication_s == pytest.approx(50 * 0.005)
+    quick = replace(unclear, allreduce_s=0.002)
+    assert epoch_of(quick, OWN).split.communication_s == pytest.approx(50 * 0.002)
+    clear = replace(unclear, scatter_s=0.0005)
+    assert epoch_of(clear, OWN).split.communication_s == pytest.approx(50 * 0.001)
 
 
 @pytest.mark.parametrize("seed", range(50))
