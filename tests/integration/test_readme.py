@@ -11,13 +11,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from guide_commands import Place, cpu_form
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line for kind, block in BLOCKS if not kind for line in block.strip().splitlines()]
 SMALLER = {"--img": "64", "--imgsz": "64", "--epochs": "1"}
-BY_MAKE = {"make demo": "it takes minutes; what it calls is the command under 'Several processes'", "make test": "us"}
+BY_MAKE = {"make demo": "it takes minutes; what it calls is in the guide", "make test": "us"}
+ON_GPUS = ("--device 0,1", "2gpu.yaml", "torchrun")
+"""Of commands that hold one of these, the form for CPUs is run."""
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +53,13 @@ def run(folder: Path, words: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_every_command_runs(folder: Path) -> None:
+def test_every_command_runs(folder: Path, sparse_data: Path) -> None:
     assert len(COMMANDS) >= 7
     for command in COMMANDS:
         if command in BY_MAKE:
+            continue
+        if any(sign in command for sign in ON_GPUS):
+            run(folder, cpu_form(command, Place(sparse_data, "127.0.0.1", 0)))
             continue
         words = shlex.split(command, comments=True)
         for flag, value in SMALLER.items():

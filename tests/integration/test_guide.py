@@ -1,0 +1,182 @@
+"""Every command of the guides runs, on CPU processes and little data; links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+from guide_commands import Place, commands_in, cpu_form
+from processes import free_port
+
+from accel_yolo.engine.network import local_address_towards
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+GUIDES = {
+    name: commands_in((DOCS / name).read_text()) for name in ("multi-gpu.md", "multi-gpu.ko.md", "multi-machine.md")
+}
+SBATCH = DOCS / "slurm" / "train.sbatch"
+NOT_RUN = {"pip install -e .": "the suite runs in what it makes", "sbatch docs/slurm/train.sbatch": "its line is run"}
+OF_A_MACHINE = re.compile(r"--(machine-rank|machine_rank|node_rank) ([01])")
+NOWHERE = Place(Path("data"), "address", 0)
+
+
+def once(commands: Iterable[str]) -> list[str]:
+    """Return commands without those that are equal to an earlier one in their CPU form."""
+    forms: dict[str, str] = {}
+    for command in commands:
+        if command not in NOT_RUN:
+            forms.setdefault(" ".join(cpu_form(command, NOWHERE)), command)
+    return list(forms.values())
+
+
+SHOWN = [command for commands in GUIDES.values() for command in commands if not command.startswith("srun")]
+SINGLE = once(command for command in SHOWN if not OF_A_MACHINE.search(command))
+FIRST_OF_PAIR = once(command for command in SHOWN if (m := OF_A_MACHINE.search(command)) and m[2] == "0")
+
+
+@pytest.fixture
+def place(sparse_data: Path) -> Place:
+    """This machine under the address that others would use."""
+    return Place(sparse_data, local_address_towards("192.0.2.1"), free_port())
+
+
+def run_all(folder: Path, commands: Sequence[tuple[list[str], dict[str, str]]]) -> list[str]:
+    """Run commands at the same time and return what they print; all must succeed and none is left behind."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    base = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": path, "PYTHONPATH": str(ROOT)}
+    started = [
+        subprocess.Popen(
+            words, cwd=folder, env={**base, **more}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for words, more in commands
+    ]
+    try:
+        outputs = [process.communicate(timeout=300) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    for process, (_, stderr) in zip(started, outputs, strict=True):
+        assert process.returncode == 0, stderr
+    return [stdout for stdout, _ in outputs]
+
+
+def has_result(folder: Path) -> bool:
+    return any(folder.glob("runs/train/*/metrics.json"))
+
+
+def test_both_languages_have_the_same_commands() -> None:
+    assert GUIDES["multi-gpu.md"] == GUIDES["multi-gpu.ko.md"]
+    assert len(GUIDES["multi-gpu.md"]) >= 20 and len(GUIDES["multi-machine.md"]) >= 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", SINGLE)
+def test_a_command_of_the_guides_runs(command: str, tmp_path: Path, place: Place) -> None:
+    words = cpu_form(command, place)
+    if "--resume" in command:
+        first = cpu_form("python train.py --batch 64 --data coco.yaml --weights yolov5s.pt --device 0", place)
+        run_all(tmp_path, [(first, {})])
+    (stdout,) = run_all(tmp_path, [(words, {})])
+    if "check" in words or "profile" in words:
+        assert "processes" in stdout
+    else:
+        assert has_result(tmp_path)
+        is_alone = "1gpu" in command or command.endswith("--device 0")
+        assert ("2 processes on cpu" in stdout) == (not is_alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", FIRST_OF_PAIR)
+def test_commands_of_two_machines_run_together(command: str, tmp_path: Path, place: Place) -> None:
+    words = cpu_form(command, place)
+    rank = next(i for i, word in enumerate(words) if OF_A_MACHINE.match(f"{word} 0"))
+    second = [*words[: rank + 1], "1", *words[rank + 2 :]]
+    twin = command.replace(OF_A_MACHINE.search(command)[0], f"--{OF_A_MACHINE.search(command)[1]} 1")  # pyright: ignore
+    assert any(twin in commands for commands in GUIDES.values()), "the document shows the other machine's command too"
+    stdout, other = run_all(tmp_path, [(words, {}), (second, {})])
+    assert "on 2 machines" in stdout
+    assert "check" in words or (has_result(tmp_path) and "Results in" not in other)
+
+
+TASKS = [line.removeprefix("srun ") for line in SBATCH.read_text().splitlines() if line.startswith("srun ")]
+ON_EACH_NODE = [command for command in GUIDES["multi-machine.md"] if command.startswith("srun ")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", TASKS)
+def test_the_tasks_of_the_slurm_file_run(command: str, tmp_path: Path, place: Place) -> None:
+    words = cpu_form(command.replace("$SLURM_JOB_ID", "7"), place)
+    tasks = [
+        {
+            "SLURM_JOB_ID": str(place.port), "SLURM_PROCID": str(task), "SLURM_LOCALID": str(task), "SLURM_NODEID": "0",
+            "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_STEP_NUM_NODES": "1",
+            "SLURM_STEP_NODELIST": "localhost",
+        }
+        for task in (0, 1)
+    ]  # fmt: skip
+    stdout, _ = run_all(tmp_path, [(words, variables) for variables in tasks])
+    assert "2 processes on" in stdout
+    assert "check" in words or has_result(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", ON_EACH_NODE)
+def test_a_launcher_on_each_node_of_slurm_runs(line: str, tmp_path: Path, place: Place) -> None:
+    inner = re.search(r"bash -c '(.*)'", line)
+    assert inner is not None
+    # One task on each of two nodes: SLURM's variables must not be taken for the processes of the run.
+    nodes = []
+    for node in (0, 1):
+        names = {"$SLURM_NNODES": "2", "$SLURM_NODEID": str(node), "$MASTER_ADDR": place.address}
+        command = inner[1]
+        for name, value in names.items():
+            command = command.replace(name, value)
+        step = {"SLURM_JOB_ID": "7", "SLURM_PROCID": str(node), "SLURM_LOCALID": "0", "SLURM_NODEID": str(node),
+                "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "1(x2)", "SLURM_STEP_NUM_NODES": "2",
+                "SLURM_STEP_NODELIST": "node[1-2]"}  # fmt: skip
+        nodes.append((cpu_form(command, place), step))
+    stdout, _ = run_all(tmp_path, nodes)
+    assert "processes on 2 machines" in stdout and has_result(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_pods_of_the_kubernetes_file_run(tmp_path: Path, place: Place) -> None:
+    job = yaml.safe_load((DOCS / "kubernetes" / "pytorchjob.yaml").read_text())
+    replicas = job["spec"]["pytorchReplicaSpecs"]
+    (command,) = {
+        " ".join(container["command"])
+        for role in ("Master", "Worker")
+        for container in replicas[role]["template"]["spec"]["containers"]
+    }
+    # The guide also shows the command of pods with several GPUs.
+    (block,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "multi-machine.md").read_text(), re.DOTALL)
+    in_each = yaml.safe_load(block)["command"]
+    assert in_each[:2] == ["bash", "-c"]
+    for text, processes in ((command, 2), (in_each[2], 4)):
+        pods = [
+            {"RANK": str(pod), "WORLD_SIZE": "2", "MASTER_ADDR": place.address, "MASTER_PORT": str(place.port)}
+            for pod in (0, 1)
+        ]
+        started = [(cpu_form(_filled(text, variables), place), variables) for variables in pods]
+        stdout, _ = run_all(tmp_path, started)
+        assert f"{processes} processes on 2 machines" in stdout and has_result(tmp_path)
+
+
+def _filled(text: str, variables: dict[str, str]) -> str:
+    """Return a command with the variables that a shell would put in, its run folder in the working folder."""
+    for name, value in variables.items():
+        text = text.replace(f"${name}", value)
+    return text.replace("--project /runs", "--project runs/train")
+
+
+@pytest.mark.parametrize("document", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text()):
+        assert target.startswith("https://") or (document.parent / target).exists(), target
