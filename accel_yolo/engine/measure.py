@@ -180,7 +180,9 @@ def _seconds(work: Callable[[], object]) -> float:
 def _subject(config: ProfileConfig, world: World) -> str:
     kind = " with BatchNorm over all processes" if config.sync_bn else ""
     kind = f" with BatchNorm over groups of {config.bn_group}" if config.bn_group else kind
-    where = f"{_device_name(world)}, {world.precision}, {torch.get_num_threads()} CPU threads each"
+    threads = torch.get_num_threads()
+    cpu = "one CPU thread" if threads == 1 else f"{threads} CPU threads"
+    where = f"{_device_name(world)}, {world.precision}, {cpu} each"
     versions = f"accel_yolo {__version__}, torch {torch.__version__}, accelerate {accelerate.__version__}"
     data = Path(config.data).stem
     return f"{Path(config.cfg).stem}{kind}, {config.imgsz} px, images of {data}; {where}; {versions}"
