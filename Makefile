@@ -36,7 +36,7 @@ lint: $(READY)
 
 ## Ratios taken interleaved in one run; results are printed.
 bench: $(READY)
-	$(BIN)/python benchmarks/step_ratio.py
+	$(BIN)/python benchmarks/step_ratio.py --data demo
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -6,15 +6,19 @@ import argparse
 import datetime
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import accelerate
 import numpy as np
 import torch
 
 from accel_yolo import console
-from accel_yolo.config.schema import Hyp, TrainConfig
+from accel_yolo.config.launch_schema import ProfileConfig
+from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine.build import Data, open_data
+from accel_yolo.engine.measure import training_config
 from accel_yolo.engine.stepping import Stepper
 from accel_yolo.engine.world import World
 from accel_yolo.version import __version__
@@ -41,15 +45,13 @@ def started() -> World:
     return world
 
 
-def training(arguments: argparse.Namespace, world: World, **changes: object) -> TrainConfig:
+def training(arguments: argparse.Namespace, world: World, **changes: Any) -> TrainConfig:
     """Return a training in which every step is an update and nothing is learned."""
-    batch = arguments.batch_per_process * world.size
-    settings: dict = {
-        "weights": "", "cfg": arguments.cfg, "data": arguments.data, "imgsz": arguments.imgsz, "batch": batch,
-        "nominal_batch": batch, "epochs": 1, "noautoanchor": True, "workers": 0, "device": "cpu",
-        "hyp": Hyp(lr0=1e-6, warmup_epochs=0),
-    }  # fmt: skip
-    return TrainConfig(**{**settings, **changes})
+    asked = ProfileConfig(
+        data=arguments.data, cfg=arguments.cfg, imgsz=arguments.imgsz, device="cpu", workers=0,
+        batch_per_process=arguments.batch_per_process,
+    )  # fmt: skip
+    return replace(training_config(asked, world.size), **changes)
 
 
 def opened(arguments: argparse.Namespace, world: World) -> Data:

@@ -47,7 +47,7 @@ def cpu_form(command: str, place: Place) -> list[str]:
     if launcher == "accelerate":
         words.remove("launch")
     words = [*PROGRAMS[launcher], *words[1:]]
-    words = [str(ROOT / word) if word == "train.py" else _file(word) for word in words]
+    words = [str(ROOT / word) if word in ("train.py", "val.py") else _file(word) for word in words]
     words = _replaced(words, "--data", str(place.data))
     for flag in ("--main-process-ip", "--main_process_ip", "--master_addr"):
         words = _replaced(words, flag, place.address)
@@ -58,6 +58,8 @@ def cpu_form(command: str, place: Place) -> list[str]:
         for flag, value in SMALL_PROFILE.items():
             words = _replaced(words, flag, value)
         return [*words, "--imgsz", "64", "--steps", "2", "--workers", "0"]
+    if str(ROOT / "val.py") in words:
+        return [*words, "--imgsz", "64", "--workers", "0"]
     if "check" in words:
         return _without(words, "--weights")
     if "--resume" in words:

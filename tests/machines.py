@@ -14,8 +14,13 @@ from accel_yolo.errors import UserError
 HOSTS = ("alpha", "beta", "gamma")
 
 
-def join(per_machine: int = 1) -> World:
-    """Return the world of this process, on machine rank // per_machine; called once, before anything else."""
+def join(per_machine: int = 1, intents: tuple[str, ...] = ()) -> World:
+    """Return the world of this process, on machine rank // per_machine; called once, before anything else.
+
+    Args:
+        per_machine: processes of each machine.
+        intents: what each machine was started for, if they differ.
+    """
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     machine, local_rank = divmod(rank, per_machine)
     os.environ.update(
@@ -28,7 +33,7 @@ def join(per_machine: int = 1) -> World:
     )
     socket.gethostname = lambda: HOSTS[machine]
     console.quiet()
-    return World.start("cpu")
+    return World.start("cpu", intent=intents[machine] if intents else "")
 
 
 def outcome(action: Callable[[], Any]) -> tuple[str, str, int, bool]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
@@ -14,6 +13,8 @@ from typing import Any
 
 import pytest
 from namespaces import Machine, enter, two_machines
+
+from accel_yolo.engine.network import free_port
 
 JOB_TIMEOUT_S = 300
 _PORT_OF_MACHINE_ZERO = 29500  # nobody else is in its network
@@ -106,9 +107,3 @@ def _variables(rank: int, size: int, local_rank: int, local_size: int, address: 
         "MASTER_ADDR": address, "MASTER_PORT": port,
     }  # fmt: skip
     return {name: str(value) for name, value in values.items()}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accel_yolo.config.launch_schema import starts_one_process
 from accel_yolo.config.rules import Choice, Number, Rule, Switch, Text
 from accel_yolo.config.shipped import find_config, label_of
 from accel_yolo.config.yaml_io import Located, load_yaml
 from accel_yolo.errors import ConfigError, did_you_mean
-
-MULTI_CPU_REMEDY = "use accelerate_configs/2cpu.yaml, or answer multi-GPU with use_cpu: true in `accelerate config`"
 
 _COUNT = Number(whole=True, low=1)
 _RULES: dict[str, Rule] = {
@@ -61,11 +60,6 @@ class AccelerateFile:
     asks_for_gpus: bool
     mixed_precision: str
 
-    @property
-    def processes(self) -> int:
-        """Processes of each machine."""
-        return self.total // self.machines
-
 
 def read_accelerate_file(text: str, flag: str = "--config-file") -> AccelerateFile:
     """Return what an Accelerate YAML says.
@@ -84,12 +78,7 @@ def read_accelerate_file(text: str, flag: str = "--config-file") -> AccelerateFi
     if kind is None:
         raise ConfigError("missing key", located.file, "distributed_type", "write MULTI_GPU, or 'NO' for one process")
     if kind == "MULTI_CPU":
-        raise ConfigError(
-            "this accelerate config starts one process only",
-            located.where("distributed_type"),
-            kind,
-            MULTI_CPU_REMEDY,
-        )
+        raise starts_one_process(located.where("distributed_type"))
     total, machines = values.get("num_processes", 1 if kind == "NO" else 0), values.get("num_machines", 1)
     if total == 0:
         raise ConfigError("missing key", located.file, "num_processes", "write the processes of all machines together")

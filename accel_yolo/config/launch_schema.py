@@ -17,6 +17,13 @@ from accel_yolo.config.settings import (
     switch,
     utf8_folder,
 )
+from accel_yolo.errors import ConfigError
+
+
+def starts_one_process(where: str) -> ConfigError:
+    """Return the error for Accelerate's MULTI_CPU, which without MPI starts one process, however many it names."""
+    remedy = "use accelerate_configs/2cpu.yaml, or answer multi-GPU with use_cpu: true in `accelerate config`"
+    return ConfigError("this accelerate config starts one process only", where, "MULTI_CPU", remedy)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ class LaunchPlan:
         machines, machine_rank: machines of the run, and the number of this one.
         main_process_ip, main_process_port: where the processes meet; "" and 0 leave it to the launcher (one machine).
         mixed_precision: "no" leaves it to `--precision`; "fp16", "bf16".
-        interface: network interface between machines, "" to find it.
         connect_timeout: seconds to wait for the other machines.
         config_file: the Accelerate YAML, "" without one.
         asked_by: the flag or the file that asks for the processes, for messages.
@@ -42,7 +41,6 @@ class LaunchPlan:
     main_process_ip: str = ""
     main_process_port: int = 0
     mixed_precision: str = "no"
-    interface: str = ""
     connect_timeout: int = 600
     config_file: str = ""
     asked_by: str = "--processes"
@@ -94,7 +92,6 @@ def plan_launch(launch: LaunchConfig, device: str = "", typed: Collection[str] |
         main_process_ip=place.main_process_ip,
         main_process_port=place.main_process_port,
         mixed_precision=file.mixed_precision if file else "no",
-        interface=launch.interface,
         connect_timeout=launch.connect_timeout,
         config_file=str(file.path) if file else "",
         asked_by=asked_by,

@@ -23,7 +23,7 @@ from accel_yolo.errors import DataError, EnvironmentFault, printable
 if TYPE_CHECKING:
     from accel_yolo.config.dataset import DataSpec
 
-__all__ = ["IndexCounts", "SplitIndex", "build_index", "summary"]
+__all__ = ["IndexCounts", "SplitIndex", "build_index", "build_indices", "summary"]
 
 LISTED_PROBLEMS = 20
 DROPPED_LIMIT = 0.05
@@ -62,6 +62,17 @@ def build_index(spec: DataSpec, split: str, *, nc: int, single_cls: bool, bad_da
     _judge(problems, verified.index.counts, bad_data)
     _require_labels(verified.index, paths, places)
     return verified.index
+
+
+def build_indices(
+    spec: DataSpec, splits: Sequence[str], *, single_cls: bool, bad_data: str, workers: int
+) -> dict[str, SplitIndex]:
+    """Return the index of each of some splits of a data set, by its name; see `build_index`."""
+    nc = len(spec.names)
+    return {
+        split: build_index(spec, split, nc=nc, single_cls=single_cls, bad_data=bad_data, workers=workers)
+        for split in splits
+    }
 
 
 def summary(index: SplitIndex, split: str) -> str:

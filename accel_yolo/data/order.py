@@ -83,6 +83,7 @@ def share(batch: int, rank: int, world: int, group: int = 1) -> range:
     if groups < world:
         whole = "images" if group == 1 else f"groups of {group} images"
         remedy = f"use --batch {world * group} or more, or fewer processes"
+        remedy += "" if group == 1 else ", or smaller groups (--bn-group; of a bit-exact run --micro-batch)"
         raise ConfigError(f"fewer {whole} in a batch than the {world} processes", "--batch", batch, remedy)
     return range(rank * groups // world * group, (rank + 1) * groups // world * group)
 

@@ -91,26 +91,14 @@ def says_cpu_only(launched: Launched) -> bool:
 
 
 def _words_of_accelerate() -> list[str]:
-    process = os.getppid()
-    for _ in range(_ANCESTORS):
-        words = _command_line(process)
-        if any("accelerate" in word for word in words[:4]) and "launch" in " ".join(words[:4]):
-            return words
-        process = _parent_of(process)
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process().parents()[:_ANCESTORS]:
+            words = process.cmdline()
+            if any("accelerate" in word for word in words[:4]) and "launch" in " ".join(words[:4]):
+                return words
     return []
-
-
-def _command_line(process: int) -> list[str]:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{process}/cmdline").read_bytes().decode("utf-8", "surrogateescape").split("\0")[:-1]
-    return []
-
-
-def _parent_of(process: int) -> int:
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        # The name of the program stands in brackets and may hold anything.
-        return int(Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
-    return 0
 
 
 def _value_of(words: Sequence[str], flags: tuple[str, ...]) -> str:

@@ -14,7 +14,7 @@ from accel_yolo.config.dataset import DataSpec, load_data_spec
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.autoanchor import fitted
 from accel_yolo.data.eval_loader import EvalLoader, eval_shapes
-from accel_yolo.data.index import SplitIndex, build_index, summary
+from accel_yolo.data.index import SplitIndex, build_indices, summary
 from accel_yolo.data.loader import TrainLoader, TrainSamples
 from accel_yolo.data.order import RectLayout, micro_batches, share
 from accel_yolo.data.plan import PlanSource
@@ -90,17 +90,15 @@ def open_data(config: TrainConfig, world: World) -> Data:
     with world.together(), world.one_per_machine_first():
         spec = load_data_spec(config.data)
         names = class_names(spec, config.single_cls)
-        train, val = (
-            build_index(spec, split, nc=len(spec.names), single_cls=config.single_cls, bad_data=config.bad_data,
-                        workers=config.workers)
-            for split in ("train", "val")
-        )  # fmt: skip
-        if not len(train.labels):
+        indices = build_indices(
+            spec, ("train", "val"), single_cls=config.single_cls, bad_data=config.bad_data, workers=config.workers
+        )
+        if not len(indices["train"].labels):
             raise ConfigError("no objects to learn from", str(spec.file), "0 labels in the training split")
-    compare_data(world, spec, {"train": train, "val": val})
-    console.say(summary(train, "train"))
-    console.say(summary(val, "val"))
-    return Data(spec, names, train, val)
+    compare_data(world, spec, indices)
+    for split, index in indices.items():
+        console.say(summary(index, split))
+    return Data(spec, names, **indices)
 
 
 def build_loaders(config: TrainConfig, data: Data, training: Training, world: World) -> tuple[TrainLoader, EvalLoader]:

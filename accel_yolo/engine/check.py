@@ -10,7 +10,7 @@ from pathlib import Path
 from accel_yolo import console
 from accel_yolo.config.dataset import DataSpec, load_data_spec
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig
-from accel_yolo.data.index import SplitIndex, build_index, summary
+from accel_yolo.data.index import SplitIndex, build_indices, summary
 from accel_yolo.engine.comparison import (
     Difference,
     Fact,
@@ -23,7 +23,7 @@ from accel_yolo.engine.comparison import (
 )
 from accel_yolo.engine.data_comparison import SPLIT_NAMES, data_difference
 from accel_yolo.engine.link_speed import Link, slow_links, try_links
-from accel_yolo.engine.machine_facts import GIB, Needs, ProcessFacts, gather_facts, warnings_of
+from accel_yolo.engine.machine_facts import Needs, ProcessFacts, amount, gather_facts, warnings_of
 from accel_yolo.engine.run_facts import name_facts, package_facts, versions, weights_facts, weights_file
 from accel_yolo.engine.world import World
 from accel_yolo.errors import UserError, escaped, printable
@@ -138,12 +138,7 @@ def _compare_data(config: CheckConfig, world: World, findings: _Findings) -> Non
         return
     with world.together(), world.one_per_machine_first():
         spec = load_data_spec(config.data, SPLITS)
-        indices = {
-            split: build_index(
-                spec, split, nc=len(spec.names), single_cls=False, bad_data="limit", workers=config.workers
-            )
-            for split in SPLITS
-        }
+        indices = build_indices(spec, SPLITS, single_cls=False, bad_data="limit", workers=config.workers)
     for split, index in indices.items():
         console.say(summary(index, split))
     findings.compare(name_facts(spec.names))
@@ -157,7 +152,7 @@ def _show_machines(world: World, facts: Sequence[ProcessFacts]) -> None:
     rows = []
     for head in first_of_machines(places):
         fact = facts[head]
-        amounts = (_amount(value) for value in (fact.memory_bytes, fact.disk_bytes, fact.shm_bytes))
+        amounts = (amount(value) for value in (fact.memory_bytes, fact.disk_bytes, fact.shm_bytes))
         offset_s = fact.clock_s - facts[0].clock_s
         name, processes = places[head].removeprefix("machine "), places.count(places[head])
         rows.append((name, processes, fact.device, fact.cores, *amounts, f"{offset_s:+.3f} s"))
@@ -166,8 +161,7 @@ def _show_machines(world: World, facts: Sequence[ProcessFacts]) -> None:
 
 def _show_links(links: Sequence[Link]) -> None:
     if links:
-        rows = [(link.name, f"{link.latency_s * 1e3:.2f} ms", f"{link.bandwidth_bytes_s / 1e6:.0f} MB/s")
-                for link in links]  # fmt: skip
+        rows = [(link.name, link.latency, link.bandwidth) for link in links]
         console.say("")
         console.table(rows, ("connection", "latency", "bandwidth"))
 
@@ -177,7 +171,3 @@ def _all_well(world: World) -> str:
         return "This machine is ready; under a launcher, all machines are compared"
     machines = "1 machine" if world.machines == 1 else f"{world.machines} machines"
     return f"{world.size} processes on {machines} agree and reach each other"
-
-
-def _amount(value_bytes: int) -> str:
-    return f"{value_bytes / GIB:.1f} GiB" if value_bytes >= 0 else "unknown"

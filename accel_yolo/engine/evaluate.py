@@ -53,6 +53,7 @@ class Evaluation:
         losses: (box, objectness, class) over the whole set; zeros without a loss.
         detections: [n, 7] float64: image, x1, y1, x2, y2 (px of the original image), confidence, class.
         speed_ms: milliseconds per image of preparation, network, and NMS, on average over processes.
+        merge_s: seconds of this process from its last batch to the metrics, waiting for the others included.
     """
 
     ap: AveragePrecision
@@ -60,6 +61,7 @@ class Evaluation:
     losses: tuple[float, float, float]
     detections: np.ndarray
     speed_ms: dict[str, float]
+    merge_s: float
 
 
 @torch.inference_mode()
@@ -90,6 +92,7 @@ def evaluate(detector: Detector, loader: EvalLoader, options: EvalOptions, world
             kept = non_max_suppression(decoded, options.nms)
         tables += [_match_image(rows.cpu(), place, batch, loader, options) for place, rows in enumerate(kept)]
         clock.images += len(batch.ids)
+    worked_until = time.perf_counter()
     table = np.concatenate(tables) if tables else np.zeros((0, DETECTION_COLUMNS + len(IOU_THRESHOLDS)))
     merged = world.gather_rows(table)
     # By image, so that the order does not depend on who evaluated what; within an image by confidence.
@@ -98,12 +101,14 @@ def evaluate(detector: Detector, loader: EvalLoader, options: EvalOptions, world
     index = loader.index
     classes = np.zeros(len(index.labels)) if options.single_cls else index.labels[:, 0]
     correct = merged[:, DETECTION_COLUMNS:] > 0.5
+    ap = average_precision(correct, merged[:, 5], merged[:, 6], classes)
     return Evaluation(
-        ap=average_precision(correct, merged[:, 5], merged[:, 6], classes),
+        ap=ap,
         images=len(index),
         losses=losses,
         detections=merged[:, :DETECTION_COLUMNS],
         speed_ms=clock.per_image_ms(world),
+        merge_s=time.perf_counter() - worked_until,
     )
 
 

@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator
 
 from accel_yolo.devices import memory_named
-from accel_yolo.engine.world import HOSTED_BY_LAUNCHER, World
+from accel_yolo.engine.world import World
 from accel_yolo.errors import PeerError
 
-OURS = "accel-yolo"
+TELL_OF_THEIR_OWN = ("torchrun", "accelerate")
 _LOST_PEER = (
     "Connection closed by peer",
     "Connection reset by peer",
@@ -45,7 +45,7 @@ def named_faults(setting: str, batch: int, world: World) -> Iterator[None]:
         if world.size > 1 and any(sign in str(error) for sign in _LOST_PEER):
             lost = PeerError("another process is gone", "this run", remedy="its own message says why")
             # A launcher of torch says itself which process of its machine has failed.
-            is_told = world.launcher in HOSTED_BY_LAUNCHER and world.launcher != OURS
+            is_told = world.launcher in TELL_OF_THEIR_OWN
             lost.already_reported = is_told and (world.machines == 1 or not world.is_first_here)
             raise lost from error
         raise

@@ -10,6 +10,7 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from accel_yolo.config.launch_schema import starts_one_process
 from accel_yolo.errors import ConfigError
 from accel_yolo.lifeline import end_with_parent
 
@@ -93,12 +94,7 @@ def _launched(env: Environment) -> Launched:
     if plain is not None or managed is not None:
         return plain or managed or Launched()
     if "MASTER_ADDR" in env and env.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes"):
-        raise ConfigError(
-            "this accelerate config starts one process only",
-            "distributed_type",
-            "MULTI_CPU",
-            "use accelerate_configs/2cpu.yaml, or answer multi-GPU with use_cpu: true in `accelerate config`",
-        )
+        raise starts_one_process("distributed_type")
     return Launched(launcher="accelerate" if "ACCELERATE_MIXED_PRECISION" in env else "")
 
 

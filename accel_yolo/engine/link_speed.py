@@ -44,9 +44,15 @@ class Link:
     latency_s: float
     bandwidth_bytes_s: float
 
-    def __str__(self) -> str:
-        """Return "gradients (nccl): 0.21 ms, 812 MB/s"."""
-        return f"{self.name}: {self.latency_s * 1e3:.2f} ms, {self.bandwidth_bytes_s / 1e6:.0f} MB/s"
+    @property
+    def latency(self) -> str:
+        """As people read it: "0.21 ms"."""
+        return f"{self.latency_s * 1e3:.2f} ms"
+
+    @property
+    def bandwidth(self) -> str:
+        """As people read it: "812 MB/s"."""
+        return f"{self.bandwidth_bytes_s / 1e6:.0f} MB/s"
 
 
 def try_links(world: World) -> list[Link]:
@@ -74,7 +80,8 @@ def try_links(world: World) -> list[Link]:
 
 def slow_links(world: World, links: list[Link]) -> list[str]:
     """Return a warning for each link that will hold up a training; on one machine, only other programs do."""
-    return [f"slow connection, {link}; {_REMEDY}" for link in links if world.machines > 1 and link.latency_s > SLOW_S]
+    slow = [link for link in links if world.machines > 1 and link.latency_s > SLOW_S]
+    return [f"slow connection, {link.name}: {link.latency}, {link.bandwidth}; {_REMEDY}" for link in slow]
 
 
 def _all_reduce(name: str, world: World, device: torch.device, group: Any) -> Link:

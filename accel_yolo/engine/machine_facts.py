@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psutil
 import torch
 
 from accel_yolo.data.workers import usable_cores
@@ -80,7 +81,8 @@ def gather_facts(world: World, folder: Path) -> list[ProcessFacts]:
     """
     name, key, missing = _device_of(world)
     disk = _free_bytes(folder)
-    memory = min((value for value in (_free_memory(), _container_memory()) if value >= 0), default=UNKNOWN)
+    memory, left = psutil.virtual_memory().available, _container_memory()
+    memory = memory if left == UNKNOWN else min(memory, left)
     shm, files = _free_bytes(Path("/dev/shm"), exact=True), _open_files()
     world.barrier()
     clock = time.time()
@@ -112,16 +114,16 @@ def _of_machine(place: str, facts: ProcessFacts, processes: int, needs: Needs) -
     found = []
     disk = max(LEAST_DISK_BYTES, needs.disk_bytes)
     if 0 <= facts.disk_bytes < disk:
-        value = f"{_amount(facts.disk_bytes)} of {_amount(disk)}"
+        value = f"{amount(facts.disk_bytes)} of {amount(disk)}"
         found.append(f"little disk space for {needs.folder} on {place}: {value}; free some, or change --project")
     shm = needs.shm_bytes_per_process * processes
     if needs.workers and 0 <= facts.shm_bytes < shm:
-        value = f"{_amount(facts.shm_bytes)} of {_amount(shm)}"
+        value = f"{amount(facts.shm_bytes)} of {amount(shm)}"
         remedy = "use fewer --workers, or enlarge it (docker run --shm-size, or a memory volume)"
         found.append(f"/dev/shm is small on {place}: {value} for the batches of the workers; {remedy}")
     memory = LEAST_MEMORY_BYTES * processes
     if 0 <= facts.memory_bytes < memory:
-        value = f"{_amount(facts.memory_bytes)} for {processes} processes"
+        value = f"{amount(facts.memory_bytes)} for {processes} processes"
         found.append(f"little memory free on {place}: {value}; end other programs, or use fewer processes")
     files = 256 + 32 * needs.workers
     if 0 <= facts.open_files < files:
@@ -172,15 +174,6 @@ def _free_bytes(folder: Path, *, exact: bool = False) -> int:
     return UNKNOWN
 
 
-def _free_memory() -> int:
-    """Return the memory that can be had without swapping (Linux, else UNKNOWN)."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
-    return UNKNOWN
-
-
 def _container_memory() -> int:
     """Return what is left of a container's limit; UNKNOWN without one. Cached files count as free."""
     root = Path("/sys/fs/cgroup")
@@ -205,5 +198,6 @@ def _open_files() -> int:
     return UNKNOWN if soft == resource.RLIM_INFINITY else soft
 
 
-def _amount(value_bytes: int) -> str:
-    return f"{value_bytes / GIB:.1f} GiB"
+def amount(value_bytes: int) -> str:
+    """Return "1.5 GiB", or "unknown" where the system does not tell."""
+    return f"{value_bytes / GIB:.1f} GiB" if value_bytes >= 0 else "unknown"

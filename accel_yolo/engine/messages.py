@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from accel_yolo.engine.launched import Launched
-from accel_yolo.errors import PeerError, StoppedByPeer, UserError
+from accel_yolo.errors import StoppedByPeer, UserError
 
 PATIENCE_S = 6 * 3600
 """How long processes wait for the one of them that verifies a large data set or fetches files."""
@@ -175,18 +175,6 @@ class Messages:
         """Return an error that every process raises alike, marked so that one process of each machine speaks of it."""
         error.already_reported = not self.is_first_here
         return error
-
-    def check_equal(self, what: str, value: str) -> None:
-        """Stop all processes when they do not hold the same `value`.
-
-        Raises:
-            PeerError: naming `what` and the first process that differs.
-        """
-        values = self.gather_text(value)
-        for rank, other in enumerate(values):
-            if other != values[0]:
-                shown = f"{values[0][:40] or 'nothing'} and {other[:40] or 'nothing'}"
-                raise self.common(PeerError(f"processes 0 and {rank} differ", what, shown))
 
     def _is_beside(self, rank: int) -> bool:
         """Return whether a process runs on this machine."""

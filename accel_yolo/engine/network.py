@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import socket
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
+
+import psutil
 
 from accel_yolo import console
 from accel_yolo.engine.launched import Launched
@@ -17,7 +15,6 @@ from accel_yolo.errors import ConfigError, EnvironmentFault, PeerError, did_you_
 
 # NCCL takes a plain name for the beginning of one: eth1 would stand for eth10 too.
 _BACKENDS = {"GLOO_SOCKET_IFNAME": "", "NCCL_SOCKET_IFNAME": "="}
-_LISTENING = "0A"  # the state of a waiting socket in /proc/net/tcp
 _TRY_S, _PAUSE_S, _SILENT_S = 2.0, 0.2, 2.0
 # Any address beyond this network: nothing is sent to it, it only makes the kernel choose a way out (RFC 5737).
 _ELSEWHERE = "192.0.2.1"
@@ -56,6 +53,24 @@ def settle_interface(launched: Launched, wanted: str = "") -> None:
             os.environ.setdefault(name, exactly + interface)
 
 
+def await_name(host: str, timeout_s: float) -> None:
+    """Wait until the name of machine 0 has an address: in a cluster, names appear some seconds after processes.
+
+    Raises:
+        PeerError: it has none after `timeout_s` seconds.
+    """
+    end_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            socket.getaddrinfo(host, None)
+            return
+        except socket.gaierror as error:
+            if time.monotonic() >= end_s:
+                remedy = "check the name, or raise --connect-timeout"
+                raise PeerError("the name of machine 0 has no address", "the network", host, remedy) from error
+        time.sleep(_PAUSE_S)
+
+
 def local_address_towards(host: str) -> str:
     """Return the address of this machine from which traffic to `host` would leave; nothing is sent.
 
@@ -84,15 +99,12 @@ def free_port() -> int:
 
 def port_holder(port: int) -> str:
     """Return who listens on a TCP port of this machine, "pid 123 (python)"; "" when that cannot be found out."""
-    inodes = set(_listening_inodes(port))
-    if not inodes:
-        return ""
-    for folder in Path("/proc").glob("[0-9]*"):
-        # Processes end, and those of others cannot be looked into.
-        with contextlib.suppress(OSError):
-            for descriptor in (folder / "fd").iterdir():
-                if str(descriptor.readlink()) in inodes:
-                    return f"pid {folder.name} ({(folder / 'comm').read_text().strip()})"
+    # Processes end while one looks, and some systems show only one's own.
+    with contextlib.suppress(psutil.Error):
+        for connection in psutil.net_connections("tcp"):
+            is_it = connection.status == psutil.CONN_LISTEN and getattr(connection.laddr, "port", 0) == port
+            if is_it and connection.pid is not None:
+                return f"pid {connection.pid} ({psutil.Process(connection.pid).name()})"
     return ""
 
 
@@ -194,52 +206,9 @@ def _reason(error: OSError) -> str:
     return "no answer" if isinstance(error, TimeoutError) else str(error.strerror or error).lower()
 
 
-def _listening_inodes(port: int) -> Iterator[str]:
-    """Yield what /proc/*/fd calls the sockets that listen on a port."""
-    for table in ("tcp", "tcp6"):
-        with contextlib.suppress(OSError):
-            for line in Path("/proc/net", table).read_text().splitlines()[1:]:
-                fields = line.split()
-                if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
-                    yield f"socket:[{fields[9]}]"
-
-
-class _InterfaceAddress(ctypes.Structure):
-    """`struct ifaddrs` of getifaddrs(3), as far as it is needed."""
-
-
-_InterfaceAddress._fields_ = [
-    ("next", ctypes.POINTER(_InterfaceAddress)),
-    ("name", ctypes.c_char_p),
-    ("flags", ctypes.c_uint),
-    ("address", ctypes.c_void_p),
-]
-
-
 def _interface_of(address: str) -> str:
-    """Return the name of the interface that has an address; "" when none has, or the system does not tell."""
-    library = ctypes.CDLL(None) if sys.platform != "win32" else None
-    first = ctypes.POINTER(_InterfaceAddress)()
-    if library is None or library.getifaddrs(ctypes.byref(first)) != 0:
-        return ""
-    try:
-        entry = first
-        while entry:
-            if entry.contents.address and _text_of(entry.contents.address) == address.partition("%")[0]:
-                return entry.contents.name.decode()
-            entry = entry.contents.next
-    finally:
-        library.freeifaddrs(first)
-    return ""
-
-
-def _text_of(pointer: int) -> str:
-    """Return the address in a `struct sockaddr` as text; "" for kinds other than IPv4 and IPv6."""
-    head = ctypes.string_at(pointer, 2)
-    # BSD systems put the length in front of the family; the address itself lies at the same place.
-    family = head[1] if sys.platform == "darwin" else int.from_bytes(head, sys.byteorder)
-    if family == socket.AF_INET:
-        return socket.inet_ntop(family, ctypes.string_at(pointer + 4, 4))
-    if family == socket.AF_INET6:
-        return socket.inet_ntop(family, ctypes.string_at(pointer + 8, 16))
+    """Return the name of the interface that has an address; "" when none has."""
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(known.address.partition("%")[0] == address for known in addresses):
+            return name
     return ""

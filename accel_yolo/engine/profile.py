@@ -65,12 +65,10 @@ def profile(config: ProfileConfig) -> None:
     folder = next_run_folder(Path(config.project), config.name, config.exist_ok)
     load = _load()
     try:
-        reports = [_measured_world(config, count, devices[:count], folder) for count in counts]
-    except BaseException:
+        _tell(config, [_measured_world(config, count, devices[:count], folder) for count in counts], folder, load)
+    finally:
         with contextlib.suppress(OSError):
-            folder.rmdir()  # there is nothing in it, unless an earlier run left something
-        raise
-    _tell(config, reports, folder, load)
+            folder.rmdir()  # only an empty one can be removed: nothing was measured
 
 
 def _load() -> str:
@@ -118,7 +116,7 @@ def _measured_world(config: ProfileConfig, count: int, devices: tuple[int, ...],
             code = subprocess.run([sys.executable, "-m", "accel_yolo", "profile", *words]).returncode
         else:
             names = visible_names(devices) if devices else ()
-            plan = LaunchPlan(count, names, devices, use_cpu=not devices, interface=config.interface)
+            plan = LaunchPlan(count, names, devices, use_cpu=not devices)
             code = launch(plan, "profile", words, announce=False)
         if code:
             raise StoppedByPeer(code, f"measuring {count} processes failed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,25 +19,13 @@ from accel_yolo.engine.build import Data, Training, build_loaders, build_trainin
 from accel_yolo.engine.schedule import Schedule
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
+from accel_yolo.reports.scaling import StepTimes
 
 MOST_ROUNDS = 6
 """Rounds in which the kinds of steps take turns: what else runs on the machine changes with time."""
 
 UNTIMED_STEPS = 2
 """Steps that are not timed: of each kind at first, for what happens once; one of them in each round of a loop."""
-
-
-@dataclass(frozen=True)
-class StepTimes:
-    """Seconds of one step, medians over rounds, of the slowest process: see `reports.scaling.Measured`."""
-
-    full_s: float
-    data_s: float
-    apart_s: float
-    apart_data_s: float
-    exchange_s: float
-    alone_s: float
-    scatter_s: float
 
 
 class Stepper:

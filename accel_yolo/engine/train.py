@@ -7,7 +7,7 @@ from dataclasses import replace
 from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine.batches import Batches, batch_loss
-from accel_yolo.engine.build import build_loaders, build_training, open_data
+from accel_yolo.engine.build import build_loaders, build_training, dealt_out, open_data
 from accel_yolo.engine.evaluate import evaluate
 from accel_yolo.engine.faults import named_faults
 from accel_yolo.engine.finish import conclude, introduce
@@ -46,6 +46,8 @@ def _train(config: TrainConfig, origins: dict[str, str], launch: LaunchConfig | 
     if config.bit_exact:
         world.require_bit_exactness()
     preflight(world, config, launch)
+    with world.together():
+        dealt_out(config, world)  # a batch that cannot be shared is found before the run has a folder
     return train_in(RunFolder.open(config, origins, world, resumed), config, world)
 
 

@@ -1,4 +1,4 @@
-"""World: who this process is, and everything that crosses process borders."""
+"""World: the processes of a run, their device and precision, and the gradients and statistics they exchange."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DDPCommunicationHookType, DistributedDataParallelKwargs
+from accelerate.utils import DDPCommunicationHookType, DistributedDataParallelKwargs, patch_environment
 from torch import Tensor, nn
 
 from accel_yolo import console
 from accel_yolo.config.launch_schema import LaunchConfig
+from accel_yolo.engine.comparison import Fact, require_equal
 from accel_yolo.engine.device import choose_device, choose_precision
 from accel_yolo.engine.launched import Launched, adopt_launch
 from accel_yolo.engine.messages import Messages
-from accel_yolo.engine.network import await_machine_zero, require_free_port, settle_interface
+from accel_yolo.engine.network import await_machine_zero, await_name, require_free_port, settle_interface
 from accel_yolo.errors import ConfigError, EnvironmentFault, PeerError, UserError
 
 HOSTED_BY_LAUNCHER = ("accel-yolo", "torchrun", "accelerate")
@@ -63,6 +64,8 @@ class World(Messages):
         with spoken_once():
             launched = adopt_launch()
             on_cpu = choose_device(device)
+            if launched.machines > 1:
+                await_name(os.environ["MASTER_ADDR"], launch.connect_timeout)
             settle_interface(launched, launch.interface)
             _meet(launched, launch.connect_timeout)
             state = _process_state(launched, on_cpu, launch.collective_timeout)
@@ -74,7 +77,8 @@ class World(Messages):
         if not world.is_leader:
             console.quiet()
         intent += " --no-preflight" if launch.no_preflight else ""
-        world.check_equal("the command that was started", intent)
+        remedy = "start the same on all machines, --resume and --no-preflight included"
+        require_equal(world, [Fact("the command that was started", intent, remedy, "command")])
         return world
 
     def compute_in(self, precision: str, compression: str = "none") -> None:
@@ -128,7 +132,7 @@ class World(Messages):
             exchange: wrap the model in DDP, which exchanges gradients during the backward pass.
         """
         # Accelerate would tell DDP the local rank as the device; where each process sees one GPU, there is no such one.
-        with _variable("ACCELERATE_BYPASS_DEVICE_MAP", "true"):
+        with patch_environment(ACCELERATE_BYPASS_DEVICE_MAP="true"):
             prepared = self._accelerator.prepare_model(model, evaluation_mode=not exchange)
         # Buffers are averaged at updates instead (see `average_buffers`): DDP must neither copy nor wait for them.
         # The attribute is set after construction because the keyword also skips the first, wanted, synchronisation.
@@ -230,16 +234,3 @@ def _process_state(launched: Launched, on_cpu: bool, timeout_s: float) -> Partia
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         remedy = "start all processes, and look at what the others say"
         raise PeerError(f"the {launched.size} processes did not meet", place, first_line, remedy) from error
-
-
-@contextlib.contextmanager
-def _variable(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable for a block."""
-    earlier = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if earlier is not None:
-            os.environ[name] = earlier

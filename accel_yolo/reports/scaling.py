@@ -10,13 +10,10 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What was measured with N processes. Times are those of the slowest process.
+class StepTimes:
+    """Seconds of one step, medians over rounds, of the slowest process.
 
     Attributes:
-        processes: N.
-        device: what each process computes on.
-        batch_per_process: B.
         full_s: a step of the training loop, data included.
         data_s: the part of it that the loop spends on getting the batch.
         apart_s, apart_data_s: the same two while the processes exchange no gradient; they still share the cores of the
@@ -24,6 +21,25 @@ class Measured:
         exchange_s: the step alone, on a batch that is on the device already.
         alone_s: the same while the processes exchange nothing.
         scatter_s: standard error of the difference of these two.
+    """
+
+    full_s: float
+    data_s: float
+    apart_s: float
+    apart_data_s: float
+    exchange_s: float
+    alone_s: float
+    scatter_s: float
+
+
+@dataclass(frozen=True)
+class Measured(StepTimes):
+    """What was measured with N processes. Times are those of the slowest process.
+
+    Attributes:
+        processes: N.
+        device: what each process computes on.
+        batch_per_process: B.
         control_s: the control word of a step, when nothing hides it.
         traffic_bytes: what each process hands over at an update: gradient and running statistics.
         allreduce_s: the sum of so many bytes over all processes, with nothing else to do; 0 for one process.
@@ -40,13 +56,6 @@ class Measured:
     processes: int
     device: str
     batch_per_process: int
-    full_s: float
-    data_s: float
-    apart_s: float
-    apart_data_s: float
-    exchange_s: float
-    alone_s: float
-    scatter_s: float
     control_s: float
     traffic_bytes: int
     allreduce_s: float

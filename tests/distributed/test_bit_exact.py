@@ -15,8 +15,10 @@ import torch
 from jobs import tiny_config
 
 from accel_yolo.config.schema import Hyp, TrainConfig
+from accel_yolo.engine.saving import find_resumed
 from accel_yolo.engine.train import train
 from accel_yolo.engine.world import World
+from accel_yolo.errors import UserError
 
 Run = Callable[..., list[Any]]
 
@@ -70,6 +72,40 @@ def test_a_run_that_changes_the_number_of_processes_on_the_way_gives_the_same_bi
     run_processes(1, interrupted_run, resumed, 2)
     result = run_processes(2, finished_run, resumed)[0]
     assert {**result, "updates": alone["updates"]} == alone
+
+
+def refused(config: TrainConfig) -> str:
+    with pytest.raises(UserError) as caught:  # on two of them, the error of another process
+        train(config, {})
+    return str(caught.value)
+
+
+def test_more_processes_than_micro_batches_are_refused_before_the_run_has_a_folder(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    config = exact_config(sparse_data, tmp_path / "runs", batch=4, nominal_batch=4)
+    for line in run_processes(3, refused, config):
+        assert "fewer groups of 2 images in a batch than the 3 processes" in line
+        assert "of a bit-exact run --micro-batch" in line
+    assert not (tmp_path / "runs").exists()
+
+
+def where_things_lie(config: TrainConfig, elsewhere: dict[str, Any]) -> tuple[str, int, int]:
+    """Return data, workers and epochs of a resumed run on a process that typed where its own things lie."""
+    world = World.connect("cpu")
+    typed = elsewhere if world.rank == 1 else {}
+    asked = replace(config, **typed, resume=str(Path(config.project) / config.name))
+    _, found, _ = find_resumed(asked, dict.fromkeys(typed, "command line"), world)
+    return found.data, found.workers, found.epochs
+
+
+def test_a_resumed_run_finds_the_data_of_each_machine_where_its_command_line_says(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    config = exact_config(sparse_data, tmp_path, epochs=1)
+    run_processes(1, finished_run, config)
+    found = run_processes(2, where_things_lie, config, {"data": "elsewhere.yaml", "workers": 3, "epochs": 9})
+    assert found == [(str(sparse_data), 0, 1), ("elsewhere.yaml", 3, 1)], "the recipe is that of machine 0"
 
 
 class Interrupted(Exception):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import torch.distributed as dist
 from jobs import tiny_config, watched_training
 from torch import nn
@@ -40,8 +41,6 @@ def broadcasts_of_a_step() -> int:
     """Return how often buffers were broadcast in three forward passes of a prepared model with BatchNorm."""
     world = World.start("cpu")
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    import torch
-
     prepared, _ = world.prepare(model, torch.optim.SGD(model.parameters(), lr=0.1), exchange=True)
     mean = model[1].running_mean
     for _ in range(3):
@@ -60,8 +59,6 @@ def timeouts() -> list[float]:
     groups = [dist.group.WORLD, *(group for group in dist.distributed_c10d._world.pg_map if group != dist.group.WORLD)]
     seconds = []
     for group in groups:
-        import torch
-
         seconds.append(group._get_backend(torch.device("cpu")).options._timeout.total_seconds())
     return seconds
 
@@ -73,8 +70,6 @@ def test_the_timeout_of_messages_is_the_one_the_user_gave(run_processes: Run) ->
 
 
 def default_timeout() -> float:
-    import torch
-
     World.start("cpu")
     return dist.group.WORLD._get_backend(torch.device("cpu")).options._timeout.total_seconds()
 

@@ -73,3 +73,38 @@ def test_synchronised_batchnorm_with_shares_that_cannot_meet_is_refused(
     config = tiny_config(sparse_data, tmp_path, batch=BATCH - 1, micro_batch=1, sync_bn=True)
     for message in run_processes(2, refused, config):
         assert "micro-batches of unequal number with --sync-bn" in message
+
+
+def told(config: Any) -> tuple[list[str], list[str]]:
+    """Return the lines and the remarks of a training on this process."""
+    from accel_yolo import console
+    from accel_yolo.engine.train import train
+
+    lines: list[str] = []
+    notes: list[str] = []
+    console.say, console.note = lines.append, notes.append
+    train(config, {})
+    return lines, [note for note in notes if "BatchNorm" in note]
+
+
+def test_how_the_batch_is_shared_is_said_and_a_small_share_is_remarked(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(sparse_data, tmp_path / "local", noval=True, batch=7, nominal_batch=14, micro_batch=2)
+    lines, notes = run_processes(2, told, config)[0]
+    assert "Batch of 7 images over 2 processes, 3 to 4 each, 1 to 2 per forward pass; 14 images per update" in lines
+    assert "BatchNorm over 1 to 2 images (each process's own)" in lines
+    assert notes == [
+        "BatchNorm over 1 to 2 images (each process's own): fewer than 16 can cost accuracy; "
+        "--sync-bn makes it see all processes"
+    ]
+
+
+@pytest.mark.parametrize("settings", [{"sync_bn": True}, {"bn_group": 2}])
+def test_who_has_chosen_a_batchnorm_over_processes_gets_no_remark(
+    run_processes: Run, sparse_data: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    lines, notes = run_processes(2, told, tiny_config(sparse_data, tmp_path, noval=True, **settings))[0]
+    assert notes == []
+    kind = "all 2 processes, 4 images of each" if "sync_bn" in settings else "groups of 2 images"
+    assert f"BatchNorm over {kind}" in lines

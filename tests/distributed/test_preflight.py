@@ -40,6 +40,19 @@ def settings(**changes: Any) -> TrainConfig:
     return TrainConfig(**{"weights": "", "cfg": "yolov5n.yaml", "batch": 8, "device": "cpu", **changes})
 
 
+def started_for(intents: tuple[str, ...]) -> tuple[str, str, int, bool]:
+    return outcome(lambda: join(intents=intents))
+
+
+def test_machines_that_were_started_for_different_things_stop_before_they_talk_past_each_other(
+    run_processes: Callable[..., Outcomes],
+) -> None:
+    for kind, line, code, spoken in run_processes(2, started_for, ("train", "train --resume")):
+        assert (kind, code, spoken) == ("PeerError", PeerError.exit_code, True)
+        assert line.startswith("machines differ in the command that was started in machine 1 (beta): train --resume")
+        assert "--no-preflight included" in line
+
+
 def before_the_run(folder: Path, odd: int, change: str) -> tuple[str, str, int, bool]:
     """Run the preflight with something changed on process `odd`."""
     world = join()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from processes import free_port
+from starting import run_together, wizard_file
+
+from accel_yolo.engine.network import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON, TRAIN = sys.executable, str(ROOT / "train.py")
@@ -18,26 +18,7 @@ ACCELERATE = [PYTHON, "-m", "accelerate.commands.launch"]
 TORCHRUN = [str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", "2"]
 TWO_CPUS = ["--config_file", str(ROOT / "accelerate_configs" / "2cpu.yaml")]
 
-# What `accelerate config` writes for "multi-GPU" and two processes, told to use the CPU.
-WIZARD = """\
-compute_environment: LOCAL_MACHINE
-debug: false
-distributed_type: MULTI_GPU
-downcast_bf16: 'no'
-enable_cpu_affinity: false
-gpu_ids: all
-machine_rank: 0
-main_training_function: main
-mixed_precision: 'no'
-num_machines: 1
-num_processes: 2
-rdzv_backend: static
-same_network: true
-tpu_env: []
-tpu_use_cluster: false
-tpu_use_sudo: false
-use_cpu: true
-"""
+WIZARD = wizard_file(gpu_ids="all", mixed_precision="'no'", use_cpu="true")
 
 LAUNCHED = {
     "accelerate launch, script": [*ACCELERATE, *TWO_CPUS, TRAIN],
@@ -66,7 +47,6 @@ BY_VARIABLES: dict[str, Callable[[int, int], dict[str, str]]] = {
         "OMPI_COMM_WORLD_LOCAL_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
     },
 }  # fmt: skip
-LAUNCHERS_VARIABLES = ("ACCELERATE_", "SLURM_", "OMPI_", "PMI_", "TORCHELASTIC_", "RANK", "WORLD_SIZE", "LOCAL_")
 
 
 @pytest.fixture
@@ -87,27 +67,6 @@ def words(sparse_data: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def started(command: list[str], folder: Path, variables: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start a command as from a user's shell that knows nothing of launchers."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(LAUNCHERS_VARIABLES)}
-    environment = {**environment, "OMP_NUM_THREADS": "1", **(variables or {})}
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def finished(processes: list[subprocess.Popen[str]]) -> list[tuple[str, str]]:
-    """Return stdout and stderr of processes that all must succeed; none is left behind."""
-    try:
-        outputs = [process.communicate(timeout=240) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    for process, (_, stderr) in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, stderr
-    return outputs
-
-
 def digest_in(folder: Path) -> str:
     """Return the digest of the one run in a folder."""
     (metrics,) = folder.glob("runs/train/*/metrics.json")
@@ -122,7 +81,7 @@ def alone(sparse_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
     def digest(words: list[str]) -> str:
         if not done:
             folder = tmp_path_factory.mktemp("alone")
-            finished([started([PYTHON, TRAIN, *words], folder)])
+            run_together(folder, ([PYTHON, TRAIN, *words], {}))
             done.append(digest_in(folder))
         return done[0]
 
@@ -134,7 +93,7 @@ def alone(sparse_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
 def test_a_launcher_starts_the_run_that_one_process_is(
     way: str, folder: Path, words: list[str], alone: Callable[[list[str]], str]
 ) -> None:
-    ((stdout, _),) = finished([started([*LAUNCHED[way], *words], folder)])
+    (stdout,) = run_together(folder, ([*LAUNCHED[way], *words], {}))
     assert stdout.count("Results in") == 1, "one process speaks"
     assert ("2 processes" in stdout) == ("one process" not in way)
     assert digest_in(folder) == alone(words)
@@ -146,8 +105,8 @@ def test_processes_that_a_scheduler_starts_find_each_other(
     way: str, folder: Path, words: list[str], alone: Callable[[list[str]], str]
 ) -> None:
     port = free_port()
-    pair = [started([PYTHON, TRAIN, *words], folder, BY_VARIABLES[way](rank, port)) for rank in (0, 1)]
-    outputs = finished(pair)
-    assert [stdout.count("Results in") for stdout, _ in outputs] == [1, 0], "the first process speaks"
-    assert "2 processes" in outputs[0][0]
+    pair = [([PYTHON, TRAIN, *words], BY_VARIABLES[way](rank, port)) for rank in (0, 1)]
+    outputs = run_together(folder, *pair)
+    assert [stdout.count("Results in") for stdout in outputs] == [1, 0], "the first process speaks"
+    assert "2 processes" in outputs[0]
     assert digest_in(folder) == alone(words)

@@ -16,6 +16,7 @@ import pytest
 from accel_yolo.engine.launched import Launched
 from accel_yolo.engine.network import (
     await_machine_zero,
+    await_name,
     free_port,
     local_address_towards,
     port_holder,
@@ -107,20 +108,39 @@ def test_a_name_without_an_address_is_one_line(monkeypatch: pytest.MonkeyPatch) 
         settle_interface(MACHINE_ONE)
 
 
+def test_a_name_that_appears_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a cluster, the name of a pod has no address in its first seconds."""
+    asked: list[str] = []
+    known = socket.getaddrinfo
+
+    def late(host: str, *more: object, **options: object) -> object:
+        asked.append(host)
+        if len(asked) < 3:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return known("localhost", 0)
+
+    monkeypatch.setattr(socket, "getaddrinfo", late)
+    await_name("master-0", 30)
+    assert asked == ["master-0"] * 3
+
+
+def test_a_name_that_never_appears_is_one_line() -> None:
+    with pytest.raises(PeerError, match=r"no address in the network: no-such-machine\.invalid; .*--connect-timeout"):
+        await_name("no-such-machine.invalid", 0)
+
+
 def test_a_free_port_can_be_listened_on() -> None:
     port = free_port()
     socket.create_server(("", port)).close()
     require_free_port("127.0.0.1", port, "--main-process-port")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_who_holds_a_port_is_found_out(listener: socket.socket) -> None:
     holder = port_holder(listener.getsockname()[1])
     assert re.fullmatch(rf"pid {os.getpid()} \(.+\)", holder)
     assert port_holder(free_port()) == ""
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_busy_port_is_named_with_its_holder_and_a_free_one() -> None:
     program = (
         "import socket, sys; s = socket.create_server(('', 0)); print(s.getsockname()[1], flush=True); sys.stdin.read()"

@@ -134,7 +134,6 @@ def test_an_unknown_file_means_the_cpu_and_is_said(
     assert capsys.readouterr().err.count("note: no GPU here, and the accelerate config is not known") == 1
 
 
-@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads command lines from /proc")
 def test_the_file_is_found_on_the_command_line_of_the_launcher(tmp_path: Path) -> None:
     """Accelerate does not tell its processes; an ancestor that was called like it does."""
     script = tmp_path / "accelerate"
