@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,12 +91,18 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """Return a function that starts Python in the background; at the end nothing of it is left."""
     runs: list[Run] = []
 
-    def started(*words: str) -> Run:
+    def started(*words: str, ignored: Collection[signal.Signals] = ()) -> Run:
+        def as_in_a_terminal() -> None:  # what runs the tests may itself have been started so that it ignores some
+            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+
         out, err = tmp_path / f"out-{len(runs)}", tmp_path / f"err-{len(runs)}"
         mark = f"{os.getpid()}-{len(runs)}-{time.monotonic_ns()}"
         environment = {**os.environ, MARK: mark, "OMP_NUM_THREADS": "1"}
         with out.open("wb") as stdout, err.open("wb") as stderr:
-            process = subprocess.Popen([sys.executable, *words], stdout=stdout, stderr=stderr, env=environment)
+            process = subprocess.Popen(
+                [sys.executable, *words], stdout=stdout, stderr=stderr, env=environment, preexec_fn=as_in_a_terminal
+            )
         runs.append(Run(process, mark, out, err))
         return runs[-1]
 
@@ -176,6 +182,18 @@ def test_nothing_is_left_however_a_run_ends(
     else:  # nobody was left to tidy up
         for folder in (tmp_path / "temporary").iterdir():
             folder.rename(tmp_path / folder.name)
+
+
+@pytest.mark.slow
+def test_a_run_under_nohup_survives_the_end_of_its_terminal(start: Callable[..., Run], words: list[str]) -> None:
+    command = ("-m", "accel_yolo", "train", *words, "--epochs", "100000", "--processes", "2", "--device", "cpu")
+    run = start(*command, ignored=(signal.SIGHUP,))
+    until(lambda: "2/100000" in run.out.read_text() or run.process.poll() is not None, LIMIT_S)
+    run.process.send_signal(signal.SIGHUP)
+    until(lambda: "4/100000" in run.out.read_text() or run.process.poll() is not None, LIMIT_S)
+    assert run.process.poll() is None, run.err.read_text()
+    run.process.send_signal(signal.SIGTERM)
+    assert run.ends() == 143
 
 
 def test_the_processes_get_what_they_need(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
