@@ -63,15 +63,17 @@ def try_links(world: World) -> list[Link]:
     """
     if world.size == 1:
         return []
-    # A group of its own: what does not arrive is given up after a minute, not after the long time of a training.
-    trial = dist.new_group(backend="gloo", timeout=datetime.timedelta(seconds=GIVEN_UP_S))
+    # Groups of their own: what does not arrive is given up after a minute, not after the long time of a training.
+    backend, given_up = dist.get_backend(), datetime.timedelta(seconds=GIVEN_UP_S)
+    trial, gradients = (dist.new_group(backend=name, timeout=given_up) for name in ("gloo", backend))
     links = [
         _all_reduce("control messages (gloo)", world, torch.device("cpu"), trial),
-        _all_reduce(f"gradients ({dist.get_backend()})", world, world.device, None),
+        _all_reduce(f"gradients ({backend})", world, world.device, gradients),
     ]
     heads = first_of_machines(places_of(world))
     links += [_ping(world, trial, head) for head in heads[1:]]
-    dist.destroy_process_group(trial)
+    for group in (trial, gradients):
+        dist.destroy_process_group(group)
     # Each process has measured; what machine 0 has measured is what all of them take.
     told = torch.tensor([[link.latency_s, link.bandwidth_bytes_s] for link in links], dtype=torch.float64)
     agreed = world.sum(told * world.is_leader).tolist()
