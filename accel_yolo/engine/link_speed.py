@@ -65,7 +65,8 @@ def try_links(world: World) -> list[Link]:
         return []
     # Groups of their own: what does not arrive is given up after a minute, not after the long time of a training.
     backend, given_up = dist.get_backend(), datetime.timedelta(seconds=GIVEN_UP_S)
-    trial, gradients = (dist.new_group(backend=name, timeout=given_up) for name in ("gloo", backend))
+    trial: Any = dist.new_group(backend="gloo", timeout=given_up)
+    gradients: Any = dist.new_group(backend=backend, timeout=given_up)
     links = [
         _all_reduce("control messages (gloo)", world, torch.device("cpu"), trial),
         _all_reduce(f"gradients ({backend})", world, world.device, gradients),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,13 +62,14 @@ def test_help_answers_without_heavy_imports(script: str) -> None:
     assert answer.stdout.endswith("loaded: []\n")
 
 
-def test_help_of_training_answers_within_0_3_seconds() -> None:
+def test_help_of_training_takes_at_most_0_3_seconds_of_a_core() -> None:
     def seconds() -> float:
-        start = time.perf_counter()
+        before = os.times()
         assert python(str(ROOT / "train.py"), "--help").returncode == 0
-        return time.perf_counter() - start
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
 
-    # The best of a few: what else the machine is doing is not what is measured.
+    # Time on the processor, the best of a few: what else the machine is doing is not what is measured.
     assert min(seconds() for _ in range(5)) < 0.3
 
 
