@@ -71,6 +71,13 @@ class Draws:
         return tuple(first), tuple(second), tuple(third)
 
 
+def zoom_and_shift(matrix: Matrix) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """Return (zoom_xy, shift_xy) of a matrix that only zooms and shifts, else None."""
+    (zoom_x, shear_x, shift_x), (shear_y, zoom_y, shift_y), _ = matrix
+    is_plain = is_affine(matrix) and shear_x == 0 and shear_y == 0 and zoom_x > 0 and zoom_y > 0
+    return ((zoom_x, zoom_y), (shift_x, shift_y)) if is_plain else None
+
+
 def is_affine(matrix: Matrix) -> bool:
     """Return whether parallels stay parallel, so that no division is needed."""
     return matrix[2] == (0.0, 0.0, 1.0)

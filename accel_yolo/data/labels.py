@@ -46,20 +46,20 @@ class Objects:
 
 
 def objects_on_canvas(scene: Scene, annotations: Annotations) -> Objects:
-    """Return the objects of all tiles, clipped to the canvas, before any is copied and before the warp."""
-    limit = np.array((scene.canvas_hw[1], scene.canvas_hw[0]))
+    """Return the objects of all tiles, clipped to their limits, before any is copied and before the warp."""
     classes, boxes, polygons = [np.zeros(0)], [np.zeros((0, 4))], []
     for tile in scene.tiles:
         rows = annotations.labels_of(tile.index).astype(np.float64)
         if not len(rows):
             continue
         scale, offset = tile.norm_to_canvas()
+        least, most = np.array(tile.limit_xyxy).reshape(2, 2)
         centre, half = rows[:, 1:3], rows[:, 3:5] / 2
-        low, high = ((corner * scale + offset).clip(0, limit) for corner in (centre - half, centre + half))
+        low, high = ((corner * scale + offset).clip(least, most) for corner in (centre - half, centre + half))
         classes.append(rows[:, 0])
         boxes.append(np.concatenate((low, high), axis=1))
         outlines = annotations.polygons_of(tile.index)
-        polygons += [(each * scale + offset).clip(0, limit) if len(each) else each for each in outlines]
+        polygons += [(each * scale + offset).clip(least, most) if len(each) else each for each in outlines]
     return Objects(np.concatenate(classes), np.concatenate(boxes), polygons)
 
 

@@ -7,15 +7,15 @@ are all a renderer needs; without rotation, shear and perspective each tile is o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from accel_yolo.data.colour import HsvGains, hsv_gains, jitters_colour
 from accel_yolo.data.copy_paste import CopyPaste
-from accel_yolo.data.geometry import IDENTITY, Draws, Matrix
-from accel_yolo.data.mosaic import Tile, letterboxed_tile, mosaic_tiles
+from accel_yolo.data.geometry import IDENTITY, Draws, Matrix, zoom_and_shift
+from accel_yolo.data.mosaic import Tile, direct_tiles, letterboxed_tile, mosaic_tiles
 from accel_yolo.data.order import RectLayout, Stream, epoch_order, generator, index_at
 from accel_yolo.letterbox import resized_hw
 
@@ -64,7 +64,7 @@ class Scene:
     """Tiles on a canvas, and the warp of the canvas to the output.
 
     Attributes:
-        tiles: four of a mosaic, or one; they do not overlap.
+        tiles: those of a mosaic or a single image that are seen; they do not overlap.
         canvas_hw: size of the canvas, px; what no tile covers is grey.
         matrix: canvas px to output px.
         scale: zoom of the matrix, which the candidate filter of labels needs.
@@ -83,6 +83,16 @@ class Scene:
     def is_warped(self) -> bool:
         """Whether the output is anything but the canvas itself."""
         return self.canvas_hw != self.out_hw or self.matrix != IDENTITY
+
+    def without_canvas(self) -> Scene:
+        """Return the same scene with the output as its canvas, if zoom and shift are all that happens to the canvas.
+
+        Each tile is then one crop and resize, straight into its place: a third of the work of a warp.
+        """
+        direct = zoom_and_shift(self.matrix)
+        if direct is None or self.copy_paste is not None:
+            return self
+        return Scene(direct_tiles(self.tiles, *direct, self.out_hw), self.out_hw, IDENTITY, 1.0, self.out_hw)
 
 
 @dataclass(frozen=True)
@@ -132,6 +142,13 @@ class _Moment:
 
 
 def plan_sample(source: PlanSource, seed: int, epoch: int, position: int) -> SamplePlan:
+    """Return the plan of a sample as it is carried out: `plan_on_canvas`, without canvases that are not needed."""
+    plan = plan_on_canvas(source, seed, epoch, position)
+    mixup = plan.mixup and replace(plan.mixup, scene=plan.mixup.scene.without_canvas())
+    return replace(plan, scene=plan.scene.without_canvas(), mixup=mixup)
+
+
+def plan_on_canvas(source: PlanSource, seed: int, epoch: int, position: int) -> SamplePlan:
     """Return the plan of the sample at a position; positions past the end wrap to other views of the first images.
 
     Args:

@@ -19,45 +19,54 @@ Load = Callable[[int], np.ndarray]
 """From the number of an image to RGB uint8 [h, w, 3], its longer side brought to the image size; never changed here."""
 
 
-def render(plan: SamplePlan, load: Load, annotations: Annotations) -> np.ndarray:
+def render(
+    plan: SamplePlan, load: Load, annotations: Annotations, into: np.ndarray | None = None, *, colour: bool = True
+) -> np.ndarray:
     """Return the pixels of a sample.
 
     Args:
         plan: the sample.
         load: gives the resized images.
         annotations: the index of the split; only copy-paste looks at it, for the outlines.
+        into: where to write, uint8 [H, W, 3], contiguous; None makes an array.
+        colour: change the colours too; otherwise that is left to the device.
 
     Returns:
-        RGB uint8 [H, W, 3], contiguous, of size `plan.out_hw`.
+        RGB uint8 [H, W, 3], contiguous, of size `plan.out_hw`: `into` if that is given.
 
     Raises:
         DataError: an image does not have the size the plan was made for.
     """
-    image = _render_scene(plan.scene, load, annotations)
+    if into is None:
+        into = np.empty((*plan.out_hw, 3), dtype=np.uint8)
+    flipped = plan.flip_ud or plan.flip_lr
+    image = _render_scene(plan.scene, load, annotations, np.empty_like(into) if flipped else into)
     if plan.mixup is not None:
-        other = _render_scene(plan.mixup.scene, load, annotations)
+        other = _render_scene(plan.mixup.scene, load, annotations, np.empty_like(into))
         ratio = plan.mixup.ratio
         # In float, because the sum is truncated: integer arithmetic of OpenCV would round it.
-        image = cv2.addWeighted(image, ratio, other, 1 - ratio, 0, dtype=cv2.CV_32F).astype(np.uint8)
-    if plan.hsv_gains is not None:
+        image[...] = cv2.addWeighted(image, ratio, other, 1 - ratio, 0, dtype=cv2.CV_32F)
+    if colour and plan.hsv_gains is not None:
         jitter(image, plan.hsv_gains)
-    if plan.flip_ud or plan.flip_lr:
-        image = cv2.flip(image, -1 if plan.flip_ud and plan.flip_lr else int(plan.flip_lr))
-    return image
+    if flipped:
+        cv2.flip(image, -1 if plan.flip_ud and plan.flip_lr else int(plan.flip_lr), dst=into)
+    return into
 
 
-def _render_scene(scene: Scene, load: Load, annotations: Annotations) -> np.ndarray:
-    canvas = np.full((*scene.canvas_hw, 3), FILL, dtype=np.uint8)
+def _render_scene(scene: Scene, load: Load, annotations: Annotations, into: np.ndarray) -> np.ndarray:
+    """Return `into` with the scene in it."""
+    canvas = into if not scene.is_warped else np.empty((*scene.canvas_hw, 3), dtype=np.uint8)
+    canvas.fill(FILL)
     for tile in scene.tiles:
         _place(canvas, tile, load(tile.index))
     if scene.copy_paste is not None:
         _paste_copies(canvas, scene, annotations)
     if not scene.is_warped:
-        return canvas
+        return into
     matrix, (height, width) = np.array(scene.matrix), scene.out_hw
     if is_affine(scene.matrix):
-        return cv2.warpAffine(canvas, matrix[:2], (width, height), borderValue=(FILL, FILL, FILL))
-    return cv2.warpPerspective(canvas, matrix, (width, height), borderValue=(FILL, FILL, FILL))
+        return cv2.warpAffine(canvas, matrix[:2], (width, height), dst=into, borderValue=(FILL, FILL, FILL))
+    return cv2.warpPerspective(canvas, matrix, (width, height), dst=into, borderValue=(FILL, FILL, FILL))
 
 
 def _place(canvas: np.ndarray, tile: Tile, image: np.ndarray) -> None:
@@ -66,10 +75,11 @@ def _place(canvas: np.ndarray, tile: Tile, image: np.ndarray) -> None:
         raise DataError("image has another size than its index entry", f"image {tile.index}", image.shape[:2], remedy)
     x1, y1, x2, y2 = tile.canvas_xyxy
     left, top, right, bottom = tile.source_xyxy
-    part = image[top:bottom, left:right]
-    if part.shape[:2] != (y2 - y1, x2 - x1):
-        part = cv2.resize(part, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR)
-    canvas[y1:y2, x1:x2] = part
+    part, place = image[top:bottom, left:right], canvas[y1:y2, x1:x2]
+    if part.shape == place.shape:
+        place[...] = part
+    else:  # written in place: a rectangle of the canvas is as good to OpenCV as an image of its own
+        cv2.resize(part, (x2 - x1, y2 - y1), dst=place, interpolation=cv2.INTER_LINEAR)
 
 
 def _paste_copies(canvas: np.ndarray, scene: Scene, annotations: Annotations) -> None:

@@ -16,7 +16,7 @@ from accel_yolo.data.mosaic import Tile
 from accel_yolo.data.order import Stream
 from accel_yolo.data.plan import Mixup, PlanSource, SamplePlan, Scene, plan_sample
 
-WHOLE = Tile(0, (100, 200), (0, 0, 200, 100), (0, 0, 200, 100))
+WHOLE = Tile(0, (100, 200), (0, 0, 200, 100), (0, 0, 200, 100), (0, 0, 200, 100))
 STILL = Scene((WHOLE,), (100, 200), IDENTITY, 1.0, (100, 200))
 SQUARE = np.array([(0.1, 0.2), (0.3, 0.2), (0.3, 0.6), (0.1, 0.6)], dtype=np.float32)
 NOTHING = np.zeros((0, 2), dtype=np.float32)
@@ -73,7 +73,7 @@ def test_boxes_end_a_thousandth_of_a_pixel_inside_the_far_borders() -> None:
 
 
 def test_what_the_canvas_cuts_off_is_gone() -> None:
-    tile = Tile(0, (100, 200), (0, 0, 100, 100), (100, 0, 200, 100))
+    tile = Tile(0, (100, 200), (0, 0, 100, 100), (100, 0, 200, 100), (0, 0, 200, 100))
     scene = replace(STILL, tiles=(tile,))
     objects = objects_on_canvas(scene, OneImage([(0, 0.55, 0.5, 0.2, 0.5), (1, 0.2, 0.5, 0.2, 0.5)]))
     np.testing.assert_allclose(objects.boxes_xyxy, [(0, 25, 30, 75), (0, 25, 0, 75)], atol=1e-4)
@@ -81,7 +81,7 @@ def test_what_the_canvas_cuts_off_is_gone() -> None:
 
 
 def test_labels_of_a_resized_tile_follow_the_resize() -> None:
-    tile = Tile(0, (100, 200), (50, 25, 150, 75), (0, 0, 200, 100))
+    tile = Tile(0, (100, 200), (50, 25, 150, 75), (0, 0, 200, 100), (0, 0, 200, 100))
     labels = labels_for(plan_of(replace(STILL, tiles=(tile,))), OneImage([(0, 0.5, 0.5, 0.2, 0.4)]))
     np.testing.assert_allclose(labels, [(0, 0.5, 0.5, 0.1, 0.2)], atol=1e-6)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accel_yolo.data.mosaic import Tile, letterboxed_tile, mosaic_tiles
+from accel_yolo.data.mosaic import Tile, direct_tiles, letterboxed_tile, mosaic_tiles
 
 SIZES = st.lists(st.tuples(st.integers(1, 320), st.integers(1, 320)), min_size=4, max_size=4)
 
@@ -58,10 +58,54 @@ def test_a_single_image_is_centred_and_fits(
     size_hw: tuple[int, int], out_hw: tuple[int, int], canvas_xyxy: tuple[int, int, int, int]
 ) -> None:
     tile = letterboxed_tile(3, size_hw, out_hw)
-    assert tile == Tile(3, size_hw, canvas_xyxy, (0, 0, size_hw[1], size_hw[0]))
+    out_h, out_w = out_hw
+    assert tile == Tile(3, size_hw, canvas_xyxy, (0, 0, size_hw[1], size_hw[0]), (0, 0, out_w, out_h))
 
 
 def test_normalised_coordinates_land_on_the_pixels_of_the_tile() -> None:
-    tile = Tile(0, (100, 200), canvas_xyxy=(10, 20, 110, 70), source_xyxy=(0, 0, 200, 100))
+    tile = Tile(0, (100, 200), canvas_xyxy=(10, 20, 110, 70), source_xyxy=(0, 0, 200, 100), limit_xyxy=(0, 0, 640, 640))
     scale, offset = tile.norm_to_canvas()
     np.testing.assert_allclose(np.array([(0, 0), (1, 1), (0.5, 0.5)]) * scale + offset, [(10, 20), (110, 70), (60, 45)])
+
+
+ZOOMS = st.floats(0.1, 1.9)
+SHIFTS = st.floats(-700, 400)
+
+
+@given(SIZES, st.integers(160, 479), st.integers(160, 479), ZOOMS, st.tuples(SHIFTS, SHIFTS))
+def test_direct_tiles_cover_what_the_warped_canvas_covers_and_never_overlap(
+    sizes: list[tuple[int, int]], centre_x: int, centre_y: int, zoom: float, shift_xy: tuple[float, float]
+) -> None:
+    tiles = mosaic_tiles(range(4), sizes, (centre_x, centre_y), 640)
+    cover = np.zeros((320, 320), dtype=int)
+    for tile in direct_tiles(tiles, (zoom, zoom), shift_xy, (320, 320)):
+        x1, y1, x2, y2 = tile.canvas_xyxy
+        left, top, right, bottom = tile.source_xyxy
+        assert 0 <= x1 < x2 <= 320
+        assert 0 <= y1 < y2 <= 320
+        whole = tiles[tile.index].source_xyxy
+        assert whole[0] <= left < right <= whole[2]
+        assert whole[1] <= top < bottom <= whole[3]
+        cover[y1:y2, x1:x2] += 1
+    assert cover.max() <= 1
+    expected = np.zeros((320, 320), dtype=int)
+    for tile in tiles:
+        x1, y1, x2, y2 = (round(edge * zoom + shift_xy[n % 2]) for n, edge in enumerate(tile.canvas_xyxy))
+        expected[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)] = 1
+    np.testing.assert_array_equal(cover, expected)
+
+
+@given(SIZES, st.integers(160, 479), st.integers(160, 479), ZOOMS, st.tuples(SHIFTS, SHIFTS))
+def test_what_a_direct_tile_shows_is_moved_by_half_a_pixel_at_most(
+    sizes: list[tuple[int, int]], centre_x: int, centre_y: int, zoom: float, shift_xy: tuple[float, float]
+) -> None:
+    tiles = mosaic_tiles(range(4), sizes, (centre_x, centre_y), 640)
+    for tile in direct_tiles(tiles, (zoom, zoom), shift_xy, (320, 320)):
+        before = tiles[tile.index]
+        corners = np.array(tile.source_xyxy, dtype=np.float64).reshape(2, 2)
+        scale, offset = before.norm_to_canvas()
+        size = np.array(before.size_hw[::-1])
+        exact = (corners / size * scale + offset) * zoom + shift_xy
+        shown = np.array(tile.canvas_xyxy).reshape(2, 2)
+        # Half a pixel of the output, and half a pixel of the image: at least one pixel of it is always shown.
+        assert np.abs(exact - shown).max() <= 0.5 + 1.5 * zoom + 1e-6

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from accel_yolo.config.schema import Hyp
 from accel_yolo.data.order import RectLayout, epoch_order, index_at
-from accel_yolo.data.plan import PlanSource, SamplePlan, plan_sample
+from accel_yolo.data.plan import PlanSource, SamplePlan, plan_on_canvas, plan_sample
 
 SIZES_HW = np.random.default_rng(0).integers(50, 900, size=(40, 2))
 EVERYTHING = Hyp(
@@ -24,6 +24,10 @@ EVERYTHING = Hyp(
 )
 FULL = PlanSource(SIZES_HW, 64, EVERYTHING)
 DEFAULT = PlanSource(SIZES_HW, 64, Hyp())
+
+
+def many_on_canvas(source: PlanSource, count: int = 1500) -> list[SamplePlan]:
+    return [plan_on_canvas(source, 0, 0, position) for position in range(count)]
 
 
 def many(source: PlanSource, count: int = 1500) -> list[SamplePlan]:
@@ -84,7 +88,7 @@ def test_the_image_at_the_position_is_always_shown() -> None:
 
 
 def test_partners_are_any_image_of_the_epoch() -> None:
-    shown = Counter(index for plan in many(DEFAULT, 1500) for index in plan.indices())
+    shown = Counter(index for plan in many_on_canvas(DEFAULT, 1500) for index in plan.indices())
     assert set(shown) == set(range(40))
     assert max(abs(count - 150) for count in shown.values()) < 50
 
@@ -92,14 +96,14 @@ def test_partners_are_any_image_of_the_epoch() -> None:
 def test_the_image_at_the_position_comes_on_every_tile() -> None:
     places = Counter()
     order = epoch_order(len(SIZES_HW), 0, 0)
-    for position, plan in enumerate(many(DEFAULT)):
+    for position, plan in enumerate(many_on_canvas(DEFAULT)):
         places[[tile.index for tile in plan.scene.tiles].index(index_at(order, position))] += 1
     assert min(places.values()) > 0.2 * 1500
 
 
 def test_positions_past_the_end_wrap_to_other_views_of_the_first_images() -> None:
     still = PlanSource(SIZES_HW, 64, Hyp(mosaic=0))
-    first, again = plan_sample(still, 0, 0, 3), plan_sample(still, 0, 0, 43)
+    first, again = plan_on_canvas(still, 0, 0, 3), plan_on_canvas(still, 0, 0, 43)
     assert first.indices() == again.indices()
     assert first.scene.matrix != again.scene.matrix
 
@@ -109,17 +113,17 @@ def test_each_choice_is_made_as_often_as_the_recipe_says(name: str, rate: float)
     happened = {
         "fliplr": lambda plan: plan.flip_lr,
         "flipud": lambda plan: plan.flip_ud,
-        "mosaic": lambda plan: len(plan.scene.tiles) == 4,
+        "mosaic": lambda plan: plan.scene.canvas_hw == (128, 128),
         "mixup": lambda plan: plan.mixup is not None,
     }[name]
     for share in (0.0, rate, 1.0):
         source = PlanSource(SIZES_HW, 64, replace(Hyp(), **{name: share}))
-        seen = np.mean([happened(plan) for plan in many(source, 1000)])
+        seen = np.mean([happened(plan) for plan in many_on_canvas(source, 1000)])
         assert seen == share if share in (0.0, 1.0) else abs(seen - share) < 0.05
 
 
 def test_mosaic_centres_are_uniform_over_the_middle_of_the_canvas() -> None:
-    centres = np.array([plan.scene.tiles[3].canvas_xyxy[:2] for plan in many(DEFAULT)])
+    centres = np.array([plan.scene.tiles[3].canvas_xyxy[:2] for plan in many_on_canvas(DEFAULT)])
     assert centres.min() == 32
     assert centres.max() == 95
     assert np.abs(centres.mean(0) - 63.5).max() < 2
@@ -128,7 +132,7 @@ def test_mosaic_centres_are_uniform_over_the_middle_of_the_canvas() -> None:
 
 
 def test_scales_and_shifts_are_uniform_over_their_range() -> None:
-    plans = many(DEFAULT)
+    plans = many_on_canvas(DEFAULT)
     scales = np.array([plan.scene.scale for plan in plans])
     assert 0.5 <= scales.min() < 0.51
     assert 1.49 < scales.max() <= 1.5
@@ -151,7 +155,7 @@ def test_no_colour_is_planned_without_gains() -> None:
 
 
 def test_mixup_has_a_mosaic_of_its_own_and_a_ratio_around_one_half() -> None:
-    plans = many(PlanSource(SIZES_HW, 64, Hyp(mixup=1.0)))
+    plans = many_on_canvas(PlanSource(SIZES_HW, 64, Hyp(mixup=1.0)))
     ratios = np.array([plan.mixup.ratio for plan in plans if plan.mixup])
     assert abs(ratios.mean() - 0.5) < 0.01
     assert abs(ratios.std() - np.sqrt(1 / (4 * 65))) < 0.005
@@ -168,7 +172,7 @@ def test_without_a_mosaic_there_is_no_mixup_and_no_copy_paste() -> None:
 def test_one_choice_does_not_shift_the_numbers_of_another() -> None:
     plain, mixed = DEFAULT, replace(DEFAULT, hyp=replace(Hyp(), mixup=1.0, flipud=0.5, copy_paste=0.5))
     for position in range(30):
-        one, other = plan_sample(plain, 0, 0, position), plan_sample(mixed, 0, 0, position)
+        one, other = plan_on_canvas(plain, 0, 0, position), plan_on_canvas(mixed, 0, 0, position)
         assert (one.scene.tiles, one.scene.matrix, one.hsv_gains) == (
             other.scene.tiles,
             other.scene.matrix,
@@ -182,6 +186,21 @@ def test_a_recipe_without_augmentation_leaves_the_letterboxed_image_alone() -> N
     for plan in many(PlanSource(SIZES_HW, 64, bare), 40):
         assert not plan.scene.is_warped
         assert (plan.hsv_gains, plan.flip_ud, plan.flip_lr) == (None, False, False)
+
+
+def test_only_what_zoom_and_shift_cannot_do_needs_a_canvas() -> None:
+    for hyp, needs_canvas in (
+        (Hyp(), False),
+        (Hyp(mixup=1.0), False),
+        (Hyp(mosaic=0), False),
+        (Hyp(degrees=10), True),
+        (Hyp(shear=5), True),
+        (Hyp(perspective=1e-4), True),
+        (Hyp(copy_paste=0.5), True),
+    ):
+        plans = many(PlanSource(SIZES_HW, 64, hyp), 20)
+        assert {plan.scene.is_warped for plan in plans} == {needs_canvas}
+        assert {plan.mixup.scene.is_warped for plan in plans if plan.mixup} <= {needs_canvas}
 
 
 def test_rectangular_training_follows_its_layout_without_mosaic() -> None:

@@ -17,7 +17,7 @@ from accel_yolo.data.geometry import IDENTITY
 from accel_yolo.data.labels import labels_for
 from accel_yolo.data.mosaic import Tile
 from accel_yolo.data.order import RectLayout, Stream
-from accel_yolo.data.plan import PlanSource, SamplePlan, Scene, plan_sample
+from accel_yolo.data.plan import PlanSource, SamplePlan, Scene, plan_on_canvas, plan_sample
 from accel_yolo.data.render_cpu import render
 from accel_yolo.errors import DataError
 from accel_yolo.letterbox import FILL
@@ -77,6 +77,48 @@ def test_labels_agree_with_pixels_in_rectangular_training(make_pictures: Callabl
     plans = [plan_sample(source, 0, 0, position) for position in range(9)]
     assert [render(plan, pictures.load, pictures).shape[:2] for plan in plans] == [plan.out_hw for plan in plans]
     assert sum(checked_labels(plan, pictures, False) for plan in plans) >= 7
+
+
+@pytest.mark.parametrize("recipe", ["mosaic", "strong zoom", "single"])
+def test_without_a_canvas_a_sample_is_the_same_but_for_half_a_pixel(make_pictures: Callable, recipe: str) -> None:
+    pictures = make_pictures(SIDE)
+    source = PlanSource(pictures.sizes_hw, SIDE, RECIPES[recipe])
+    compared = 0
+    for position in range(24):
+        plan, on_canvas = plan_sample(source, 0, 0, position), plan_on_canvas(source, 0, 0, position)
+        assert not plan.scene.is_warped
+        direct, warped = (labels_for(each, pictures) for each in (plan, on_canvas))
+        if len(direct) == len(warped):  # a sliver may be kept by one and dropped by the other
+            np.testing.assert_array_equal(direct[:, 0], warped[:, 0])
+            # Each edge of a tile is moved by half a pixel at most, in the output and (zoomed) in the image.
+            edges = np.abs((direct[:, 1:] - warped[:, 1:]) @ [(1, 0), (0, 1), (0.5, 0), (0, 0.5)]) * SIDE
+            assert edges.max(initial=0) < 1.6
+            compared += 1
+        pixels, expected = (render(each, pictures.load, pictures).astype(int) for each in (plan, on_canvas))
+        blurred = (cv2.blur(each.astype(np.float32), (5, 5)) for each in (pixels, expected))
+        assert np.abs(np.subtract(*blurred)).mean() < 4
+    assert compared >= 20
+
+
+def test_a_sample_may_be_written_into_a_place_of_a_batch(make_pictures: Callable) -> None:
+    pictures = make_pictures(64)
+    for hyp in (Hyp(), Hyp(degrees=10, mixup=0.5), Hyp(perspective=1e-3, fliplr=0), Hyp(copy_paste=0.5, fliplr=0)):
+        for position in range(8):
+            plan = plan_sample(PlanSource(pictures.sizes_hw, 64, hyp), 0, 0, position)
+            batch = np.zeros((3, 64, 64, 3), np.uint8)
+            written = render(plan, pictures.load, pictures, batch[1])
+            assert np.shares_memory(written, batch)
+            np.testing.assert_array_equal(batch[1], render(plan, pictures.load, pictures))
+            assert not batch[[0, 2]].any()
+
+
+def test_colours_may_be_left_to_the_device(make_pictures: Callable) -> None:
+    pictures = make_pictures(64)
+    plan = plan_sample(PlanSource(pictures.sizes_hw, 64, Hyp()), 0, 0, 2)
+    assert plan.hsv_gains is not None
+    plain = render(replace(plan, hsv_gains=None), pictures.load, pictures)
+    np.testing.assert_array_equal(render(plan, pictures.load, pictures, colour=False), plain)
+    assert (render(plan, pictures.load, pictures) != plain).any()
 
 
 def test_a_sample_is_contiguous_rgb_bytes(make_pictures: Callable) -> None:
@@ -176,7 +218,7 @@ class Overlapping:
 
 
 def test_overlapping_objects_are_both_copied_whole() -> None:
-    tile = Tile(0, (100, 200), (0, 0, 200, 100), (0, 0, 200, 100))
+    tile = Tile(0, (100, 200), (0, 0, 200, 100), (0, 0, 200, 100), (0, 0, 200, 100))
     paste = CopyPaste(1.0, seed=0, epoch=0, position=0, stream=Stream.COPY_PASTE)
     plan = SamplePlan(Scene((tile,), (100, 200), IDENTITY, 1.0, (100, 200), paste), None, None, False, False)
     assert len(labels_for(plan, Overlapping())) == 4
