@@ -9,6 +9,9 @@ import numpy as np
 if TYPE_CHECKING:
     from accel_yolo.config.schema import Hyp
 
+LARGEST_HUE = 179
+"""Hues are half degrees."""
+
 HsvGains = tuple[float, float, float]
 """Factors of hue, saturation and value."""
 
@@ -33,9 +36,19 @@ def hsv_tables(gains: HsvGains) -> np.ndarray:
 
 
 def jitter(image: np.ndarray, gains: HsvGains) -> None:
-    """Change the colours of an RGB uint8 [H, W, 3] image in place."""
+    """Change the colours of an RGB uint8 [H, W, 3] image in place, as `hsv_tables` says.
+
+    A product replaces the tables where hues still fit a byte: it takes a fifth of the time. It is the same but for
+    products barely below a whole number, which are not truncated.
+    """
     import cv2
 
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    cv2.LUT(hsv, hsv_tables(gains), dst=hsv)
+    if gains[0] * LARGEST_HUE < 255:
+        # Rounded, so half a level less truncates; a hair less than half, for products that are whole numbers.
+        # Hues of 180 and more wrap on their way back to RGB.
+        rows = np.concatenate((np.diag(gains), np.full((3, 1), -0.4999)), axis=1)
+        hsv = cv2.transform(hsv, rows)
+    else:
+        cv2.LUT(hsv, hsv_tables(gains), dst=hsv)
     cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=image)

@@ -47,20 +47,22 @@ class Objects:
 
 def objects_on_canvas(scene: Scene, annotations: Annotations) -> Objects:
     """Return the objects of all tiles, clipped to their limits, before any is copied and before the warp."""
-    classes, boxes, polygons = [np.zeros(0)], [np.zeros((0, 4))], []
-    for tile in scene.tiles:
-        rows = annotations.labels_of(tile.index).astype(np.float64)
-        if not len(rows):
-            continue
-        scale, offset = tile.norm_to_canvas()
-        least, most = np.array(tile.limit_xyxy).reshape(2, 2)
-        centre, half = rows[:, 1:3], rows[:, 3:5] / 2
-        low, high = ((corner * scale + offset).clip(least, most) for corner in (centre - half, centre + half))
-        classes.append(rows[:, 0])
-        boxes.append(np.concatenate((low, high), axis=1))
-        outlines = annotations.polygons_of(tile.index)
-        polygons += [(each * scale + offset).clip(least, most) if len(each) else each for each in outlines]
-    return Objects(np.concatenate(classes), np.concatenate(boxes), polygons)
+    found = [annotations.labels_of(tile.index) for tile in scene.tiles]
+    counts = [len(rows) for rows in found]
+    if not sum(counts):
+        return Objects(np.zeros(0), np.zeros((0, 4)), [])
+    # One row per object of what belongs to its tile: a few large operations instead of many small ones.
+    frames = [np.concatenate((*tile.norm_to_canvas(), tile.limit_xyxy)) for tile in scene.tiles]
+    scale, offset, least, most = np.split(np.repeat(frames, counts, axis=0), 4, axis=1)
+    rows = np.concatenate(found).astype(np.float64)
+    centre, half = rows[:, 1:3], rows[:, 3:5] / 2
+    low, high = ((corner * scale + offset).clip(least, most) for corner in (centre - half, centre + half))
+    boxes = np.concatenate((low, high), axis=1)
+    outlines = [polygon for tile in scene.tiles for polygon in annotations.polygons_of(tile.index)]
+    polygons = [
+        (each * scale[n] + offset[n]).clip(least[n], most[n]) if len(each) else each for n, each in enumerate(outlines)
+    ]
+    return Objects(rows[:, 0], boxes, polygons)
 
 
 def scene_labels(scene: Scene, annotations: Annotations) -> np.ndarray:
@@ -73,7 +75,7 @@ def scene_labels(scene: Scene, annotations: Annotations) -> np.ndarray:
     if outlined.any():
         outlines = [polygon for polygon in objects.polygons if len(polygon)]
         boxes[outlined] = project_polygons(outlines, scene.matrix, scene.out_hw)
-    share_left = np.where(outlined, POLYGON_SHARE_LEFT, BOX_SHARE_LEFT)
+    share_left: np.ndarray | float = np.where(outlined, POLYGON_SHARE_LEFT, BOX_SHARE_LEFT)
     kept = still_objects(objects.boxes_xyxy * scene.scale, boxes, share_left)
     return np.concatenate((objects.classes[kept, None], boxes[kept]), axis=1)
 

@@ -1,41 +1,25 @@
-"""Workers that turn keys into batches. The key carries everything random, so who does the work does not matter."""
+"""Training batches, rendered from keys. The key carries everything random, so who does the work does not matter."""
 
 from __future__ import annotations
 
-import hashlib
+import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from accel_yolo.data.images import read_resized
-from accel_yolo.data.index import SplitIndex
-from accel_yolo.data.labels import labels_for
+from accel_yolo import console
+from accel_yolo.data.crew import Crew, Task
 from accel_yolo.data.order import steps_per_epoch
-from accel_yolo.data.plan import PlanSource, plan_sample
-from accel_yolo.data.render_cpu import render
-from accel_yolo.data.workers import Guarded, Workers
-from accel_yolo.errors import UserError
+from accel_yolo.data.samples import TrainSamples
+from accel_yolo.data.slots import Slots
+from accel_yolo.data.workers import Workers
 
-Key = tuple[int, int]
-"""(epoch, position) of a training sample."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One training sample: RGB uint8 [H, W, 3], and labels float32 [k, 5] (class, cx, cy, w, h in 0..1)."""
-
-    image: np.ndarray
-    labels: np.ndarray
-
-    def digest(self) -> str:
-        """Return the SHA-256 of pixels and labels: equal samples, equal digest."""
-        content = hashlib.sha256(np.ascontiguousarray(self.image).tobytes())
-        content.update(np.ascontiguousarray(self.labels, dtype=np.float32).tobytes())
-        return content.hexdigest()
+SLOTS = 6
+"""Batches in shared memory: one in use, one on its way to the device, the others being rendered."""
 
 
 @dataclass(frozen=True)
@@ -43,38 +27,22 @@ class HostBatch:
     """Samples of consecutive places of the global order.
 
     Attributes:
-        images: [B, H, W, 3] uint8 RGB.
+        images: [B, H, W, 3] uint8 RGB. Where workers render, a place in shared memory that is used again when the
+            batch after the next one is asked for.
         targets: [T, 6] float32: image in the batch, class, cx, cy, w, h (0..1).
         positions: the B positions in the epoch.
+        gains: [B, 3] float32, factors of hue, saturation and value that are left to the device; None when the images
+            are finished.
     """
 
     images: Tensor
     targets: np.ndarray
     positions: tuple[int, ...]
-
-    def pin_memory(self) -> HostBatch:
-        """Return the batch with images in page-locked memory (called by the DataLoader on CUDA machines)."""
-        return replace(self, images=self.images.pin_memory())
-
-
-class TrainSamples(Dataset):
-    """Training samples by key; the same key gives the same bytes in any process."""
-
-    def __init__(self, index: SplitIndex, source: PlanSource, seed: int) -> None:
-        self.index, self.source, self.seed = index, source, seed
-
-    def __getitem__(self, key: Key) -> Sample:
-        """Return the sample of (epoch, position)."""
-        epoch, position = key
-        plan = plan_sample(self.source, self.seed, epoch, position)
-        return Sample(render(plan, self._load, self.index), labels_for(plan, self.index))
-
-    def _load(self, index: int) -> np.ndarray:
-        return read_resized(self.index.paths[index], self.source.imgsz, augmenting=True)
+    gains: np.ndarray | None = None
 
 
 class TrainLoader:
-    """This process's share of every global batch, rendered by persistent workers.
+    """This process's share of every global batch, rendered ahead by persistent workers.
 
     Args:
         samples: what to render.
@@ -89,55 +57,67 @@ class TrainLoader:
     ) -> None:
         self.pieces = pieces or [range(len(places))]
         self.steps_per_epoch = steps_per_epoch(len(samples.source), batch)
-        self._keys = _EpochKeys(self.steps_per_epoch, batch, places)
-        self._loader = DataLoader(
-            Guarded(samples),
-            batch_sampler=self._keys,
-            collate_fn=_collate_guarded,
-            **workers.options(),
-        )
+        self._samples, self._batch, self._places = samples, batch, places
+        self._workers = workers.at_most(len(places))
 
     def epoch(self, epoch: int) -> Iterator[HostBatch]:
         """Yield the batches of an epoch.
 
         Raises:
             DataError: an image could not be read; named.
+            EnvironmentFault: a worker is gone.
         """
-        self._keys.epoch = epoch
-        for batch in self._loader:
-            if isinstance(batch, UserError):
-                raise batch
-            yield batch
+        tasks = [self._task(epoch, step) for step in range(self.steps_per_epoch)]
+        if not self._workers.count:
+            yield from map(self._rendered_here, tasks)
+            return
+        crew, ahead = self._crew, SLOTS - 1
+        crew.forget()  # an epoch may have been left before its end
+        for task in tasks[:ahead]:
+            crew.ask(task)
+        for step, task in enumerate(tasks):
+            yield self._collected(task, self._slots.view(task.slot, task.shape), crew.answers())
+            # The next batch is asked for, so the one before this has been computed: its slot is free.
+            if step + ahead < len(tasks):
+                crew.ask(tasks[step + ahead])
+
+    @cached_property
+    def _slots(self) -> Slots:
+        sizes = [self._task(0, step).shape for step in range(self.steps_per_epoch)]
+        slots = Slots(SLOTS, max(int(np.prod(shape)) for shape in sizes))
+        if self._workers.pin_memory:
+            _page_lock(slots)
+        return slots
+
+    @cached_property
+    def _crew(self) -> Crew:
+        return Crew(self._samples, self._slots, self._places, self._workers.count, self._workers.start_method)
+
+    def _task(self, epoch: int, step: int) -> Task:
+        first = step * self._batch
+        height, width = self._samples.source.out_hw_at(first)
+        return Task(step % SLOTS, (len(self._places), height, width, 3), epoch, first)
+
+    def _rendered_here(self, task: Task) -> HostBatch:
+        images = np.empty(task.shape, dtype=np.uint8)
+        keys = [(task.epoch, task.first_position + place) for place in self._places]
+        return self._collected(task, images, list(map(self._samples.render, keys, images)))
+
+    def _collected(self, task: Task, images: np.ndarray, answers: list[tuple[np.ndarray, tuple]]) -> HostBatch:
+        rows = [
+            np.concatenate((np.full((len(labels), 1), place, dtype=np.float32), labels), 1)
+            for place, (labels, _) in enumerate(answers)
+        ]
+        positions = tuple(task.first_position + place for place in self._places)
+        gains = None if self._samples.colour else np.array([each for _, each in answers], dtype=np.float32)
+        return HostBatch(torch.from_numpy(images), np.concatenate(rows).astype(np.float32), positions, gains)
 
 
-class _EpochKeys:
-    """The key lists of one epoch; lives in the main process, so persistent workers need not know the epoch."""
-
-    def __init__(self, steps: int, batch: int, places: range) -> None:
-        self.steps, self.batch, self.places, self.epoch = steps, batch, places, 0
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        for step in range(self.steps):
-            yield [(self.epoch, step * self.batch + place) for place in self.places]
-
-    def __len__(self) -> int:
-        return self.steps
-
-
-def _collate_guarded(items: list[tuple[Key, Sample | UserError]]) -> HostBatch | UserError:
-    samples = []
-    for _, sample in items:
-        if isinstance(sample, UserError):
-            return sample
-        samples.append(sample)
-    return collate(samples, tuple(position for (_, position), _ in items))
-
-
-def collate(samples: Sequence[Sample], positions: tuple[int, ...]) -> HostBatch:
-    """Return samples of one size as a batch."""
-    images = torch.from_numpy(np.stack([sample.image for sample in samples]))
-    rows = [
-        np.concatenate((np.full((len(sample.labels), 1), place, dtype=np.float32), sample.labels), 1)
-        for place, sample in enumerate(samples)
-    ]
-    return HostBatch(images, np.concatenate(rows).astype(np.float32), positions)
+def _page_lock(slots: Slots) -> None:
+    """Lock the slots into memory, so that a GPU fetches batches from where the workers wrote them."""
+    memory = torch.from_numpy(slots.memory.array())
+    outcome = torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), memory.numel(), 0)
+    if int(outcome) != 0:
+        console.warn(f"batches could not be locked into memory ({outcome}): copies to the GPU will wait")
+        return
+    weakref.finalize(slots, torch.cuda.cudart().cudaHostUnregister, memory.data_ptr())

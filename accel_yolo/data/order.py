@@ -41,7 +41,15 @@ def generator(seed: int, epoch: int, position: int, stream: Stream) -> np.random
         position: place in the order of the epoch (or the step, for draws made once per step), >= 0.
         stream: what the numbers are for.
     """
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch, position, int(stream)])))
+    # A key for each epoch; position and stream count in the high words, so blocks of 2^64 numbers never meet.
+    return np.random.Generator(np.random.Philox(key=_philox_key(seed, epoch), counter=(0, 0, int(stream), position)))
+
+
+@lru_cache(maxsize=16)
+def _philox_key(seed: int, epoch: int) -> np.ndarray:
+    key = np.random.SeedSequence([seed, epoch]).generate_state(2, np.uint64)
+    key.setflags(write=False)
+    return key
 
 
 @lru_cache(maxsize=4)

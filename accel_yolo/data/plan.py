@@ -17,6 +17,7 @@ from accel_yolo.data.copy_paste import CopyPaste
 from accel_yolo.data.geometry import IDENTITY, Draws, Matrix, zoom_and_shift
 from accel_yolo.data.mosaic import Tile, direct_tiles, letterboxed_tile, mosaic_tiles
 from accel_yolo.data.order import RectLayout, Stream, epoch_order, generator, index_at
+from accel_yolo.data.partners import Group, PartnerGroups
 from accel_yolo.letterbox import resized_hw
 
 if TYPE_CHECKING:
@@ -35,12 +36,14 @@ class PlanSource:
         imgsz: side of the network input and longer side of loaded images, px.
         hyp: the recipe's augmentation.
         rect: order and shapes of rectangular training; None shuffles and allows mosaics.
+        groups: where partners come from; None takes them from all images.
     """
 
     sizes_hw: np.ndarray
     imgsz: int
     hyp: Hyp
     rect: RectLayout | None = None
+    groups: PartnerGroups | None = None
 
     def __len__(self) -> int:
         return len(self.sizes_hw)
@@ -132,12 +135,24 @@ class _Moment:
     epoch: int
     position: int
     order: np.ndarray
+    group: Group | None
 
     def rng(self, stream: Stream) -> np.random.Generator:
         return generator(self.seed, self.epoch, self.position, stream)
 
     def partners(self, rng: np.random.Generator, count: int) -> list[int]:
-        """Return images of the whole epoch, drawn with replacement: never of a process's share."""
+        """Return images of the whole epoch or of the partner group, but never of a process's share.
+
+        From the epoch they are drawn with replacement; from a group without, so that it shows as many as it can.
+        """
+        if self.group is not None:
+            own, others = self.group.number_of(self.position), len(self.group) - 1
+            if others < count:
+                places = rng.integers(len(self.group), size=count)
+            else:
+                places = rng.choice(others, size=count, replace=False)
+                places += places >= own
+            return [index_at(self.order, self.group[place]) for place in places.tolist()]
         return [index_at(self.order, place) for place in rng.integers(len(self.order), size=count).tolist()]
 
 
@@ -157,7 +172,8 @@ def plan_on_canvas(source: PlanSource, seed: int, epoch: int, position: int) -> 
         epoch: >= 0.
         position: place in the epoch's order, >= 0.
     """
-    moment = _Moment(seed, epoch, position, source.order(seed, epoch))
+    group = source.groups.of(position) if source.groups else None
+    moment = _Moment(seed, epoch, position, source.order(seed, epoch), group)
     index = index_at(moment.order, position)
     hyp, mixup = source.hyp, None
     rng = moment.rng(Stream.MOSAIC)

@@ -11,14 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
-import torch
-from torch.utils.data import Dataset
 
 from accel_yolo.errors import UserError
 from accel_yolo.lifeline import end_with_parent
 
 
-class Guarded(Dataset):
+class Guarded:
     """Hands user errors over as values: the DataLoader would turn them into tracebacks."""
 
     def __init__(self, samples: Any) -> None:
@@ -31,10 +29,12 @@ class Guarded(Dataset):
             return key, error
 
 
-def _start_worker(_worker: int) -> None:
+def start_worker(_worker: int = 0) -> None:
+    """Make this process a worker: one thread, and an end when the process that it works for ends."""
     # One thread per worker: the pool is the parallelism, and nested threads fight over the same cores.
     cv2.setNumThreads(0)
-    torch.set_num_threads(1)
+    if "torch" in sys.modules:  # started anew, a worker does without it
+        sys.modules["torch"].set_num_threads(1)
     _end_with_the_run()
 
 
@@ -78,7 +78,7 @@ class Workers:
         options: dict[str, Any] = {"num_workers": self.count, "pin_memory": self.pin_memory}
         if self.count:
             options["persistent_workers"] = True
-            options["worker_init_fn"] = _start_worker
+            options["worker_init_fn"] = start_worker
             options["multiprocessing_context"] = self.start_method
         return options
 

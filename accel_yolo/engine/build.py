@@ -15,9 +15,10 @@ from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.autoanchor import fitted
 from accel_yolo.data.eval_loader import EvalLoader, eval_shapes
 from accel_yolo.data.index import SplitIndex, build_indices, summary
-from accel_yolo.data.loader import TrainLoader, TrainSamples
+from accel_yolo.data.loader import TrainLoader
 from accel_yolo.data.order import RectLayout, micro_batches, share
 from accel_yolo.data.plan import PlanSource
+from accel_yolo.data.samples import TrainSamples
 from accel_yolo.data.workers import Workers, default_workers, usable_cores
 from accel_yolo.engine.batchnorm import convert_batchnorm
 from accel_yolo.engine.data_comparison import compare_data

@@ -10,9 +10,10 @@ import pytest
 from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.config.schema import Hyp
 from accel_yolo.data.index import build_index
-from accel_yolo.data.loader import Sample, TrainLoader, TrainSamples
+from accel_yolo.data.loader import TrainLoader
 from accel_yolo.data.order import share
 from accel_yolo.data.plan import PlanSource
+from accel_yolo.data.samples import Sample, TrainSamples
 from accel_yolo.data.workers import Workers
 
 BATCH, EPOCH, SEED = 9, 3, 11

@@ -1,0 +1,164 @@
+"""Worker processes that render places of batches into shared slots, each its own places of every batch."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import traceback
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, Protocol
+
+import numpy as np
+
+from accel_yolo.data.slots import Slots
+from accel_yolo.data.workers import start_worker
+from accel_yolo.errors import EnvironmentFault, UserError
+
+_STOP_S = 1.0
+"""How long a worker that was asked to end may take before it is ended."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A part of a batch: which slot, of which shape [B, H, W, 3], and the keys of the samples at the B places."""
+
+    slot: int
+    shape: tuple[int, int, int, int]
+    epoch: int
+    first_position: int
+
+
+class Renders(Protocol):
+    """What the workers do."""
+
+    def render(self, key: tuple[int, int], into: np.ndarray, /) -> Any:
+        """Write the sample of (epoch, position) into uint8 [H, W, 3] and return what else there is to say of it."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What one worker needs to know."""
+
+    renderer: Renders
+    slots: Slots
+    places: range
+    first_place: int
+
+
+class Crew:
+    """The workers of a process. They end with it, however it ends.
+
+    Args:
+        renderer: what they do; sent to each of them once.
+        slots: where they write.
+        places: the places of the global batch to render, shared out evenly and for good: a worker sees all steps of
+            its places, so what it keeps from one step serves the next.
+        count: workers, at least 1 and at most one for each place.
+        start_method: how they are started; None takes the platform's default.
+    """
+
+    def __init__(
+        self, renderer: Renders, slots: Slots, places: range, count: int, start_method: str | None = None
+    ) -> None:
+        context: Any = multiprocessing.get_context(start_method)
+        self._connections: list[Connection] = []
+        self._asked: deque[int] = deque()
+        processes = []
+        for number in range(count):
+            mine = places[len(places) * number // count : len(places) * (number + 1) // count]
+            ours, theirs = context.Pipe()
+            work = _Work(renderer, slots, mine, places.start)
+            process = context.Process(target=_work, args=(theirs, work), daemon=True, name=f"data worker {number}")
+            process.start()
+            theirs.close()  # so that the end of the worker is the end of the pipe
+            self._connections.append(ours)
+            processes.append(process)
+        self._processes = processes
+        self.close = weakref.finalize(self, _stop, os.getpid(), self._connections, processes)
+
+    def ask(self, task: Task) -> None:
+        """Have every worker render its places of a batch."""
+        self._asked.append(task.slot)
+        for number, connection in enumerate(self._connections):
+            with self._named_death(number):
+                connection.send(task)
+
+    def answers(self) -> list[Any]:
+        """Return what the workers say about the samples of the batch that was asked for first, in order of places.
+
+        Raises:
+            UserError: a worker met one.
+            EnvironmentFault: a worker is gone.
+        """
+        self._asked.popleft()
+        found: list[Any] = []
+        for number, connection in enumerate(self._connections):
+            with self._named_death(number):
+                found.append(connection.recv())
+        for answer in found:
+            if isinstance(answer, UserError):
+                raise answer
+            if isinstance(answer, str):
+                raise RuntimeError(f"a data worker failed:\n{answer}")
+        return [item for answer in found for item in answer]
+
+    def forget(self) -> None:
+        """Wait for the batches that were asked for and not taken, and drop them."""
+        while self._asked:
+            with contextlib.suppress(UserError, RuntimeError):
+                self.answers()
+
+    @contextlib.contextmanager
+    def _named_death(self, number: int) -> Any:
+        try:
+            yield
+        except (EOFError, ConnectionError, BrokenPipeError):
+            self._processes[number].join(_STOP_S)
+            code = self._processes[number].exitcode
+            why = signal.Signals(-code).name if code is not None and code < 0 else f"exit status {code}"
+            self._asked.clear()
+            remedy = "if memory is short, use fewer --workers; --workers 0 loads without any"
+            raise EnvironmentFault("a data worker is gone", f"worker {number}", why, remedy) from None
+
+
+def _work(connection: Connection, work: _Work) -> None:
+    """Render until told to stop."""
+    start_worker()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; ours decides
+    with contextlib.suppress(EOFError, ConnectionError, BrokenPipeError):
+        while (task := connection.recv()) is not None:
+            connection.send(_answer(task, work))
+
+
+def _answer(task: Task, work: _Work) -> Sequence[Any] | UserError | str:
+    batch = work.slots.view(task.slot, task.shape)
+    try:
+        return [
+            work.renderer.render((task.epoch, task.first_position + place), batch[place - work.first_place])
+            for place in work.places
+        ]
+    except UserError as error:
+        return error
+    except Exception:  # noqa: BLE001 - told to the process, which stops the run
+        return traceback.format_exc()
+
+
+def _stop(owner: int, connections: Sequence[Connection], processes: Sequence[Any]) -> None:
+    if os.getpid() != owner:  # a forked copy of the crew's process
+        return
+    for connection in connections:
+        with contextlib.suppress(OSError):
+            connection.send(None)
+    for process in processes:
+        process.join(_STOP_S)
+        if process.is_alive():
+            process.terminate()
+    for connection in connections:
+        connection.close()

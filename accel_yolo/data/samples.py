@@ -1,0 +1,79 @@
+"""Training samples by key: plan, pixels, labels. What workers run; it does without torch, so they start fast."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from accel_yolo.data.images import read_resized
+from accel_yolo.data.labels import labels_for
+from accel_yolo.data.plan import PlanSource, plan_sample
+from accel_yolo.data.render_cpu import Load, render
+from accel_yolo.data.split_index import SplitIndex
+
+Key = tuple[int, int]
+"""(epoch, position) of a training sample."""
+
+NO_GAINS = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training sample: RGB uint8 [H, W, 3], and labels float32 [k, 5] (class, cx, cy, w, h in 0..1)."""
+
+    image: np.ndarray
+    labels: np.ndarray
+
+    def digest(self) -> str:
+        """Return the SHA-256 of pixels and labels: equal samples, equal digest."""
+        content = hashlib.sha256(np.ascontiguousarray(self.image).tobytes())
+        content.update(np.ascontiguousarray(self.labels, dtype=np.float32).tobytes())
+        return content.hexdigest()
+
+
+class TrainSamples:
+    """Training samples by key; the same key gives the same bytes in any process.
+
+    Args:
+        index: the split.
+        source: what plans are made from.
+        seed: the seed of the run.
+        load: number of an image -> RGB uint8 [h, w, 3], its longer side at the image size; None decodes the file.
+        colour: change colours here; otherwise the gains travel with the batch.
+    """
+
+    def __init__(
+        self, index: SplitIndex, source: PlanSource, seed: int, load: Load | None = None, *, colour: bool = True
+    ) -> None:
+        self.index, self.source, self.seed, self.colour = index, source, seed, colour
+        self._load = load or self._decode
+        self._held: dict[int, tuple[Key, dict[int, np.ndarray]]] = {}
+
+    def render(self, key: Key, into: np.ndarray) -> tuple[np.ndarray, tuple[float, float, float]]:
+        """Write the pixels of (epoch, position) into uint8 [H, W, 3]; return labels float32 [k, 5] and colour gains."""
+        epoch, position = key
+        plan = plan_sample(self.source, self.seed, epoch, position)
+        render(plan, self._load_for(epoch, position), self.index, into, colour=self.colour)
+        return labels_for(plan, self.index), plan.hsv_gains or NO_GAINS
+
+    def _decode(self, index: int) -> np.ndarray:
+        return read_resized(self.index.paths[index], self.source.imgsz, augmenting=True)
+
+    def _load_for(self, epoch: int, position: int) -> Load:
+        """Return what loads images for one sample: images of a partner group are kept until its last step."""
+        if self.source.groups is None:
+            return self._load
+        group = self.source.groups.of(position)
+        band, key = group.places.start, (epoch, group.steps.start)
+        if self._held.get(band, (None,))[0] != key:
+            self._held[band] = (key, {})
+        kept = self._held[band][1]
+
+        def load(index: int) -> np.ndarray:
+            if index not in kept:
+                kept[index] = self._load(index)
+            return kept[index]
+
+        return load

@@ -1,0 +1,149 @@
+"""The workers that render into shared memory: what they share, how they fail, how they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from accel_yolo.data.crew import Crew, Task
+from accel_yolo.data.slots import Slots
+from accel_yolo.errors import DataError, EnvironmentFault
+
+SHAPE = (6, 2, 3, 3)
+METHODS = ["fork", "spawn", "forkserver"] if sys.platform != "win32" else ["spawn"]
+
+
+class Painter:
+    """Paints each sample with its position; some positions are a problem."""
+
+    def __init__(self, bad: int = -1, fatal: int = -1, broken: int = -1) -> None:
+        self.bad, self.fatal, self.broken = bad, fatal, broken
+
+    def render(self, key: tuple[int, int], into: np.ndarray) -> tuple[int, int]:
+        epoch, position = key
+        if position == self.bad:
+            raise DataError("damaged", "picture.jpg")
+        if position == self.broken:
+            raise ZeroDivisionError("our own mistake")
+        if position == self.fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+        into[...] = epoch * 100 + position
+        return os.getpid(), position
+
+
+def crew_of(painter: Painter, count: int, method: str | None = None) -> tuple[Crew, Slots]:
+    slots = Slots(3, int(np.prod(SHAPE)))
+    return Crew(painter, slots, range(4, 10), count, method), slots
+
+
+@pytest.mark.parametrize(("method", "count"), [(None, 1), (None, 4), (None, 6), *((each, 2) for each in METHODS)])
+def test_workers_write_their_places_into_the_shared_batch(method: str | None, count: int) -> None:
+    crew, slots = crew_of(Painter(), count, method)
+    for slot in (0, 1, 2):
+        crew.ask(Task(slot, SHAPE, epoch=1, first_position=10 * slot))
+    for slot in (0, 1, 2):
+        answers = crew.answers()
+        assert [position for _, position in answers] == [10 * slot + place for place in range(4, 10)]
+        assert len({process for process, _ in answers}) == count
+        assert slots.view(slot, SHAPE)[:, 0, 0, 0].tolist() == [100 + 10 * slot + place for place in range(4, 10)]
+    crew.close()
+
+
+def test_a_worker_keeps_its_places_from_batch_to_batch() -> None:
+    crew, _ = crew_of(Painter(), 3)
+    crew.ask(Task(0, SHAPE, 0, 0))
+    crew.ask(Task(1, SHAPE, 0, 0))
+    assert crew.answers() == crew.answers()
+
+
+def test_an_error_of_a_worker_is_raised_as_it_is() -> None:
+    crew, _ = crew_of(Painter(bad=8), 2)
+    crew.ask(Task(0, SHAPE, 0, 0))
+    crew.ask(Task(1, SHAPE, 0, 20))
+    with pytest.raises(DataError, match=r"damaged in picture\.jpg"):
+        crew.answers()
+    assert [position for _, position in crew.answers()] == list(range(24, 30)), "the next batch is whole"
+
+
+def test_a_mistake_of_ours_is_shown_with_its_traceback() -> None:
+    crew, _ = crew_of(Painter(broken=9), 2)
+    crew.ask(Task(0, SHAPE, 0, 0))
+    with pytest.raises(RuntimeError, match="ZeroDivisionError: our own mistake"):
+        crew.answers()
+
+
+def test_a_killed_worker_is_named_at_once() -> None:
+    crew, _ = crew_of(Painter(fatal=9), 2)
+    crew.ask(Task(0, SHAPE, 0, 0))
+    with pytest.raises(EnvironmentFault, match="a data worker is gone in worker 1: SIGKILL; .*--workers"):
+        crew.answers()
+
+
+def test_batches_that_nobody_took_are_dropped() -> None:
+    crew, _ = crew_of(Painter(bad=5), 2)
+    crew.ask(Task(0, SHAPE, 0, 0))
+    crew.ask(Task(1, SHAPE, 0, 10))
+    crew.forget()
+    crew.ask(Task(2, SHAPE, 0, 50))
+    assert [position for _, position in crew.answers()] == list(range(54, 60))
+
+
+def test_workers_end_with_their_crew() -> None:
+    crew, _ = crew_of(Painter(), 2)
+    crew.ask(Task(0, SHAPE, 0, 0))
+    processes = {process for process, _ in crew.answers()}
+    del crew
+    for process in processes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+
+
+RENDERING_FOR_EVER = """
+import os, sys, time
+from accel_yolo.data.crew import Crew, Task
+from accel_yolo.data.slots import Slots
+
+class Sleeper:
+    def render(self, key, into):
+        if key[1]:
+            time.sleep(60)
+        return os.getpid()
+
+if __name__ == "__main__":
+    crew = Crew(Sleeper(), Slots(2, 3), range(1), 1, sys.argv[1])
+    crew.ask(Task(0, (1, 1, 1, 3), 0, 0))
+    crew.ask(Task(1, (1, 1, 1, 3), 0, 1))
+    print(crew.answers()[0], flush=True)
+    crew.answers()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
+@pytest.mark.parametrize("method", METHODS)
+def test_a_worker_ends_at_once_with_a_killed_process(method: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(RENDERING_FOR_EVER)
+    process = subprocess.Popen([sys.executable, str(program), method], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert int(process.stdout.readline()) != process.pid
+    process.send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    # The worker has inherited the pipe: reading it to its end waits for it.
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGKILL
+    assert time.monotonic() - killed < 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems share memory through files")
+def test_shared_batches_take_no_room_in_dev_shm() -> None:
+    before = set(os.listdir("/dev/shm"))  # noqa: PTH208
+    slots = Slots(4, 50_000_000)
+    slots.view(3, (50_000_000,))[...] = 1
+    assert set(os.listdir("/dev/shm")) <= before  # noqa: PTH208
