@@ -34,9 +34,14 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-## Ratios taken interleaved in one run; results are printed.
+## What this machine does: loader, training step, waiting for data. With REFERENCE=checkout
+## REFERENCE_PYTHON=its/python DATA=coco128.yaml WEIGHTS=yolov5n.pt side by side with the reference, in turns;
+## PARTS=loader,epoch chooses.
+DATA ?= demo
+REFERENCE_PYTHON ?= $(BIN)/python
 bench: $(READY)
-	$(BIN)/python benchmarks/step_ratio.py --data demo
+	$(BIN)/python benchmarks/side_by_side.py --data $(DATA) $(if $(PARTS),--parts $(PARTS)) $(if $(WEIGHTS),--weights $(WEIGHTS)) \
+		$(if $(REFERENCE),--reference $(REFERENCE) --reference-python $(REFERENCE_PYTHON),--rounds 3)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -38,8 +38,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         EnvironmentFault: the folder cannot be written or the disk is full; the old file is untouched.
     """
-    # Not made from the name itself, which may be as long as a name can be.
-    temporary = path.with_name(f".tmp-{sha256_bytes(os.fsencode(path.name))[:16]}-{os.getpid()}")
+    temporary = path.with_name(f"{_beside(path)}{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -52,6 +51,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what writers of `path` that were killed left beside it; only while no other process writes it."""
+    for leftover in path.parent.glob(f"{_beside(path)}*"):
+        with contextlib.suppress(OSError):
+            leftover.unlink()
 
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:
@@ -107,6 +113,12 @@ def cache_dir() -> Path:
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "accel_yolo"
+
+
+def _beside(path: Path) -> str:
+    """Return how the names of temporary files for `path` begin."""
+    # Not made from the name itself, which may be as long as a name can be.
+    return f".tmp-{sha256_bytes(os.fsencode(path.name))[:16]}-"
 
 
 def _umask() -> int:

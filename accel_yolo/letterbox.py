@@ -77,12 +77,18 @@ class Letterbox:
         out_hw = content_hw[0] + top + bottom, content_hw[1] + left + right
         return cls(source_hw, content_hw, out_hw, left, top, ratio, (pad_w, pad_h))
 
-    def apply(self, image: np.ndarray) -> np.ndarray:
-        """Return the padded input, uint8 [H, W, C], of an image uint8 [h, w, C] of size `source_hw`."""
+    def apply(self, image: np.ndarray, into: np.ndarray | None = None) -> np.ndarray:
+        """Return the padded input, uint8 [H, W, C], of an image uint8 [h, w, C] of size `source_hw`.
+
+        Args:
+            image: see above.
+            into: where to write it, of size `out_hw`, contiguous; None makes an array.
+        """
         import cv2
         import numpy as np
 
-        canvas = np.full((*self.out_hw, image.shape[2]), FILL, dtype=np.uint8)
+        canvas = np.empty((*self.out_hw, image.shape[2]), dtype=np.uint8) if into is None else into
+        canvas.fill(FILL)
         height, width = self.content_hw
         place = canvas[self.top : self.top + height, self.left : self.left + width]
         if self.content_hw == self.source_hw:

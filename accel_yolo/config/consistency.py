@@ -20,6 +20,7 @@ def check_consistent(config: TrainConfig) -> None:
     if config.sync_bn and config.bn_group:
         place = "--sync-bn and --bn-group"
         raise ConfigError("two kinds of BatchNorm", place, config.bn_group, "leave out one of them")
+    _check_kernels(config)
     _check_divides("BatchNorm groups", config.batch, "--batch", config.bn_group, "--bn-group")
     _check_divides("BatchNorm groups", config.micro_batch, "--micro-batch", config.bn_group, "--bn-group")
 
@@ -40,6 +41,28 @@ def _check_bit_exact(config: TrainConfig) -> None:
         sizes = f"{config.micro_batch} and {config.bn_group}"
         place, remedy = "--micro-batch and --bn-group", "give the same number, or only one of them"
         raise ConfigError("--bit-exact needs one BatchNorm group per micro-batch", place, sizes, remedy)
+
+
+def _check_kernels(config: TrainConfig) -> None:
+    """Check that what is made for one size, or for one pass of one process, gets that."""
+    sizes = [name for name, on in (("--multi-scale", config.multi_scale), ("--rect", config.rect)) if on]
+    passes = [
+        name
+        for name, on in (
+            ("--micro-batch", config.micro_batch),
+            ("--bn-group", config.bn_group),
+            ("--sync-bn", config.sync_bn),
+            ("--bit-exact", config.bit_exact),
+        )
+        if on
+    ]
+    if config.compile and sizes:
+        raise ConfigError("--compile is for one image size", "--compile", sizes[0], "leave out one of them")
+    if config.cuda_graphs and sizes:
+        raise ConfigError("--cuda-graphs is for one image size", "--cuda-graphs", sizes[0], "leave out one of them")
+    if config.cuda_graphs and passes:
+        what = "--cuda-graphs records one forward pass of the whole share of a process"
+        raise ConfigError(what, "--cuda-graphs", passes[0], "leave out one of them")
 
 
 def _check_divides(what: str, whole: int, whole_flag: str, part: int, part_flag: str) -> None:

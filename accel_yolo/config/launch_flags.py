@@ -12,6 +12,44 @@ DEVICE = value(
 # Launchers of older PyTorch add it; the environment says the same.
 LOCAL_RANK = Flag(("--local_rank", "--local-rank"), "accepted from older launchers and not needed", "", _WHERE)
 
+CACHE = (
+    Flag(
+        ("--cache",),
+        "decode and resize each image once, into a file that all processes of a machine share; ram and disk are "
+        "the same, val keeps the validation images only, device keeps the training images in GPU memory",
+        "cache",
+        _WHERE,
+        nargs="?",
+        const="disk",
+        metavar="KIND",
+    ),
+    value(
+        "--cache-dir|--cache_dir", "folder of that file (default: images in the user's cache folder)", _WHERE, "FOLDER"
+    ),
+)
+
+
+def decode_once(group: str) -> Flag:
+    """Return the flag of partner groups, under a heading of the help."""
+    return Flag(
+        ("--decode-once",),
+        "decode each image once an epoch: partners in mosaics come from fixed groups of N images (alone: 16)",
+        "decode_once",
+        group,
+        nargs="?",
+        const="16",
+        metavar="N",
+    )
+
+
+def kernels(group: str) -> tuple[Flag, Flag]:
+    """Return the flags of how a GPU is asked to work, under a heading of the help."""
+    return (
+        switch("--compile", "compile the layers (GPU): some minutes at the start, faster steps", group),
+        switch("--cuda-graphs", "record a step once and replay it (GPU, one image size): for small models", group),
+    )
+
+
 LAUNCH = (
     DEVICE,
     value("--processes|--nproc-per-node|--nproc_per_node", "processes to start on this machine", _WHERE, "N"),
@@ -60,8 +98,11 @@ PROFILE = (
     value("--val-images", "scale the validation time to this many images (COCO: 5000)", _HOW, "N"),
     switch("--sync-bn", "BatchNorm over the whole batch of all processes", _HOW),
     value("--bn-group", "BatchNorm over fixed groups of this many images", _HOW, "N"),
+    decode_once(_HOW),
+    *kernels(_HOW),
     DEVICE,
     value("--workers", "data workers per process", _WHERE),
+    *CACHE,
     value("--interface", "network interface between machines", _WHERE),
     *run_folder("runs/profile"),
     Flag(("--into",), "used by the command itself", "into", _OUTPUT, metavar="FILE"),

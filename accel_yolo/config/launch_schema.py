@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from accel_yolo.config.rules import Number, Several, Text
 from accel_yolo.config.settings import (
     DEVICE,
+    cache_choice,
     check_fields,
     count,
     filled,
@@ -97,6 +98,11 @@ class ProfileConfig:
     workers: int = setting(8, Number(whole=True, low=0, high=1024))
     sync_bn: bool = switch()
     bn_group: int = count(0)
+    decode_once: int = count(0)
+    compile: bool = switch()
+    cuda_graphs: bool = switch()
+    cache: str = cache_choice()
+    cache_dir: str = setting("", Text())
     interface: str = setting("", Text())
     into: str = setting("", Text())
     project: str = utf8_folder("runs/profile", "a folder")

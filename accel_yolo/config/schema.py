@@ -11,6 +11,7 @@ from accel_yolo.config.settings import (
     LARGEST_IMGSZ,
     SMALLEST_IMGSZ,
     bad_data_choice,
+    cache_choice,
     check_fields,
     count,
     filled,
@@ -85,6 +86,7 @@ class TrainConfig:
     noplots: bool = switch()
     device: str = setting("", DEVICE)
     multi_scale: bool = switch()
+    decode_once: int = count(0)
     single_cls: bool = switch()
     optimizer: str = setting("SGD", Choice(("SGD", "Adam", "AdamW")))
     sync_bn: bool = switch()
@@ -92,6 +94,8 @@ class TrainConfig:
     micro_batch: int = count(0)
     bit_exact: bool = switch()
     gradient_compression: str = setting("none", Choice(("none", "bf16", "fp16")))
+    compile: bool = switch()
+    cuda_graphs: bool = switch()
     workers: int = setting(8, Number(whole=True, low=0, high=1024))
     project: str = utf8_folder("runs/train", "a folder")
     name: str = utf8_folder("exp", "a folder name")
@@ -109,6 +113,8 @@ class TrainConfig:
     max_grad_norm: float = real(10.0, above=0)
     warmup_min_steps: int = count(100)
     bad_data: str = bad_data_choice()
+    cache: str = cache_choice()
+    cache_dir: str = setting("", Text())
     verbose: bool = switch()
     quiet: bool = switch()
     debug: bool = switch()

@@ -72,6 +72,11 @@ def bad_data_choice() -> Any:
     return setting("limit", Choice(("limit", "drop", "fail")))
 
 
+def cache_choice() -> Any:
+    """Return the field of a setting that is whose images are kept resized, and where; "" is nowhere."""
+    return setting("", Text(pattern="(ram|disk|val|device)?", meaning="ram or disk (the same), val or device"))
+
+
 def flag_of(name: str) -> str:
     """Return the command-line spelling of a setting ("conf_thres" -> "--conf-thres")."""
     return "--hyp" if name == "hyp_file" else "--" + name.replace("_", "-")

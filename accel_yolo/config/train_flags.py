@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from accel_yolo.config.flag import COMMON, Flag, later, run_folder, switch, value
-from accel_yolo.config.launch_flags import LAUNCH
+from accel_yolo.config.launch_flags import CACHE, LAUNCH, decode_once, kernels
 
 _WHAT, _HOW, _WHERE, _OUTPUT = "model and data", "recipe", "processes", "output"
 _AUTOBATCH = "choosing the batch size is a later capability: give a number, such as --batch 16"
@@ -41,6 +41,7 @@ TRAIN = (
     value("--seed", "start of every random choice", _HOW),
     switch("--rect", "batches of images of like shape instead of mosaics", _HOW),
     switch("--multi-scale", "vary the image size by half from step to step", _HOW),
+    decode_once(_HOW),
     switch("--single-cls", "treat all classes as one", _HOW),
     switch("--cos-lr", "let the learning rate fall along a cosine instead of a line", _HOW),
     value("--label-smoothing", "move class targets this far from 0 and 1", _HOW),
@@ -59,6 +60,7 @@ TRAIN = (
     value("--micro-batch", "images per forward pass of a process, to save memory; 0: its whole share", _HOW, "N"),
     switch("--bit-exact", "the same bits on any number of processes (CPU, slower)", _HOW),
     value("--gradient-compression", "none, bf16 or fp16: type in which gradients are exchanged", _HOW),
+    *kernels(_HOW),
     value("--nominal-batch", "images per update: smaller batches are accumulated", _HOW, "N"),
     value("--ema-decay", "decay of the averaged weights", _HOW),
     value("--ema-tau", "updates over which that decay ramps up", _HOW),
@@ -67,6 +69,7 @@ TRAIN = (
     value("--bad-data", "limit: stop above 5 %% bad images; drop: leave all out; fail: stop at the first", _HOW),
     *LAUNCH,
     value("--workers", "data workers per process", _WHERE),
+    *CACHE,
     *run_folder("runs/train"),
     switch("--nosave", "write weights only at the end", _OUTPUT),
     switch("--noval", "validate only after the last epoch", _OUTPUT),
@@ -78,7 +81,6 @@ TRAIN = (
     later("--evolve_population", "it belongs to --evolve, a later capability: leave it out", None),
     later("--resume_evolve", "it belongs to --evolve, a later capability: leave it out", None),
     later("--bucket", "uploading to a bucket is a later capability: copy the run folder", None),
-    later("--cache", "keeping decoded images is a later capability: leave it out, only the speed differs", "?"),
     later("--image-weights", "weighting images by class is a later capability: leave it out"),
     later("--quad", "the quad loader is a later capability: leave it out or use --imgsz"),
     later("--entity", "trackers are a later capability: read results.csv in the run folder", None),

@@ -26,30 +26,32 @@ _STOP_S = 1.0
 
 @dataclass(frozen=True)
 class Task:
-    """A part of a batch: which slot, of which shape [B, H, W, 3], and the keys of the samples at the B places."""
+    """A batch to render.
 
-    slot: int
+    Attributes:
+        shape: [B, H, W, 3].
+        keys: of its B samples.
+        slot: where it is written.
+        turn: which worker begins. Left alone, a worker has the same places of all batches of a size.
+    """
+
     shape: tuple[int, int, int, int]
-    epoch: int
-    first_position: int
+    keys: tuple[Any, ...]
+    slot: int = 0
+    turn: int = 0
+
+    def part(self, number: int, count: int) -> range:
+        """Return the places of the batch that worker `number` of `count` renders."""
+        number = (number + self.turn) % count
+        return range(len(self.keys) * number // count, len(self.keys) * (number + 1) // count)
 
 
 class Renders(Protocol):
     """What the workers do."""
 
-    def render(self, key: tuple[int, int], into: np.ndarray, /) -> Any:
-        """Write the sample of (epoch, position) into uint8 [H, W, 3] and return what else there is to say of it."""
+    def render(self, key: Any, into: np.ndarray, /) -> Any:
+        """Write the sample of a key into uint8 [H, W, 3] and return what else there is to say of it."""
         ...
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What one worker needs to know."""
-
-    renderer: Renders
-    slots: Slots
-    places: range
-    first_place: int
 
 
 class Crew:
@@ -57,25 +59,20 @@ class Crew:
 
     Args:
         renderer: what they do; sent to each of them once.
-        slots: where they write.
-        places: the places of the global batch to render, shared out evenly and for good: a worker sees all steps of
-            its places, so what it keeps from one step serves the next.
-        count: workers, at least 1 and at most one for each place.
+        slots: where they write. The places of a batch are shared out evenly.
+        count: workers, at least 1.
         start_method: how they are started; None takes the platform's default.
     """
 
-    def __init__(
-        self, renderer: Renders, slots: Slots, places: range, count: int, start_method: str | None = None
-    ) -> None:
+    def __init__(self, renderer: Renders, slots: Slots, count: int, start_method: str | None = None) -> None:
         context: Any = multiprocessing.get_context(start_method)
         self._connections: list[Connection] = []
-        self._asked: deque[int] = deque()
+        self._asked: deque[Task] = deque()
         processes = []
         for number in range(count):
-            mine = places[len(places) * number // count : len(places) * (number + 1) // count]
             ours, theirs = context.Pipe()
-            work = _Work(renderer, slots, mine, places.start)
-            process = context.Process(target=_work, args=(theirs, work), daemon=True, name=f"data worker {number}")
+            mine = (theirs, renderer, slots, (number, count))
+            process = context.Process(target=_work, args=mine, daemon=True, name=f"data worker {number}")
             process.start()
             theirs.close()  # so that the end of the worker is the end of the pipe
             self._connections.append(ours)
@@ -85,7 +82,7 @@ class Crew:
 
     def ask(self, task: Task) -> None:
         """Have every worker render its places of a batch."""
-        self._asked.append(task.slot)
+        self._asked.append(task)
         for number, connection in enumerate(self._connections):
             with self._named_death(number):
                 connection.send(task)
@@ -97,17 +94,20 @@ class Crew:
             UserError: a worker met one.
             EnvironmentFault: a worker is gone.
         """
-        self._asked.popleft()
+        task, count = self._asked.popleft(), len(self._connections)
         found: list[Any] = []
         for number, connection in enumerate(self._connections):
             with self._named_death(number):
                 found.append(connection.recv())
-        for answer in found:
+        said: list[Any] = [None] * len(task.keys)
+        for number, answer in enumerate(found):
             if isinstance(answer, UserError):
                 raise answer
             if isinstance(answer, str):
                 raise RuntimeError(f"a data worker failed:\n{answer}")
-        return [item for answer in found for item in answer]
+            places = task.part(number, count)
+            said[places.start : places.stop] = answer
+        return said
 
     def forget(self) -> None:
         """Wait for the batches that were asked for and not taken, and drop them."""
@@ -128,22 +128,19 @@ class Crew:
             raise EnvironmentFault("a data worker is gone", f"worker {number}", why, remedy) from None
 
 
-def _work(connection: Connection, work: _Work) -> None:
+def _work(connection: Connection, renderer: Renders, slots: Slots, number_of: tuple[int, int]) -> None:
     """Render until told to stop."""
     start_worker()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; ours decides
     with contextlib.suppress(EOFError, ConnectionError, BrokenPipeError):
         while (task := connection.recv()) is not None:
-            connection.send(_answer(task, work))
+            connection.send(_answer(task, renderer, slots, task.part(*number_of)))
 
 
-def _answer(task: Task, work: _Work) -> Sequence[Any] | UserError | str:
-    batch = work.slots.view(task.slot, task.shape)
+def _answer(task: Task, renderer: Renders, slots: Slots, places: range) -> Sequence[Any] | UserError | str:
+    batch = slots.view(task.slot, task.shape)
     try:
-        return [
-            work.renderer.render((task.epoch, task.first_position + place), batch[place - work.first_place])
-            for place in work.places
-        ]
+        return [renderer.render(task.keys[place], batch[place]) for place in places]
     except UserError as error:
         return error
     except Exception:  # noqa: BLE001 - told to the process, which stops the run

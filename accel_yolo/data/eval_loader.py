@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from accel_yolo.data.images import read_resized
-from accel_yolo.data.index import SplitIndex
-from accel_yolo.data.workers import Guarded, Workers
-from accel_yolo.errors import UserError
+from accel_yolo.data.crew import Task
+from accel_yolo.data.packed import DecodedImages
+from accel_yolo.data.render_cpu import Load
+from accel_yolo.data.ring import Ring
+from accel_yolo.data.split_index import SplitIndex
+from accel_yolo.data.workers import Workers
 from accel_yolo.letterbox import Letterbox, resized_hw
 
 PAD_STRIDES = 0.5
@@ -30,7 +31,8 @@ class EvalBatch:
     """Images of one shape.
 
     Attributes:
-        images: [B, H, W, 3] uint8 RGB.
+        images: [B, H, W, 3] uint8 RGB. Where workers render, a place in shared memory that is used again when the
+            batch after the next one is asked for.
         ids: the B image numbers in the index.
         gains_xy: [B, 2] float64, resize factors by which boxes are mapped back.
         pads_xy: [B, 2] float64, padding in px that is taken off first.
@@ -42,10 +44,6 @@ class EvalBatch:
     gains_xy: np.ndarray
     pads_xy: np.ndarray
     targets: np.ndarray
-
-    def pin_memory(self) -> EvalBatch:
-        """Return the batch with images in page-locked memory."""
-        return replace(self, images=self.images.pin_memory())
 
 
 def eval_hw(source_hw: tuple[int, int], imgsz: int, stride: int) -> tuple[int, int]:
@@ -83,48 +81,55 @@ class EvalLoader:
         shapes_hw: [n, 2] network input of every image, px: see `eval_shapes`.
         batch: most images of one batch.
         workers: how batches are made.
+        load: number of an image -> RGB uint8 [h, w, 3], its longer side at `imgsz`; None decodes the file.
     """
 
-    def __init__(self, index: SplitIndex, imgsz: int, shapes_hw: np.ndarray, batch: int, workers: Workers) -> None:
+    def __init__(
+        self,
+        index: SplitIndex,
+        imgsz: int,
+        shapes_hw: np.ndarray,
+        batch: int,
+        workers: Workers,
+        load: Load | None = None,
+    ) -> None:
         self.index = index
         self.batches = eval_batches(shapes_hw, batch)
-        self._samples = _EvalSamples(index, imgsz, shapes_hw)
-        self._workers = workers
-        self._loaders: dict[tuple[int, int], DataLoader] = {}
+        self._samples = _EvalSamples(index, imgsz, shapes_hw, load or DecodedImages(index, imgsz, augmenting=False))
+        height, width = shapes_hw.max(0) if len(shapes_hw) else (0, 0)
+        largest = max(map(len, self.batches), default=0) * int(height) * int(width) * 3
+        self._ring = Ring(self._samples, largest, workers)
 
     def share(self, rank: int, world: int) -> Iterator[EvalBatch]:
-        """Yield every `world`-th batch, starting with batch `rank`."""
-        mine = self.batches[rank::world]
-        if not mine:
-            return
-        if (rank, world) not in self._loaders:
-            self._loaders[rank, world] = DataLoader(
-                Guarded(self._samples),
-                batch_sampler=mine,
-                collate_fn=_collate_eval,
-                **self._workers.at_most(len(mine)).options(),
-            )
-        for batch in self._loaders[rank, world]:
-            if isinstance(batch, UserError):
-                raise batch
-            yield batch
+        """Yield every `world`-th batch, starting with batch `rank`.
+
+        Raises:
+            DataError: an image could not be read; named.
+            EnvironmentFault: a worker is gone.
+        """
+        tasks = []
+        for turn, members in enumerate(self.batches[rank::world]):
+            height, width = self._samples.shapes_hw[members[0]].tolist()
+            # Batches may be small: workers take turns at being the one that has an image more.
+            tasks.append(Task((len(members), height, width, 3), tuple(members), turn=turn))
+        for task, images, placed in self._ring.rendered(tasks):
+            yield _collected(task, images, placed)
 
 
 @dataclass(frozen=True)
 class _Placed:
-    image: np.ndarray
     gain_xy: tuple[float, float]
     pad_xy: tuple[float, float]
     targets: np.ndarray
 
 
-class _EvalSamples(Dataset):
-    def __init__(self, index: SplitIndex, imgsz: int, shapes_hw: np.ndarray) -> None:
-        self.index, self.imgsz, self.shapes_hw = index, imgsz, shapes_hw
+class _EvalSamples:
+    def __init__(self, index: SplitIndex, imgsz: int, shapes_hw: np.ndarray, load: Load) -> None:
+        self.index, self.imgsz, self.shapes_hw, self._load = index, imgsz, shapes_hw, load
 
-    def __getitem__(self, image_id: int) -> _Placed:
+    def render(self, image_id: int, into: np.ndarray) -> _Placed:
         height, width = self.index.sizes_hw[image_id].tolist()
-        image = read_resized(self.index.paths[image_id], self.imgsz, augmenting=False)
+        image = self._load(image_id)
         target_h, target_w = self.shapes_hw[image_id].tolist()
         box = Letterbox.plan(resized_hw((height, width), self.imgsz), (target_h, target_w), scaleup=False)
         labels = self.index.labels_of(image_id)
@@ -135,19 +140,15 @@ class _EvalSamples(Dataset):
         targets = np.concatenate((labels[:, :1], boxes), 1).astype(np.float32)
         gain_xy = box.content_hw[1] / width, box.content_hw[0] / height
         # The padding taken off is the unrounded one: kept, because published numbers were made so.
-        return _Placed(box.apply(image), gain_xy, box.pad_xy, targets)
+        box.apply(image, into)
+        return _Placed(gain_xy, box.pad_xy, targets)
 
 
-def _collate_eval(items: list[tuple[int, _Placed | UserError]]) -> EvalBatch | UserError:
-    placed = []
-    for _, item in items:
-        if isinstance(item, UserError):
-            return item
-        placed.append(item)
+def _collected(task: Task, images: np.ndarray, placed: list[_Placed]) -> EvalBatch:
     rows = [np.insert(item.targets, 0, place, axis=1) for place, item in enumerate(placed)]
     return EvalBatch(
-        images=torch.from_numpy(np.stack([item.image for item in placed])),
-        ids=tuple(image_id for image_id, _ in items),
+        images=torch.from_numpy(images),
+        ids=task.keys,
         gains_xy=np.array([item.gain_xy for item in placed]),
         pads_xy=np.array([item.pad_xy for item in placed]),
         targets=np.concatenate(rows).astype(np.float32),

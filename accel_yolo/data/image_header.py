@@ -40,7 +40,8 @@ def plain_header(content: bytes) -> Header | None:
 
 def orientation_of(exif: bytes | None) -> int:
     """Return the orientation 1..8 in an EXIF block; 1 when there is none or it cannot be read."""
-    if not exif:
+    # Most blocks hold no orientation, which a look for its tag in either byte order tells at once.
+    if not exif or (b"\x01\x12" not in exif and b"\x12\x01" not in exif):
         return 1
     block = Image.Exif()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +34,8 @@ DROPPED_LIMIT = 0.05
 def build_index(spec: DataSpec, split: str, *, nc: int, single_cls: bool, bad_data: str, workers: int) -> SplitIndex:
     """Return the index of one split of a data set.
 
-    Every image is decoded once and every label line checked; later runs only look at sizes and times of the files.
+    Every image is checked once (decoded where nothing less tells that it is whole), and so is every label line; later
+    runs only look at sizes and times of the files.
     The first 20 findings are listed on the console.
 
     Args:
@@ -43,7 +45,7 @@ def build_index(spec: DataSpec, split: str, *, nc: int, single_cls: bool, bad_da
         single_cls: all classes become 0.
         bad_data: "limit" leaves bad images out and stops above 5 % of them, "drop" never stops, "fail" stops at the
             first.
-        workers: threads for the verification.
+        workers: processes for the verification (for few images: threads), at most one for each core.
 
     Raises:
         DataError: the split has no images, no labels, or too many bad images.
@@ -98,31 +100,36 @@ class _Scanning:
 
     def run(self, paths: Sequence[str]) -> Verified:
         """Return the index of the usable images and all findings; a bad image is raised if that is asked for."""
-        records, problems = scan(
+        parts, problems = scan(
             paths, self.rules, workers=self.workers, stop_at_first=self.stop_at_first, title=self.title
         )
         if self.stop_at_first:
             _stop_at_bad(problems)
-        return Verified(assemble(records, self.root, dropped=len(paths) - len(records)), tuple(problems))
+        dropped = len(paths) - sum(len(part.paths) for part in parts)
+        return Verified(assemble(parts, self.root, dropped=dropped), tuple(problems))
 
 
 def _verified(paths: Sequence[str], places: Sequence[Path], scanning: _Scanning) -> Verified:
     """Return the kept index if it still describes the files, else a new one; one process of a machine scans."""
     named = f"nc={scanning.rules.nc} single_cls={scanning.rules.single_cls}"
     file = index_cache.cache_file(places, named)
-    key = index_cache.key_of(paths, named)
-    kept = index_cache.read(file, key)
-    if kept is not None:
-        return kept
+    # Two things that take time, one of them mostly waiting.
+    with ThreadPoolExecutor(1) as beside:
+        asked = beside.submit(index_cache.key_of, paths, named)
+        kept = index_cache.read(file)
+        key = asked.result()
+    if kept is not None and kept[0] == key:
+        return kept[1]
     with contextlib.ExitStack() as held:
         # Without a lock (a read-only home) every process scans for itself: slower, not wrong.
         with contextlib.suppress(OSError, NotImplementedError, EnvironmentFault):
             held.enter_context(files.locked(file.with_suffix(".lock")))
-        kept = index_cache.read(file, key)
-        if kept is None:
-            kept = scanning.run(paths)
-            index_cache.write(file, key, kept)
-    return kept
+        kept = index_cache.read(file)
+        if kept is not None and kept[0] == key:
+            return kept[1]
+        verified = scanning.run(paths)
+        index_cache.write(file, key, verified)
+    return verified
 
 
 def _generate(spec: DataSpec) -> None:

@@ -7,20 +7,24 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from accel_yolo import console, files
-from accel_yolo.data.formats.yolo import label_path_of
-from accel_yolo.data.listing import regular_stat
+from accel_yolo.data import file_states
+from accel_yolo.data.clerks import MOST_CLERKS, Clerks
 from accel_yolo.data.problems import Problem
 from accel_yolo.data.split_index import ARRAYS, IndexCounts, SplitIndex
+from accel_yolo.data.workers import usable_cores
 from accel_yolo.errors import EnvironmentFault, printable
 
-FORMAT = 2
+FORMAT = 3
+FEW_IMAGES = 20_000
+"""Up to so many this process asks for itself: others would hardly have started."""
+_CHUNK = 5_000
 _MALFORMED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
@@ -39,30 +43,42 @@ def cache_file(places: Sequence[Path], rules: str) -> Path:
 
 
 def key_of(paths: Sequence[str], rules: str) -> str:
-    """Return a digest over path, size and modification time of every image and label file, and the rules."""
-    digest = hashlib.sha256(f"{FORMAT}\0{rules}".encode())
-    for path in paths:
-        for name in (path, label_path_of(path)):
-            found = regular_stat(name)
-            state = f"{found.st_size}:{found.st_mtime_ns}" if found else "-"
-            digest.update(os.fsencode(name) + b"\0" + state.encode() + b"\0")
+    """Return a digest over path, size and modification time of every image and label file, and the rules.
+
+    Each file is asked for its state each time; nothing shorter notices a label file that was edited in place.
+    """
+    # A name from a list may hold a NUL; such a file cannot exist, and here it parts the names.
+    names = [os.fsencode(path) if "\0" not in path else b"" for path in paths]
+    questions = [b"\0".join(names[start : start + _CHUNK]) for start in range(0, len(names), _CHUNK)]
+    digest = hashlib.sha256(f"{FORMAT}\0{rules}\0".encode())
+    for question, answer in zip(questions, _answers(questions, len(names)), strict=True):
+        digest.update(len(question).to_bytes(8, "little") + question + answer)
     return digest.hexdigest()
 
 
-def read(file: Path, key: str) -> Verified | None:
-    """Return what is kept in `file`; None if it is missing, of another state of the data, or damaged."""
+def _answers(questions: Sequence[bytes], images: int) -> Iterator[bytes]:
+    cores = usable_cores()
+    if images <= FEW_IMAGES or cores == 1:
+        yield from map(file_states.answer, questions)
+        return
+    with Clerks(min(cores, MOST_CLERKS, len(questions)), file_states.__name__) as clerks:
+        yield from clerks.answers(questions)
+
+
+def read(file: Path) -> tuple[str, Verified] | None:
+    """Return what is kept in `file`, after its key; None if it is missing or damaged."""
     try:
         with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as stored:
             parts = {name: stored[name] for name in (*ARRAYS, "paths", "meta")}
             if stored["check"].tobytes() != _check(parts):
                 return None
         meta = json.loads(parts.pop("meta").tobytes())
-        if meta["format"] != FORMAT or meta["key"] != key:
+        if meta["format"] != FORMAT:
             return None
         joined = parts.pop("paths").tobytes()
-        paths = tuple(os.fsdecode(path) for path in joined.split(b"\0")) if joined else ()
+        paths = tuple(os.fsdecode(joined).split("\0")) if joined else ()
         index = SplitIndex(paths=paths, digest=meta["digest"], counts=IndexCounts(**meta["counts"]), **parts)
-        return Verified(index, tuple(Problem(**problem) for problem in meta["problems"]))
+        return meta["key"], Verified(index, tuple(Problem(**problem) for problem in meta["problems"]))
     except _MALFORMED:
         return None
 

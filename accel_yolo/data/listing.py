@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from accel_yolo.data.problems import Problem
+from accel_yolo.data.problems import BadFile, Problem
 from accel_yolo.errors import DataError, printable
 
 IMAGE_ENDINGS = frozenset(("bmp", "dng", "jpeg", "jpg", "mpo", "pfm", "png", "tif", "tiff", "webp"))
@@ -56,6 +56,27 @@ def regular_stat(path: str) -> os.stat_result | None:
     return found if stat.S_ISREG(found.st_mode) else None
 
 
+def read_regular(path: str, rule: str) -> bytes | None:
+    """Return the content of a regular file (links followed); None where there is none.
+
+    Args:
+        path: any path.
+        rule: what the problem says of a file that is there and cannot be read.
+
+    Raises:
+        BadFile: it cannot be read.
+    """
+    # Not opened before it is known to be regular: opening a pipe waits for a writer, and some devices act on it.
+    found = regular_stat(path)
+    if found is None:
+        return None
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path costs as much as the reading
+            return file.readall()
+    except OSError as error:
+        raise BadFile(Problem(path, 0, error.strerror or "", rule)) from None
+
+
 def _walk(top: str, problems: list[Problem]) -> Iterator[str]:
     """Yield the images below `top`; each real folder once, whatever links lead to it."""
     seen: set[tuple[int, int]] = set()
@@ -68,15 +89,17 @@ def _walk(top: str, problems: list[Problem]) -> Iterator[str]:
                 continue
             seen.add((identity.st_dev, identity.st_ino))
             with os.scandir(folder) as scan:
-                children = sorted(scan, key=lambda child: child.name)
+                children = list(scan)
         except OSError as error:
             problems.append(Problem(folder, 0, error.strerror or "", "folder cannot be searched", drops_image=False))
             continue
+        folders = []
         for child in children:
-            if is_image_name(child.name) and not _is_folder(child):
+            if _is_folder(child):
+                folders.append(child.path)
+            elif is_image_name(child.name):
                 yield child.path
-            elif _is_folder(child):
-                pending.append(child.path)
+        pending.extend(sorted(folders))
 
 
 def _is_folder(child: os.DirEntry[str]) -> bool:
@@ -95,8 +118,8 @@ def _listed(list_file: str) -> Iterator[str]:
         if not name:
             continue
         beside = os.path.normpath(os.path.join(folder, name))  # noqa: PTH118 - an absolute name stays as it is
+        if name.startswith(("./", os.sep)) or regular_stat(beside) is not None:
+            yield beside
+            continue
         from_here = os.path.abspath(name)  # noqa: PTH100
-        is_elsewhere = (
-            not name.startswith("./") and regular_stat(beside) is None and regular_stat(from_here) is not None
-        )
-        yield from_here if is_elsewhere else beside
+        yield from_here if regular_stat(from_here) is not None else beside

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from accel_yolo import console
-from accel_yolo.data.crew import Crew, Task
+from accel_yolo.data.crew import Task
 from accel_yolo.data.order import steps_per_epoch
+from accel_yolo.data.ring import Ring
 from accel_yolo.data.samples import TrainSamples
-from accel_yolo.data.slots import Slots
 from accel_yolo.data.workers import Workers
-
-SLOTS = 6
-"""Batches in shared memory: one in use, one on its way to the device, the others being rendered."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,8 @@ class TrainLoader:
         self.pieces = pieces or [range(len(places))]
         self.steps_per_epoch = steps_per_epoch(len(samples.source), batch)
         self._samples, self._batch, self._places = samples, batch, places
-        self._workers = workers.at_most(len(places))
+        largest = max(int(np.prod(self.task(0, step).shape)) for step in range(self.steps_per_epoch))
+        self._ring = Ring(samples, largest, workers.at_most(len(places)))
 
     def epoch(self, epoch: int) -> Iterator[HostBatch]:
         """Yield the batches of an epoch.
@@ -67,57 +62,22 @@ class TrainLoader:
             DataError: an image could not be read; named.
             EnvironmentFault: a worker is gone.
         """
-        tasks = [self._task(epoch, step) for step in range(self.steps_per_epoch)]
-        if not self._workers.count:
-            yield from map(self._rendered_here, tasks)
-            return
-        crew, ahead = self._crew, SLOTS - 1
-        crew.forget()  # an epoch may have been left before its end
-        for task in tasks[:ahead]:
-            crew.ask(task)
-        for step, task in enumerate(tasks):
-            yield self._collected(task, self._slots.view(task.slot, task.shape), crew.answers())
-            # The next batch is asked for, so the one before this has been computed: its slot is free.
-            if step + ahead < len(tasks):
-                crew.ask(tasks[step + ahead])
+        tasks = [self.task(epoch, step) for step in range(self.steps_per_epoch)]
+        for task, images, answers in self._ring.rendered(tasks):
+            yield self.collected(task, images, answers)
 
-    @cached_property
-    def _slots(self) -> Slots:
-        sizes = [self._task(0, step).shape for step in range(self.steps_per_epoch)]
-        slots = Slots(SLOTS, max(int(np.prod(shape)) for shape in sizes))
-        if self._workers.pin_memory:
-            _page_lock(slots)
-        return slots
+    def task(self, epoch: int, step: int) -> Task:
+        """Return what is to be rendered for a step."""
+        positions = [step * self._batch + place for place in self._places]
+        height, width = self._samples.source.out_hw_at(positions[0])
+        return Task((len(positions), height, width, 3), tuple((epoch, position) for position in positions))
 
-    @cached_property
-    def _crew(self) -> Crew:
-        return Crew(self._samples, self._slots, self._places, self._workers.count, self._workers.start_method)
-
-    def _task(self, epoch: int, step: int) -> Task:
-        first = step * self._batch
-        height, width = self._samples.source.out_hw_at(first)
-        return Task(step % SLOTS, (len(self._places), height, width, 3), epoch, first)
-
-    def _rendered_here(self, task: Task) -> HostBatch:
-        images = np.empty(task.shape, dtype=np.uint8)
-        keys = [(task.epoch, task.first_position + place) for place in self._places]
-        return self._collected(task, images, list(map(self._samples.render, keys, images)))
-
-    def _collected(self, task: Task, images: np.ndarray, answers: list[tuple[np.ndarray, tuple]]) -> HostBatch:
+    def collected(self, task: Task, images: np.ndarray, answers: list[tuple[np.ndarray, tuple]]) -> HostBatch:
+        """Return the batch of a step from its images and what its samples say of themselves."""
         rows = [
             np.concatenate((np.full((len(labels), 1), place, dtype=np.float32), labels), 1)
             for place, (labels, _) in enumerate(answers)
         ]
-        positions = tuple(task.first_position + place for place in self._places)
+        positions = tuple(position for _, position in task.keys)
         gains = None if self._samples.colour else np.array([each for _, each in answers], dtype=np.float32)
         return HostBatch(torch.from_numpy(images), np.concatenate(rows).astype(np.float32), positions, gains)
-
-
-def _page_lock(slots: Slots) -> None:
-    """Lock the slots into memory, so that a GPU fetches batches from where the workers wrote them."""
-    memory = torch.from_numpy(slots.memory.array())
-    outcome = torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), memory.numel(), 0)
-    if int(outcome) != 0:
-        console.warn(f"batches could not be locked into memory ({outcome}): copies to the GPU will wait")
-        return
-    weakref.finalize(slots, torch.cuda.cudart().cudaHostUnregister, memory.data_ptr())

@@ -114,5 +114,5 @@ def _span(
     part_begin = min(round(source[0] + (begin - first) * per_px), source[1] - 1)
     part_end = max(round(source[0] + (end - first) * per_px), part_begin + 1)
     ratio = (end - begin) / (part_end - part_begin)
-    limits = (begin + (edge - part_begin) * ratio for edge in source)
-    return (begin, end, part_begin, part_end, *limits)
+    low, high = (begin + (edge - part_begin) * ratio for edge in source)
+    return begin, end, part_begin, part_end, low, high

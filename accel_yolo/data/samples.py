@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accel_yolo.data.images import read_resized
 from accel_yolo.data.labels import labels_for
 from accel_yolo.data.plan import PlanSource, plan_sample
 from accel_yolo.data.render_cpu import Load, render
@@ -40,15 +39,13 @@ class TrainSamples:
         index: the split.
         source: what plans are made from.
         seed: the seed of the run.
-        load: number of an image -> RGB uint8 [h, w, 3], its longer side at the image size; None decodes the file.
+        load: number of an image -> RGB uint8 [h, w, 3], its longer side at the image size of the plans.
         colour: change colours here; otherwise the gains travel with the batch.
     """
 
-    def __init__(
-        self, index: SplitIndex, source: PlanSource, seed: int, load: Load | None = None, *, colour: bool = True
-    ) -> None:
+    def __init__(self, index: SplitIndex, source: PlanSource, seed: int, load: Load, *, colour: bool = True) -> None:
         self.index, self.source, self.seed, self.colour = index, source, seed, colour
-        self._load = load or self._decode
+        self._load = load
         self._held: dict[int, tuple[Key, dict[int, np.ndarray]]] = {}
 
     def render(self, key: Key, into: np.ndarray) -> tuple[np.ndarray, tuple[float, float, float]]:
@@ -57,9 +54,6 @@ class TrainSamples:
         plan = plan_sample(self.source, self.seed, epoch, position)
         render(plan, self._load_for(epoch, position), self.index, into, colour=self.colour)
         return labels_for(plan, self.index), plan.hsv_gains or NO_GAINS
-
-    def _decode(self, index: int) -> np.ndarray:
-        return read_resized(self.index.paths[index], self.source.imgsz, augmenting=True)
 
     def _load_for(self, epoch: int, position: int) -> Load:
         """Return what loads images for one sample: images of a partner group are kept until its last step."""

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 from accel_yolo import console
-from accel_yolo.data.formats.yolo import NO_LABELS, Labels, label_path_of, parse_labels
+from accel_yolo.data.clerks import MOST_CLERKS, Clerks
+from accel_yolo.data.formats.yolo import NO_LABELS, Labels, parse_labels
 from accel_yolo.data.images import verify
-from accel_yolo.data.listing import regular_stat
+from accel_yolo.data.label_paths import label_path_of, label_paths_of
+from accel_yolo.data.listing import read_regular
+from accel_yolo.data.outcome import Outcome
 from accel_yolo.data.problems import BadFile, Problem
-from accel_yolo.data.split_index import Record
+from accel_yolo.data.split_index import Part, Record, part_of
+from accel_yolo.data.workers import usable_cores
 
-_CHUNK = 32
+FEW_IMAGES = 2000
+"""Up to so many are verified by threads of this process: others would hardly have started."""
+_CHUNK, _CHUNK_OF_MANY = 32, 128
 
 
 @dataclass(frozen=True)
@@ -29,66 +36,99 @@ class LabelRules:
 
 def scan(
     paths: Sequence[str], rules: LabelRules, *, workers: int, stop_at_first: bool, title: str
-) -> tuple[list[Record], list[Problem]]:
+) -> tuple[list[Part], list[Problem]]:
     """Return the usable images, in the order of `paths`, and what is wrong with the others.
 
     Args:
         paths: absolute image paths, sorted.
         rules: see `LabelRules`.
-        workers: threads (decoding does not hold the interpreter); at least one runs.
+        workers: processes (for few images: threads) at work; at least one.
         stop_at_first: return as soon as one image is bad.
         title: shown before the progress bar.
     """
-    records: list[Record] = []
+    parts: list[Part] = []
     problems = _shared_labels(paths)
-    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
-    threads = max(1, min(workers, os.cpu_count() or 1, 16))
-    with ThreadPoolExecutor(threads) as pool, console.progress(paths, total=len(paths), desc=title) as bar:
-        for outcomes in pool.map(lambda chunk: [_examine(path, rules) for path in chunk], chunks):
-            bar.update(len(outcomes))
-            for outcome in outcomes:
-                records.extend(outcome.records)
-                problems.extend(outcome.problems)
+    count = max(1, min(workers, usable_cores(), MOST_CLERKS))
+    # A name from a list may hold anything; no file has a NUL in its name, and here it parts the names.
+    alone = count == 1 or len(paths) <= FEW_IMAGES or any("\0" in path for path in paths)
+    at_work = _by_threads(paths, rules, count) if alone else _by_processes(paths, rules, count)
+    with at_work as outcomes, console.progress(paths, total=len(paths), desc=title) as bar:
+        for outcome in outcomes:
+            bar.update(outcome.examined)
+            parts.append(outcome.part)
+            problems.extend(outcome.problems)
             if stop_at_first and any(problem.drops_image for problem in problems):
-                pool.shutdown(wait=False, cancel_futures=True)
                 break
-    return records, problems
+    return parts, problems
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    records: tuple[Record, ...]
-    problems: tuple[Problem, ...]
+def answer(question: bytes) -> bytes:
+    """Return the outcome of a chunk of images to another process: `Outcome.packed`.
+
+    Args:
+        question: the rules as a line of JSON, then the paths, joined by NUL.
+    """
+    rules, _, paths = question.partition(b"\n")
+    return _examined(os.fsdecode(paths).split("\0"), LabelRules(**json.loads(rules))).packed()
 
 
-def _examine(path: str, rules: LabelRules) -> _Outcome:
+@contextlib.contextmanager
+def _by_threads(paths: Sequence[str], rules: LabelRules, count: int) -> Iterator[Iterator[Outcome]]:
+    pool = ThreadPoolExecutor(count)
     try:
-        if regular_stat(path) is None:
-            raise BadFile(Problem(path, 0, "", "no such file, or not a regular file"))
-        content = _read(path, "the image cannot be read")
-        size_hw = verify(content, path)
-        labels, has_file = _labels_of(path, rules)
-    except BadFile as bad:
-        return _Outcome((), (bad.problem,))
-    digest = hashlib.sha256(content).digest()
-    return _Outcome((Record(path, size_hw, labels, has_file, digest),), tuple(_duplicates(path, labels)))
+        yield pool.map(lambda chunk: _examined(chunk, rules), _chunks(paths, _CHUNK))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _by_processes(paths: Sequence[str], rules: LabelRules, count: int) -> Iterator[Iterator[Outcome]]:
+    head = json.dumps(asdict(rules)).encode() + b"\n"
+    questions = [head + b"\0".join(map(os.fsencode, chunk)) for chunk in _chunks(paths, _CHUNK_OF_MANY)]
+    with Clerks(count, __name__) as clerks:
+        yield map(Outcome.unpacked, clerks.answers(questions))
+
+
+def _chunks(paths: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [paths[start : start + size] for start in range(0, len(paths), size)]
+
+
+def _examined(paths: Sequence[str], rules: LabelRules) -> Outcome:
+    records: list[Record] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            record = _examine(path, rules)
+        except BadFile as bad:
+            problems.append(bad.problem)
+            continue
+        records.append(record)
+        problems.extend(_duplicates(path, record.labels))
+    return Outcome(len(paths), part_of(records), tuple(problems))
+
+
+def _examine(path: str, rules: LabelRules) -> Record:
+    """Return the facts of one image.
+
+    Raises:
+        BadFile: what is wrong with it or its labels.
+    """
+    content = read_regular(path, "the image cannot be read")
+    if content is None:
+        raise BadFile(Problem(path, 0, "", "no such file, or not a regular file"))
+    size_hw = verify(content, path)
+    labels, has_file = _labels_of(path, rules)
+    return Record(path, size_hw, labels, has_file, hashlib.sha256(content).digest())
 
 
 def _labels_of(image_path: str, rules: LabelRules) -> tuple[Labels, bool]:
     file = label_path_of(image_path)
-    if regular_stat(file) is None:
+    content = read_regular(file, "the label file cannot be read")
+    if content is None:
         if os.path.lexists(file):
             raise BadFile(Problem(file, 0, "", "the label file cannot be read, or is not a regular file"))
         return NO_LABELS, False
-    content = _read(file, "the label file cannot be read")
     return parse_labels(content, file, nc=rules.nc, single_cls=rules.single_cls), True
-
-
-def _read(path: str, rule: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise BadFile(Problem(path, 0, error.strerror or "", rule)) from None
 
 
 def _duplicates(path: str, labels: Labels) -> Iterator[Problem]:
@@ -99,10 +139,13 @@ def _duplicates(path: str, labels: Labels) -> Iterator[Problem]:
 
 def _shared_labels(paths: Sequence[str]) -> list[Problem]:
     """Return a warning for each image whose label file is also that of another image (same name, other ending)."""
+    files = label_paths_of(paths)
+    if len(set(files)) == len(files):
+        return []
     owner: dict[str, str] = {}
     problems = []
-    for path in paths:
-        first = owner.setdefault(label_path_of(path), path)
+    for path, file in zip(paths, files, strict=True):
+        first = owner.setdefault(file, path)
         if first != path:
             rule = "shares its label file with another image of the same name"
             problems.append(Problem(path, 0, first, rule, drops_image=False))

@@ -98,39 +98,84 @@ class SplitIndex:
         return [self.polygons[self.polygon_starts[row] : self.polygon_starts[row + 1]] for row in rows]
 
 
-def assemble(records: Sequence[Record], root: str, *, dropped: int) -> SplitIndex:
-    """Return the index of `records`, whose order is kept.
+@dataclass(frozen=True)
+class Part:
+    """Some verified images, in flat arrays; see `SplitIndex` for those without a text here.
+
+    Attributes:
+        paths: absolute paths.
+        sizes_hw: [n, 2] int32.
+        label_counts: [n] int64, how many labels each image has.
+        labels: [m, 5] float32.
+        polygon_lengths: [m] int64, how many vertices each label has.
+        polygons: [k, 2] float32.
+        has_label_file: [n] bool.
+        content_digests: [n, 32] uint8, the SHA-256 of each image file.
+        duplicates_removed: label rows left out.
+    """
+
+    paths: tuple[str, ...]
+    sizes_hw: np.ndarray
+    label_counts: np.ndarray
+    labels: np.ndarray
+    polygon_lengths: np.ndarray
+    polygons: np.ndarray
+    has_label_file: np.ndarray
+    content_digests: np.ndarray
+    duplicates_removed: int
+
+
+def part_of(records: Sequence[Record]) -> Part:
+    """Return some images in flat arrays."""
+    polygons = [polygon for record in records for polygon in record.labels.polygons]
+    digests = b"".join(record.content_digest for record in records)
+    return Part(
+        paths=tuple(record.path for record in records),
+        sizes_hw=np.array([record.size_hw for record in records], np.int32).reshape(-1, 2),
+        label_counts=np.array([len(record.labels.rows) for record in records], np.int64),
+        labels=np.concatenate([np.zeros((0, 5), np.float32), *(record.labels.rows for record in records)]),
+        polygon_lengths=np.array(list(map(len, polygons)), np.int64),
+        polygons=np.concatenate([np.zeros((0, 2), np.float32), *(polygon for polygon in polygons if len(polygon))]),
+        has_label_file=np.array([record.has_label_file for record in records], np.bool_),
+        content_digests=np.frombuffer(digests, np.uint8).reshape(-1, 32),
+        duplicates_removed=sum(record.labels.duplicates_removed for record in records),
+    )
+
+
+def assemble(parts: Sequence[Part], root: str, *, dropped: int) -> SplitIndex:
+    """Return the index of the images of `parts`, whose order is kept.
 
     Args:
-        records: the usable images.
+        parts: the usable images.
         root: folder of the data set; the digest sees paths relative to it.
         dropped: how many images were left out.
     """
-    labels = np.concatenate([np.zeros((0, 5), np.float32), *(record.labels.rows for record in records)])
-    every_polygon = [polygon for record in records for polygon in record.labels.polygons]
+    parts = [part_of([]), *parts]
+    label_counts = np.concatenate([part.label_counts for part in parts])
+    has_label_file = np.concatenate([part.has_label_file for part in parts])
+    contents = np.concatenate([part.content_digests for part in parts])
     arrays = {
-        "sizes_hw": np.array([record.size_hw for record in records], np.int32).reshape(-1, 2),
-        "labels": labels,
-        "label_starts": _starts([len(record.labels.rows) for record in records]),
-        "polygons": np.concatenate([np.zeros((0, 2), np.float32), *every_polygon]),
-        "polygon_starts": _starts([len(polygon) for polygon in every_polygon]),
+        "sizes_hw": np.concatenate([part.sizes_hw for part in parts]),
+        "labels": np.concatenate([part.labels for part in parts]),
+        "label_starts": _starts(label_counts),
+        "polygons": np.concatenate([part.polygons for part in parts]),
+        "polygon_starts": _starts(np.concatenate([part.polygon_lengths for part in parts])),
     }
-    contents = [record.content_digest for record in records]
-    paths = tuple(record.path for record in records)
+    paths = tuple(path for part in parts for path in part.paths)
     counts = IndexCounts(
-        images=len(records),
-        labelled=sum(len(record.labels.rows) > 0 for record in records),
-        background=sum(not record.has_label_file for record in records),
-        empty=sum(record.has_label_file and len(record.labels.rows) == 0 for record in records),
+        images=len(paths),
+        labelled=int((label_counts > 0).sum()),
+        background=int((~has_label_file).sum()),
+        empty=int((has_label_file & (label_counts == 0)).sum()),
         dropped=dropped,
-        duplicates_removed=sum(record.labels.duplicates_removed for record in records),
+        duplicates_removed=sum(part.duplicates_removed for part in parts),
     )
     digest = _digest(relative_paths(paths, root), contents, list(arrays.values()))
-    keys = np.array([int.from_bytes(content[:8], "little") for content in contents], np.uint64)
+    keys = np.ascontiguousarray(contents[:, :8]).view("<u8")[:, 0].astype(np.uint64)
     return SplitIndex(paths=paths, content_keys=keys, digest=digest, counts=counts, **arrays)
 
 
-def _starts(lengths: Sequence[int]) -> np.ndarray:
+def _starts(lengths: np.ndarray) -> np.ndarray:
     starts = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=starts[1:])
     return starts
@@ -144,10 +189,10 @@ def relative_paths(paths: Sequence[str], root: str) -> list[str]:
     return [path.removeprefix(prefix) if path.startswith(prefix) else os.path.relpath(path, common) for path in paths]
 
 
-def _digest(relative_paths: Sequence[str], contents: Sequence[bytes], arrays: Sequence[np.ndarray]) -> str:
+def _digest(relative_paths: Sequence[str], contents: np.ndarray, arrays: Sequence[np.ndarray]) -> str:
     digest = hashlib.sha256()
     for path, content in zip(relative_paths, contents, strict=True):
-        digest.update(os.fsencode(path) + b"\0" + content)
+        digest.update(os.fsencode(path) + b"\0" + content.tobytes())
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

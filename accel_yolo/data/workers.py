@@ -12,24 +12,10 @@ from typing import Any
 
 import cv2
 
-from accel_yolo.errors import UserError
 from accel_yolo.lifeline import end_with_parent
 
 
-class Guarded:
-    """Hands user errors over as values: the DataLoader would turn them into tracebacks."""
-
-    def __init__(self, samples: Any) -> None:
-        self.samples = samples
-
-    def __getitem__(self, key: Any) -> Any:
-        try:
-            return key, self.samples[key]
-        except UserError as error:
-            return key, error
-
-
-def start_worker(_worker: int = 0) -> None:
+def start_worker() -> None:
     """Make this process a worker: one thread, and an end when the process that it works for ends."""
     # One thread per worker: the pool is the parallelism, and nested threads fight over the same cores.
     cv2.setNumThreads(0)
@@ -62,7 +48,7 @@ class Workers:
     Attributes:
         count: worker processes, which persist; 0 works in the calling process.
         start_method: "fork", "spawn" or "forkserver"; None takes the platform's default.
-        pin_memory: batches go to page-locked memory, from where a GPU fetches them without waiting.
+        pin_memory: batches lie in page-locked memory, from where a GPU fetches them without waiting.
     """
 
     count: int = 0
@@ -72,15 +58,6 @@ class Workers:
     def at_most(self, count: int) -> Workers:
         """Return the same with no more than `count` processes."""
         return replace(self, count=min(self.count, count))
-
-    def options(self) -> dict[str, Any]:
-        """Return the matching options of a DataLoader."""
-        options: dict[str, Any] = {"num_workers": self.count, "pin_memory": self.pin_memory}
-        if self.count:
-            options["persistent_workers"] = True
-            options["worker_init_fn"] = start_worker
-            options["multiprocessing_context"] = self.start_method
-        return options
 
 
 def usable_cores() -> int:

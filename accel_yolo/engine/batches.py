@@ -15,6 +15,7 @@ from accel_yolo.data.loader import HostBatch, TrainLoader
 from accel_yolo.engine.messages import PendingSum
 from accel_yolo.engine.schedule import Schedule
 from accel_yolo.engine.state import TrainState
+from accel_yolo.engine.transfer import Arriving, Transfer
 from accel_yolo.engine.world import World
 from accel_yolo.errors import PeerError
 from accel_yolo.losses.assignment import LevelEntries, assign, entry_counts
@@ -29,10 +30,13 @@ class MicroBatch:
     Attributes:
         images: [B, H, W, 3] uint8 on the device.
         entries: L tables of matched cells on the device.
+        gains: [B, 3] float32 on the device, factors of hue, saturation and value that are still to be applied; None
+            when the images are finished.
     """
 
     images: Tensor
     entries: list[LevelEntries]
+    gains: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,9 @@ def batch_loss(sums: Tensor, batch: DeviceBatch, options: LossOptions) -> Tensor
 
 @dataclass(frozen=True)
 class _Prepared:
-    parts: list[MicroBatch]
+    images: Arriving
+    gains: Tensor | None
+    entries: list[list[LevelEntries]]
     size_hw: tuple[int, int]
     grids: list[tuple[int, int]]
     word: PendingSum
@@ -86,6 +92,7 @@ class Batches:
         self.anchors_grid = detector.anchors.detach().cpu().numpy()
         self.batch = schedule.config.batch
         self.pieces = loader.pieces
+        self._transfer = Transfer(world.device)
 
     def steps(self, state: TrainState) -> Iterator[DeviceBatch]:
         """Yield the batches of an epoch in the global order; none when only its validation is left.
@@ -105,26 +112,28 @@ class Batches:
             yield self._to_batch(*current)
 
     def _prepare(self, source: Iterator[HostBatch], step: int) -> _Prepared:
+        self._transfer.finish_all_but_last()  # workers write there as soon as the next batch is asked for
         started = time.perf_counter()
         host = next(source)
         waited_s = time.perf_counter() - started
+        images = self._transfer.start(host.images)
         height, width = host.images.shape[1:3]
         size_hw = self._size(height, width, step)
         grids = [(size_hw[0] // stride, size_hw[1] // stride) for stride in self.strides]
-        device = self.world.device
-        images = host.images.to(device, non_blocking=True)
-        parts, counts = [], torch.zeros(len(grids), dtype=torch.int64)
+        device, entries, counts = self.world.device, [], np.zeros(len(grids), dtype=np.int64)
         for piece in self.pieces:
             # Matched piece by piece: the entries of a micro-batch depend on nothing but its own images.
             inside = (host.targets[:, 0] >= piece.start) & (host.targets[:, 0] < piece.stop)
             targets = host.targets[inside] - np.array([piece.start, 0, 0, 0, 0, 0], dtype=np.float32)
-            entries = assign(targets, self.anchors_grid, grids, self.anchor_t)
-            counts += torch.tensor(entry_counts(entries))
-            parts.append(MicroBatch(images[piece.start : piece.stop], [level.to(device) for level in entries]))
+            matched = assign(targets, self.anchors_grid, grids, self.anchor_t)
+            counts += entry_counts(matched)
+            entries.append([level.to(device) for level in matched])
         # The control word: counts for the loss, and the step so that processes that drift apart are caught.
         word = torch.tensor([*counts.tolist(), len(host.targets), step], dtype=torch.int64)
         return _Prepared(
-            parts=parts,
+            images=images,
+            gains=None if host.gains is None else torch.from_numpy(host.gains).to(device, non_blocking=True),
+            entries=entries,
             size_hw=size_hw,
             grids=grids,
             word=self.world.start_sum(word),
@@ -153,10 +162,17 @@ class Batches:
         cells = [self.batch * anchors * height * width for height, width in prepared.grids]
         counts = torch.tensor([word[:levels], cells], dtype=torch.float32)
         counts = counts.to(self.world.device, non_blocking=True)
+        images, gains = prepared.images.taken(), prepared.gains
+        parts = [
+            MicroBatch(
+                images[piece.start : piece.stop], entries, None if gains is None else gains[piece.start : piece.stop]
+            )
+            for piece, entries in zip(self.pieces, prepared.entries, strict=True)
+        ]
         return DeviceBatch(
-            parts=prepared.parts,
+            parts=parts,
             size_hw=prepared.size_hw,
-            local_images=sum(len(part.images) for part in prepared.parts),
+            local_images=len(images),
             global_images=self.batch,
             instances=word[levels],
             entry_counts=counts[0],

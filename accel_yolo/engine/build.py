@@ -13,18 +13,15 @@ from accel_yolo import console
 from accel_yolo.config.dataset import DataSpec, load_data_spec
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.autoanchor import fitted
-from accel_yolo.data.eval_loader import EvalLoader, eval_shapes
 from accel_yolo.data.index import SplitIndex, build_indices, summary
-from accel_yolo.data.loader import TrainLoader
-from accel_yolo.data.order import RectLayout, micro_batches, share
-from accel_yolo.data.plan import PlanSource
-from accel_yolo.data.samples import TrainSamples
-from accel_yolo.data.workers import Workers, default_workers, usable_cores
+from accel_yolo.data.render_torch import PLAIN, Programs
 from accel_yolo.engine.batchnorm import convert_batchnorm
 from accel_yolo.engine.data_comparison import compare_data
+from accel_yolo.engine.dealing import dealt_out
 from accel_yolo.engine.ema import Ema
 from accel_yolo.engine.evaluate import EvalOptions
 from accel_yolo.engine.gradient import Gradient, OrderedGradient
+from accel_yolo.engine.kernels import choose_kernels
 from accel_yolo.engine.optim import build_optimizer
 from accel_yolo.engine.trainable import Trainable
 from accel_yolo.engine.world import World
@@ -36,9 +33,6 @@ from accel_yolo.models.weights import detector_from_weights, find_weights, freez
 from accel_yolo.models.weights_meta import Weights, WeightsMeta
 from accel_yolo.models.zoo import build_detector, model_spec
 from accel_yolo.version import __version__
-
-# Evaluation batches hold at most this many images on a process, whatever the training batch is.
-EVAL_BATCH = 32
 
 # A mosaic of less than this many strides holds nothing.
 LEAST_TRAINING_STRIDES = 2
@@ -102,39 +96,6 @@ def open_data(config: TrainConfig, world: World) -> Data:
     return Data(spec, names, **indices)
 
 
-def build_loaders(config: TrainConfig, data: Data, training: Training, world: World) -> tuple[TrainLoader, EvalLoader]:
-    """Return this process's share of the training data, and the evaluation batches."""
-    stride = max(32, *training.detector.strides)
-    sizes = data.train.sizes_hw
-    rect = RectLayout.plan(sizes, config.batch, imgsz=config.imgsz, stride=stride) if config.rect else None
-    samples = TrainSamples(data.train, PlanSource(sizes, config.imgsz, config.hyp, rect), config.seed)
-    with world.together():
-        places, pieces = dealt_out(config, world)
-    workers = loader_workers(config.workers, len(places), world)
-    train_loader = TrainLoader(samples, config.batch, places, workers, pieces)
-    shapes = eval_shapes(data.val.sizes_hw, config.imgsz, stride)
-    eval_batch = min(2 * config.batch, EVAL_BATCH)
-    return train_loader, EvalLoader(data.val, config.imgsz, shapes, eval_batch, workers)
-
-
-def dealt_out(config: TrainConfig, world: World) -> tuple[range, list[range]]:
-    """Return the places of the global batch that this process works on, and their micro-batches, counted from 0.
-
-    Raises:
-        ConfigError: the batch cannot be dealt out so.
-    """
-    group = max(config.bn_group, 1)
-    places = share(config.batch, world.rank, world.size, group)
-    # A BatchNorm over all processes makes them meet in every forward pass: all must have the same number of them.
-    meet = config.sync_bn and world.size > 1
-    largest = range(-(-config.batch // group // world.size) * group)
-    parts = len(micro_batches(largest, config.micro_batch, group)) if meet else 1
-    if meet and config.batch // world.size < parts:
-        remedy = f"use a --batch that is a multiple of {world.size}, or a larger --micro-batch"
-        raise ConfigError("micro-batches of unequal number with --sync-bn", "--micro-batch", config.micro_batch, remedy)
-    return places, micro_batches(range(len(places)), config.micro_batch, group, parts)
-
-
 def fitting_imgsz(imgsz: int, detector: Detector, least_strides: int = 1) -> int:
     """Return an image size rounded up to whole strides of the detector; a warning says so when it changes."""
     stride = max(32, *detector.strides)
@@ -143,12 +104,6 @@ def fitting_imgsz(imgsz: int, detector: Detector, least_strides: int = 1) -> int
         reason = f"is no multiple of {stride}" if imgsz % stride else f"is less than {least_strides} x {stride}"
         console.warn(f"--imgsz {imgsz} {reason}; using {fitting}")
     return fitting
-
-
-def loader_workers(wanted: int, images: int, world: World) -> Workers:
-    """Return the workers of one process."""
-    count = default_workers(wanted, images, usable_cores(), world.local_size)
-    return Workers(count, pin_memory=world.device.type == "cuda")
 
 
 def build_detector_for(config: TrainConfig, names: dict[int, str]) -> tuple[Detector, WeightsMeta | None]:
@@ -227,7 +182,9 @@ def build_training(config: TrainConfig, data: Data, resumed: Weights | None, wor
     ema = Ema(detector, config.ema_decay, config.ema_tau)
     convert_batchnorm(detector, sync=config.sync_bn, group=config.bn_group, world_size=world.size)
     loss = loss_options(config, detector)
-    trainable = Trainable(detector, loss).train()
+    programs = Programs.compiled() if config.compile and world.device.type == "cuda" else PLAIN
+    trainable = Trainable(detector, loss, programs.jitter_colour).train()
+    choose_kernels(detector, config, max(map(len, dealt_out(config, world)[1])), world)
     optimizer = build_optimizer(detector, config)
     model, optimizer = world.prepare(trainable, optimizer, exchange=not config.bit_exact)
     gradient = (OrderedGradient if config.bit_exact else Gradient)(model, detector, world)

@@ -11,6 +11,7 @@ import numpy as np
 from accel_yolo.config.dataset import DataSpec
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.engine.evaluate import Evaluation
+from accel_yolo.errors import DataError
 from accel_yolo.metrics import coco
 
 
@@ -20,25 +21,25 @@ def coco_report(result: Evaluation, index: SplitIndex, spec: DataSpec, predictio
     On COCO itself the official annotations are the ground truth; elsewhere the labels of the data set are.
 
     Raises:
-        DataError: COCO's annotations are missing.
+        DataError: COCO's annotations are missing, or an image is none of COCO's.
     """
-    category_ids = coco.COCO_CATEGORY_IDS if spec.is_coco else None
-    by_image = _by_image(result.detections, len(index))
-    rows: list[dict[str, Any]] = []
-    for path, detections in zip(index.paths, by_image, strict=True):
-        rows += coco.result_rows(coco.image_id_of(path), detections, category_ids)
-    coco.save_results(predictions, rows)
+    image_ids = [coco.image_id_of(path) for path in index.paths]
+    table = coco.result_table(result.detections, coco.COCO_CATEGORY_IDS if spec.is_coco else None)
+    coco.save_results(predictions, table, image_ids)
     if spec.is_coco:
         truth = coco.ground_truth_from_json(spec.root / "annotations" / "instances_val2017.json")
-        return asdict(coco.coco_metrics(truth, coco.rows_to_array(rows)))
+        table[:, 0] = _numbers(image_ids)[table[:, 0].astype(np.int64)]
+        return asdict(coco.coco_metrics(truth, table))
     boxes = result.detections
     table = np.column_stack((boxes[:, :3], boxes[:, 3:5] - boxes[:, 1:3], boxes[:, 5:7]))
     return asdict(coco.coco_metrics(_truth(index, spec.names), table))
 
 
-def _by_image(detections: np.ndarray, images: int) -> list[np.ndarray]:
-    starts = np.searchsorted(detections[:, 0], np.arange(images + 1))
-    return [detections[starts[image] : starts[image + 1], 1:] for image in range(images)]
+def _numbers(image_ids: list[int | str]) -> np.ndarray:
+    names = [image_id for image_id in image_ids if isinstance(image_id, str)]
+    if names:
+        raise DataError("not an image of COCO", value=names[0], remedy="COCO's images are named by their numbers")
+    return np.array(image_ids, dtype=np.int64)
 
 
 def _truth(index: SplitIndex, names: dict[int, str]) -> Any:

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from accel_yolo import console
-from accel_yolo.boxes import clip_xyxy, cxcywh_to_xyxy
 from accel_yolo.data.eval_loader import EvalBatch, EvalLoader
+from accel_yolo.data.split_index import SplitIndex
+from accel_yolo.engine.kernels import sizes_vary
+from accel_yolo.engine.lanes import in_lanes, lanes_of
+from accel_yolo.engine.matched import COLUMNS, DETECTION_COLUMNS, matched_rows
 from accel_yolo.engine.trainable import network_input
 from accel_yolo.engine.world import World
 from accel_yolo.losses.assignment import assign, entry_counts
 from accel_yolo.losses.detection import LossOptions, detection_sums, term_means
 from accel_yolo.metrics.average_precision import AveragePrecision, average_precision
-from accel_yolo.metrics.matching import IOU_THRESHOLDS, match
-from accel_yolo.metrics.nms import NmsOptions, non_max_suppression
+from accel_yolo.metrics.nms import NmsOptions, suppressed
+from accel_yolo.models.blocks import Conv
+from accel_yolo.models.decoding import confident_rows
 from accel_yolo.models.detector import Detector
 
-# Columns of the gathered table: image, box, confidence, class, then one column for each IoU threshold.
-DETECTION_COLUMNS = 7
+CPU_PASS_IMAGES = 4
+"""Images of one pass on a CPU. Few stay in the caches: 1.5 times as fast as 32 (yolov5n, 640 px, one thread). Not a
+matter of cores or threads, because all processes must form the same batches."""
+
+STAGES = ("prepare", "network", "nms")
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ class Evaluation:
 
 
 @torch.inference_mode()
+@sizes_vary()
 def evaluate(detector: Detector, loader: EvalLoader, options: EvalOptions, world: World) -> Evaluation:
     """Return the metrics of `detector` on a split; the detector itself is left as it is.
 
@@ -74,31 +84,22 @@ def evaluate(detector: Detector, loader: EvalLoader, options: EvalOptions, world
         options: see `EvalOptions`.
         world: all processes take part.
     """
-    model = copy.deepcopy(detector).eval().fuse().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    levels = len(model.strides)
-    tables, loss_rows, clock = [], [np.zeros((0, 1 + 5 * levels))], _Clock(world.device)
+    model, index = inference_copy(detector), loader.index
+    parts = np.zeros((0, 1 + 5 * len(model.strides)))
+    tables, loss_rows, seconds = [np.zeros((0, COLUMNS))], [parts], np.zeros(len(STAGES))
     mine = range(world.rank, len(loader.batches), world.size)
-    batches = console.progress(loader.share(world.rank, world.size), len(mine), "val")
-    for number, batch in zip(mine, batches, strict=True):
-        with clock.stage("prepare"):
-            images = network_input(batch.images.to(world.device, non_blocking=True), model.anchors.dtype)
-        with clock.stage("network"):
-            raws = model(images)
-            decoded = model.decode(raws)
-        if options.loss is not None:
-            sums, counts = _loss_sums(model, raws, batch, options)
-            loss_rows.append(np.concatenate(([number], sums.flatten(), counts.flatten()))[None])
-        with clock.stage("nms"):
-            kept = non_max_suppression(decoded, options.nms)
-        tables += [_match_image(rows.cpu(), place, batch, loader, options) for place, rows in enumerate(kept)]
-        clock.images += len(batch.ids)
+    batches = console.progress(_kept_batches(loader, world), len(mine), "val")
+    work = partial(_evaluated, model=model, index=index, options=options, device=world.device)
+    for number, part in zip(mine, in_lanes(work, batches, world.device), strict=True):
+        tables.append(part.table)
+        seconds += part.seconds
+        if part.losses is not None:
+            loss_rows.append(np.concatenate(([number], part.losses))[None])
     worked_until = time.perf_counter()
-    table = np.concatenate(tables) if tables else np.zeros((0, DETECTION_COLUMNS + len(IOU_THRESHOLDS)))
-    merged = world.gather_rows(table)
+    merged = world.gather_rows(np.concatenate(tables))
     # By image, so that the order does not depend on who evaluated what; within an image by confidence.
     merged = merged[np.argsort(merged[:, 0], kind="stable")]
     losses = _losses(world.gather_rows(np.concatenate(loss_rows)), options)
-    index = loader.index
     classes = np.zeros(len(index.labels)) if options.single_cls else index.labels[:, 0]
     correct = merged[:, DETECTION_COLUMNS:] > 0.5
     ap = average_precision(correct, merged[:, 5], merged[:, 6], classes)
@@ -107,35 +108,65 @@ def evaluate(detector: Detector, loader: EvalLoader, options: EvalOptions, world
         images=len(index),
         losses=losses,
         detections=merged[:, :DETECTION_COLUMNS],
-        speed_ms=clock.per_image_ms(world),
+        speed_ms=_per_image_ms(seconds / lanes_of(world.device)[0], len(index), world),
         merge_s=time.perf_counter() - worked_until,
     )
 
 
-def _loss_sums(model: Detector, raws: list[Tensor], batch: EvalBatch, options: EvalOptions) -> tuple[Tensor, Tensor]:
-    """Return the loss sums [L, 3] and the counts [2, L] of entries and cells of one batch, on the host."""
+def images_per_pass(batch: int, device: torch.device) -> int:
+    """Return how many images to evaluate at once on `device`, at most `batch`."""
+    return min(batch, CPU_PASS_IMAGES) if device.type == "cpu" else batch
+
+
+def inference_copy(detector: Detector) -> Detector:
+    """Return a fused copy in evaluation mode, channels last."""
+    model = copy.deepcopy(detector).eval().fuse()
+    for module in model.modules():
+        if isinstance(module, Conv) and isinstance(module.act, nn.SiLU):
+            module.act.inplace = True  # nothing else reads what it is given, and nothing is differentiated
+    return model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def _kept_batches(loader: EvalLoader, world: World) -> Iterator[EvalBatch]:
+    """Yield the batches of this process; where lanes hold several at once, each with images of its own."""
+    several = lanes_of(world.device)[0] > 1
+    for batch in loader.share(world.rank, world.size):
+        yield replace(batch, images=batch.images.clone()) if several else batch
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What comes of one batch: matched detections, loss sums and counts, seconds of each stage."""
+
+    table: np.ndarray
+    losses: np.ndarray | None
+    seconds: np.ndarray
+
+
+def _evaluated(
+    batch: EvalBatch, model: Detector, index: SplitIndex, options: EvalOptions, device: torch.device
+) -> _Part:
+    times = [_now(device)]
+    images = network_input(batch.images.to(device, non_blocking=True), model.anchors.dtype)
+    times.append(_now(device))
+    raws = model(images)
+    times.append(_now(device))
+    rows, place = confident_rows(model, raws, options.nms.conf_thres)
+    kept = suppressed(rows.float(), place, len(batch.ids), options.nms)
+    times.append(_now(device))
+    table = matched_rows(kept, batch, index, single_cls=options.single_cls)
+    losses = _loss_sums(model, raws, batch, options) if options.loss is not None else None
+    return _Part(table, losses, np.diff(times))
+
+
+def _loss_sums(model: Detector, raws: list[Tensor], batch: EvalBatch, options: EvalOptions) -> np.ndarray:
+    """Return the flat loss sums [L, 3] and counts [2, L] of entries and cells of one batch, on the host."""
     grids = [(raw.shape[2], raw.shape[3]) for raw in raws]
     entries = assign(batch.targets, model.anchors.cpu().numpy(), grids, options.anchor_t)
     assert options.loss is not None
     sums = detection_sums(raws, [level.to(raws[0].device) for level in entries], options.loss)
-    counts = torch.tensor([entry_counts(entries), [raw[..., 0].numel() for raw in raws]], dtype=torch.float64)
-    return sums.cpu().double(), counts
-
-
-def _match_image(rows: Tensor, place: int, batch: EvalBatch, loader: EvalLoader, options: EvalOptions) -> np.ndarray:
-    """Return [k, 17]: the detections of one image in its own pixels, and at which thresholds they are correct."""
-    image = batch.ids[place]
-    height, width = loader.index.sizes_hw[image].tolist()
-    pad, gain = (torch.from_numpy(np.tile(values[place], 2)) for values in (batch.pads_xy, batch.gains_xy))
-    boxes = clip_xyxy((rows[:, :4].double() - pad) / gain, (height, width)).float()
-    classes = torch.zeros_like(rows[:, 5]) if options.single_cls else rows[:, 5]
-    detections = torch.cat((boxes, rows[:, 4:5], classes[:, None]), 1)
-    labels = torch.from_numpy(np.array(loader.index.labels_of(image), dtype=np.float32))
-    corners = cxcywh_to_xyxy(labels[:, 1:5]) * torch.tensor([width, height, width, height])
-    label_classes = torch.zeros_like(labels[:, :1]) if options.single_cls else labels[:, :1]
-    correct = match(detections, torch.cat((label_classes, corners), 1))
-    columns = (torch.full((len(rows), 1), image), detections, correct)
-    return torch.cat([column.double() for column in columns], 1).numpy()
+    counts = [*entry_counts(entries), *(raw[..., 0].numel() for raw in raws)]
+    return np.concatenate((sums.cpu().double().numpy().flatten(), np.array(counts, dtype=np.float64)))
 
 
 def _losses(parts: np.ndarray, options: EvalOptions) -> tuple[float, float, float]:
@@ -155,30 +186,14 @@ def _losses(parts: np.ndarray, options: EvalOptions) -> tuple[float, float, floa
     return box, obj, cls
 
 
-class _Clock:
-    """Seconds per stage; on an accelerator a stage ends when its work is done."""
+def _now(device: torch.device) -> float:
+    """Return the clock in seconds; on an accelerator when all its work is done."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize()
+    return time.perf_counter()
 
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.images = device, 0
-        self.seconds = {"prepare": 0.0, "network": 0.0, "nms": 0.0}
-        self._stage, self._started = "", 0.0
 
-    def stage(self, name: str) -> _Clock:
-        self._stage = name
-        return self
-
-    def __enter__(self) -> None:
-        self._started = self._now()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds[self._stage] += self._now() - self._started
-
-    def _now(self) -> float:
-        if self.device.type != "cpu":
-            torch.accelerator.synchronize()
-        return time.perf_counter()
-
-    def per_image_ms(self, world: World) -> dict[str, float]:
-        rows = world.gather_rows(np.array([[*self.seconds.values(), self.images]]))
-        total = rows.sum(0)
-        return {name: total[i] / max(total[-1], 1) * 1e3 for i, name in enumerate(self.seconds)}
+def _per_image_ms(seconds: np.ndarray, images: int, world: World) -> dict[str, float]:
+    """Return milliseconds per image of each stage: what all processes took, by the images of all."""
+    total = world.gather_rows(seconds[None]).sum(0)
+    return {name: value / max(images, 1) * 1e3 for name, value in zip(STAGES, total.tolist(), strict=True)}

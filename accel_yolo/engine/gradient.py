@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from accel_yolo.engine.batches import DeviceBatch, MicroBatch
 from accel_yolo.engine.batchnorm import GroupedBatchNorm2d
+from accel_yolo.engine.optim import laid_like
 from accel_yolo.engine.world import World
 from accel_yolo.models.detector import Detector
 
@@ -120,5 +121,5 @@ class OrderedGradient(Gradient):
         """Give the parameters the gradient of the update, and start the next one from nothing."""
         pieces = self._held.split([parameter.numel() for parameter in self._parameters])
         for parameter, piece in zip(self._parameters, pieces, strict=True):
-            parameter.grad = piece.view_as(parameter).clone()
+            parameter.grad = laid_like(piece, parameter)
         self._held = torch.zeros_like(self._held)

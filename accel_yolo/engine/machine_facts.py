@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil
 import torch
 
+from accel_yolo.data.room import GIB, UNKNOWN, amount, free_disk_bytes, free_memory_bytes
 from accel_yolo.data.workers import usable_cores
 from accel_yolo.engine.comparison import first_of_machines
 from accel_yolo.engine.world import World
 
-GIB = 1 << 30
 LEAST_DISK_BYTES = GIB
 LEAST_MEMORY_BYTES = GIB
 LARGEST_SKEW_S = 2.0
-UNKNOWN = -1
-"""A number that this system does not tell."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +33,7 @@ class ProcessFacts:
         cores: cores it may use.
         memory_bytes: memory that is free, also within the limits of a container.
         disk_bytes: space in the file system of the run folder.
-        shm_bytes: space in /dev/shm, through which workers hand over their batches.
+        shm_bytes: space in /dev/shm, which NCCL uses between the GPUs of a machine.
         open_files: how many files it may hold open.
         clock_s: its wall clock, read by all processes at the same moment.
     """
@@ -62,13 +57,15 @@ class Needs:
     Attributes:
         folder: where runs are written.
         disk_bytes: for its checkpoints.
-        shm_bytes_per_process: for the batches that workers have ready.
+        shm_bytes: of /dev/shm.
+        batches_bytes_per_process: memory for the batches that workers have ready.
         workers: per process.
     """
 
     folder: Path = Path()
     disk_bytes: int = 0
-    shm_bytes_per_process: int = 0
+    shm_bytes: int = 0
+    batches_bytes_per_process: int = 0
     workers: int = 0
 
 
@@ -80,10 +77,9 @@ def gather_facts(world: World, folder: Path) -> list[ProcessFacts]:
         folder: where runs are written; it need not exist yet.
     """
     name, key, missing = _device_of(world)
-    disk = _free_bytes(folder)
-    memory, left = psutil.virtual_memory().available, _container_memory()
-    memory = memory if left == UNKNOWN else min(memory, left)
-    shm, files = _free_bytes(Path("/dev/shm"), exact=True), _open_files()
+    disk = free_disk_bytes(folder)
+    memory = free_memory_bytes()
+    shm, files = free_disk_bytes(Path("/dev/shm"), exact=True), _open_files()
     world.barrier()
     clock = time.time()
     threads, cores = torch.get_num_threads(), usable_cores()
@@ -116,14 +112,13 @@ def _of_machine(place: str, facts: ProcessFacts, processes: int, needs: Needs) -
     if 0 <= facts.disk_bytes < disk:
         value = f"{amount(facts.disk_bytes)} of {amount(disk)}"
         found.append(f"little disk space for {needs.folder} on {place}: {value}; free some, or change --project")
-    shm = needs.shm_bytes_per_process * processes
-    if needs.workers and 0 <= facts.shm_bytes < shm:
-        value = f"{amount(facts.shm_bytes)} of {amount(shm)}"
-        remedy = "use fewer --workers, or enlarge it (docker run --shm-size, or a memory volume)"
-        found.append(f"/dev/shm is small on {place}: {value} for the batches of the workers; {remedy}")
-    memory = LEAST_MEMORY_BYTES * processes
+    if 0 <= facts.shm_bytes < needs.shm_bytes:
+        value = f"{amount(facts.shm_bytes)} of {amount(needs.shm_bytes)}"
+        remedy = "enlarge it (docker run --shm-size, or a memory volume)"
+        found.append(f"/dev/shm is small on {place}: {value} that NCCL should have; {remedy}")
+    memory = (LEAST_MEMORY_BYTES + needs.batches_bytes_per_process) * processes
     if 0 <= facts.memory_bytes < memory:
-        value = f"{amount(facts.memory_bytes)} for {processes} processes"
+        value = f"{amount(facts.memory_bytes)} of {amount(memory)} for {processes} processes"
         found.append(f"little memory free on {place}: {value}; end other programs, or use fewer processes")
     files = 256 + 32 * needs.workers
     if 0 <= facts.open_files < files:
@@ -166,29 +161,6 @@ def _device_of(world: World) -> tuple[str, str, str]:
     return properties.name, f"{world.place_of(world.rank)} {identity}", ""
 
 
-def _free_bytes(folder: Path, *, exact: bool = False) -> int:
-    """Return the space of a file system; of the nearest folder above that exists, unless it must be this one."""
-    for place in [folder.absolute()] if exact else [folder.absolute(), *folder.absolute().parents]:
-        with contextlib.suppress(OSError):
-            return shutil.disk_usage(place).free
-    return UNKNOWN
-
-
-def _container_memory() -> int:
-    """Return what is left of a container's limit; UNKNOWN without one. Cached files count as free."""
-    root = Path("/sys/fs/cgroup")
-    names = (
-        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
-    )
-    for limit, used, details, cached in names:
-        with contextlib.suppress(OSError, ValueError):  # the limit may be the word "max"
-            left = int((root / limit).read_text()) - int((root / used).read_text())
-            lines = (line.split() for line in (root / details).read_text().splitlines())
-            return max(left + next((int(value) for name, value in lines if name == cached), 0), 0)
-    return UNKNOWN
-
-
 def _open_files() -> int:
     try:
         import resource
@@ -196,8 +168,3 @@ def _open_files() -> int:
         return UNKNOWN
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return UNKNOWN if soft == resource.RLIM_INFINITY else soft
-
-
-def amount(value_bytes: int) -> str:
-    """Return "1.5 GiB", or "unknown" where the system does not tell."""
-    return f"{value_bytes / GIB:.1f} GiB" if value_bytes >= 0 else "unknown"

@@ -26,8 +26,10 @@ from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.saving import Checkpoints
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.stepping import Stepper, of_slowest
+from accel_yolo.engine.tuning import tuning_of
 from accel_yolo.engine.world import World
 from accel_yolo.files import make_folder
+from accel_yolo.reports.advice import Tuning
 from accel_yolo.reports.scaling import Measured
 from accel_yolo.version import __version__
 
@@ -46,23 +48,26 @@ class WorldReport:
 
     Attributes:
         measured: its numbers.
+        tuning: where its steps go, and what advice is made from.
         images, val_images: images of the data set.
         subject: what was trained on what, one line.
     """
 
     measured: Measured
+    tuning: Tuning
     images: int
     val_images: int
     subject: str
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
-        return {**self.__dict__, "measured": self.measured.to_json()}
+        return {**self.__dict__, "measured": self.measured.to_json(), "tuning": self.tuning.to_json()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> WorldReport:
         """Return what `to_json` described."""
-        return cls(**{**data, "measured": Measured.from_json(data["measured"])})
+        parts = {"measured": Measured.from_json(data["measured"]), "tuning": Tuning.from_json(data["tuning"])}
+        return cls(**{**data, **parts})
 
 
 def measure(config: ProfileConfig, folder: Path) -> WorldReport | None:
@@ -111,6 +116,11 @@ def training_config(config: ProfileConfig, processes: int) -> TrainConfig:
         device=config.device,
         sync_bn=config.sync_bn,
         bn_group=config.bn_group,
+        decode_once=config.decode_once,
+        compile=config.compile,
+        cuda_graphs=config.cuda_graphs,
+        cache=config.cache,
+        cache_dir=config.cache_dir,
         hyp=Hyp(lr0=_NEXT_TO_NOTHING, warmup_epochs=0),
     )
 
@@ -143,7 +153,8 @@ def _measured(config: ProfileConfig, training: TrainConfig, world: World, folder
         memory_bytes=tuple(int(value) for value in rows[:, 0]),
         reserved_bytes=tuple(int(value) for value in rows[:, 1]),
     )
-    return WorldReport(measured, len(data.train), len(data.val), _subject(config, world))
+    tuning = tuning_of(stepper, val_s, len(data.val))
+    return WorldReport(measured, tuning, len(data.train), len(data.val), _subject(config, world))
 
 
 def _index(training: TrainConfig, world: World) -> float:

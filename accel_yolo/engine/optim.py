@@ -25,19 +25,43 @@ def parameter_groups(model: nn.Module) -> dict[str, list[tuple[str, nn.Parameter
     return groups
 
 
+FUSED_ON = ("cpu", "cuda")
+"""Devices on which one call of torch updates all parameters."""
+
+
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return SGD with Nesterov momentum, Adam or AdamW over the three groups."""
+    """Return SGD with Nesterov momentum, Adam or AdamW over the three groups, fused where the device allows it."""
     decays = {"bias": 0.0, "decay": decayed(config), "norm": 0.0}
     groups: list[dict[str, Any]] = [
         {"params": [parameter for _, parameter in members], "weight_decay": decays[name], "name": name}
         for name, members in parameter_groups(model).items()
         if members
     ]
-    hyp = config.hyp
-    if config.optimizer == "SGD":
-        return torch.optim.SGD(groups, lr=hyp.lr0, momentum=hyp.momentum, nesterov=True)
-    kind = torch.optim.Adam if config.optimizer == "Adam" else torch.optim.AdamW
-    return kind(groups, lr=hyp.lr0, betas=(hyp.momentum, 0.999))
+    hyp, parameters = config.hyp, [parameter for group in groups for parameter in group["params"]]
+    # With the loss scaler of fp16 a fused optimizer would hide from Accelerate that a step was skipped.
+    fused = config.precision != "fp16" and all(parameter.device.type in FUSED_ON for parameter in parameters)
+    if config.optimizer != "SGD":
+        kind = torch.optim.Adam if config.optimizer == "Adam" else torch.optim.AdamW
+        return kind(groups, lr=hyp.lr0, betas=(hyp.momentum, 0.999), fused=fused)
+    optimizer = torch.optim.SGD(groups, lr=hyp.lr0, momentum=hyp.momentum, nesterov=True, fused=fused)
+    for parameter in parameters if fused else ():
+        # Made here, because torch would leave them unwritten if the first step of all were skipped on the device.
+        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
+
+
+def lies_like(tensor: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors of one shape have their elements in the same order in memory.
+
+    Fused optimizers walk through the memory of parameter, gradient and state side by side and do not check it.
+    """
+    pairs = zip(tensor.shape, tensor.stride(), other.stride(), strict=True)
+    return all(mine == theirs for size, mine, theirs in pairs if size > 1)
+
+
+def laid_like(tensor: Tensor, other: Tensor) -> Tensor:
+    """Return a copy of `tensor` with type, device and order in memory of `other`, which has the same shape."""
+    return torch.empty_like(other, requires_grad=False).copy_(tensor.view(other.shape))
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -53,9 +77,12 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
 def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """Put a state of `optimizer_tensors` back."""
     parameters = dict(model.named_parameters())
+    fused = any(group.get("fused") for group in optimizer.param_groups)
     for key, value in tensors.items():
         name, slot = key.rsplit("/", 1)
         parameter = parameters[name]
-        # Step counters stay where torch keeps them (host, float32); moments follow their parameter.
-        on_device = value if slot == "step" else value.to(parameter.device, parameter.dtype)
-        optimizer.state[parameter][slot] = on_device.clone()
+        if slot == "step":  # a counter in float32: with the parameter if fused, else on the host
+            placed = value.clone().to(parameter.device) if fused else value.clone()
+        else:
+            placed = laid_like(value, parameter)
+        optimizer.state[parameter][slot] = placed

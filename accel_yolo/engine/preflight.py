@@ -9,6 +9,7 @@ import torch
 from accel_yolo import console
 from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.config.schema import TrainConfig, ValConfig
+from accel_yolo.data.ring import SLOTS
 from accel_yolo.data.workers import default_workers, usable_cores
 from accel_yolo.engine.comparison import Fact, places_of, require_equal
 from accel_yolo.engine.link_speed import slow_links, try_links
@@ -19,8 +20,8 @@ from accel_yolo.models.graph import build_graph
 from accel_yolo.models.spec import anchors_per_level
 from accel_yolo.models.zoo import model_spec
 
-PREFETCHED = 2
-"""Batches that each worker of a DataLoader has ready."""
+NCCL_SHM_BYTES = 1 << 30
+"""What /dev/shm should have where several GPUs of one machine work together (NCCL user guide, "Docker")."""
 
 CHECKPOINTS, COPIES, WEIGHT_FILES = 3, 3, 2
 """Checkpoints on the disk while a new one is written; copies of the parameters in each; weight files beside them."""
@@ -76,7 +77,9 @@ def needs_of(world: World, config: TrainConfig | ValConfig) -> Needs:
     if is_training and not config.resume:
         with world.together():
             disk_bytes = _parameters_of(config) * 4 * (CHECKPOINTS * COPIES + WEIGHT_FILES)
-    return Needs(Path(config.project), disk_bytes, workers * PREFETCHED * share * 3 * config.imgsz**2, workers)
+    shm_bytes = NCCL_SHM_BYTES if world.device.type == "cuda" and world.local_size > 1 else 0
+    batches_bytes = SLOTS * share * 3 * config.imgsz**2 if workers else 0
+    return Needs(Path(config.project), disk_bytes, shm_bytes, batches_bytes, workers)
 
 
 def _parameters_of(config: TrainConfig) -> int:

@@ -31,8 +31,12 @@ from accel_yolo.lifeline import end_with_parent
 from accel_yolo.reports.scaling import Scale
 from accel_yolo.reports.scaling_plot import plot
 from accel_yolo.reports.scaling_table import COLUMNS, Report
+from accel_yolo.reports.step_parts import PART_COLUMNS
 
-_PASSED_ON = ("data", "cfg", "imgsz", "batch_per_process", "steps", "precision", "workers", "bn_group", "interface")
+_PASSED_ON = (
+    "data", "cfg", "imgsz", "batch_per_process", "steps", "precision", "workers", "bn_group", "decode_once", "cache",
+    "cache_dir", "interface",
+)  # fmt: skip
 
 MOST_LOAD = 0.5
 """Average number of other running programs that spoil a measurement."""
@@ -131,7 +135,7 @@ def _words(config: ProfileConfig, devices: tuple[int, ...], into: Path) -> list[
     for name in _PASSED_ON:
         if value := str(getattr(config, name)):
             words += [flag_of(name), value]
-    words += [flag_of(name) for name in ("sync_bn", "debug") if getattr(config, name)]
+    words += [flag_of(name) for name in ("sync_bn", "compile", "cuda_graphs", "debug") if getattr(config, name)]
     return words
 
 
@@ -140,12 +144,17 @@ def _tell(config: ProfileConfig, reports: list[WorldReport], folder: Path, load:
     scale = Scale(config.images or last.images, config.val_images or last.val_images, last.images, last.val_images)
     worlds = tuple(report.measured for report in reports)
     command = shlex.join(["accel-yolo", *sys.argv[1:]]) if "profile" in sys.argv[1:2] else "accel-yolo profile ..."
-    report = Report(worlds, scale, last.subject + load, command)
+    tunings = tuple(report.tuning for report in reports)
+    report = Report(worlds, scale, last.subject + load, command, tunings)
     write_text_atomic(folder / "scaling.md", report.markdown())
     write_text_atomic(folder / "scaling.csv", report.csv())
     plot(report, folder / "scaling.png")
     console.say("")
     console.table(report.rows(), COLUMNS)
     for line in report.remarks():
+        console.say(f"\n{line}")
+    console.say("")
+    console.table(report.part_rows(), PART_COLUMNS)
+    for line in report.advice():
         console.say(f"\n{line}")
     console.say(f"\nResults in {console.painted(str(folder), 'bold')}")

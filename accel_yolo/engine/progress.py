@@ -14,6 +14,7 @@ from accel_yolo.engine.build import Training
 from accel_yolo.engine.evaluate import Evaluation
 from accel_yolo.engine.run_folder import EpochRow
 from accel_yolo.engine.schedule import Schedule
+from accel_yolo.engine.skips import Skips
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
 from accel_yolo.errors import NonFiniteError
@@ -31,7 +32,8 @@ class EpochMeter:
 
     def __init__(self, schedule: Schedule, state: TrainState, training: Training, world: World) -> None:
         self._schedule, self._epoch, self._world = schedule, state.epoch, world
-        self._options, self._gradient = training.loss, training.gradient
+        self._options, self._gradient, self._ema = training.loss, training.gradient, training.ema
+        world.skips = Skips(world.device, state.skips_in_a_row)
         self._terms = torch.zeros(3, device=world.device)
         self._steps, self._waited_s, self._started = 0, 0.0, time.perf_counter()
         self._seconds = 0.0
@@ -44,8 +46,8 @@ class EpochMeter:
         yield from self._bar
         self._seconds = time.perf_counter() - self._started
 
-    def add(self, batch: DeviceBatch, sums: Tensor, state: TrainState) -> None:
-        """Take one step in; the device is read on the log interval only.
+    def add(self, batch: DeviceBatch, sums: Tensor, state: TrainState) -> TrainState:
+        """Take one step in and return its state; the device is read on the log interval only.
 
         Raises:
             NonFiniteError: no update has had a finite gradient for a long time.
@@ -53,19 +55,35 @@ class EpochMeter:
         self._terms += term_means(sums.detach(), batch.entry_counts, batch.cell_counts, self._options)
         self._steps += 1
         self._waited_s += batch.waited_s
+        due = self._steps % LOG_EVERY == 1
+        means: list[float] = []
+        if due:
+            means, state = self._read(state)
         if state.skips_in_a_row > MOST_SKIPS_IN_A_ROW:
             what = f"the gradient was not finite in {state.skips_in_a_row} updates in a row"
             place, remedy = f"epoch {self._epoch + 1}, step {state.step}", "lower lr0, or use --precision fp32 or bf16"
             raise self._world.common(NonFiniteError(what, place, remedy=remedy))
-        if self._steps % LOG_EVERY == 1 and self._bar is not None:
-            # This process's part, times the processes: an estimate; the line of the epoch is exact.
-            box, obj, cls = (self._terms * self._gradient.sharers / self._steps).tolist()
+        if due and self._bar is not None:
+            box, obj, cls = means
             size = f"{batch.size_hw[0]}x{batch.size_hw[1]}"
             self._bar.set_postfix_str(
                 f"box {box:.4f} obj {obj:.4f} cls {cls:.4f}, {batch.instances} objects, {size}, "
                 f"data wait {self._wait_share():.0%}",
                 refresh=False,
             )
+        return state
+
+    def _read(self, state: TrainState) -> tuple[list[float], TrainState]:
+        """Return mean losses and the state with what the device has skipped: the one wait for the device."""
+        skips = self._world.skips
+        # This process's part, times the processes: an estimate; the line of the epoch is exact.
+        means = self._terms * self._gradient.sharers / self._steps
+        *terms, skipped, in_a_row = torch.cat((means, skips.numbers)).tolist()
+        if not skips.on_device:
+            return terms, state
+        skips.forget()
+        self._ema.discount(int(skipped))
+        return terms, state.corrected(int(skipped), int(in_a_row))
 
     def completed(self, state: TrainState) -> TrainState:
         """Return the state after the last step, with the losses meaned over the epoch and summed over processes.
@@ -74,6 +92,7 @@ class EpochMeter:
         """
         if not self._steps:
             return state
+        _, state = self._read(state)
         means = self._gradient.total(self._terms) / self._steps
         return state.to_validate(tuple(means.tolist()))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
+import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -22,18 +22,17 @@ from accel_yolo.version import __version__
 
 PACKAGES = {
     "torch": "torch",
-    "torchvision": "torchvision",
     "numpy": "numpy",
     "accelerate": "accelerate",
     "safetensors": "safetensors",
     "opencv": "cv2",
     "pillow": "PIL",
 }
-"""Packages whose version can change a result, and the module that tells it."""
+"""Packages whose version can change a result, and the module that tells it; torchvision is one more."""
 
 OF_THE_MACHINE = (
-    "device", "workers", "data", "weights", "cfg", "hyp_file", "resume", "project", "name", "exist_ok", "quiet",
-    "debug", "verbose",
+    "device", "workers", "data", "weights", "cfg", "hyp_file", "resume", "project", "name", "exist_ok", "cache_dir",
+    "quiet", "debug", "verbose",
 )  # fmt: skip
 """Settings that may differ: what lies where on a machine, and what it prints. Files are compared by content."""
 
@@ -53,8 +52,10 @@ def package_facts() -> list[Fact]:
 
 def versions() -> dict[str, str]:
     """Return the version of this package, of Python (its patch level does not matter) and of what computes."""
-    modules = {name: str(importlib.import_module(module).__version__) for name, module in PACKAGES.items()}
-    return {"accel_yolo": __version__, "Python": ".".join(platform.python_version_tuple()[:2]), **modules}
+    found = {name: str(importlib.import_module(module).__version__) for name, module in PACKAGES.items()}
+    # Asked of the installation: to load it takes seconds, and only its compiled operators are used.
+    found["torchvision"] = importlib.metadata.version("torchvision")
+    return {"accel_yolo": __version__, "Python": ".".join(platform.python_version_tuple()[:2]), **found}
 
 
 def config_facts(config: TrainConfig | ValConfig) -> list[Fact]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,16 @@ class TrainState:
     stopped: bool = False
     losses: tuple[float, ...] = (0.0, 0.0, 0.0)
 
-    def after_step(self, images: int, is_update: bool, applied: bool) -> TrainState:
+    def after_step(self, images: int, is_update: bool, applied: bool | Tensor) -> TrainState:
         """Return the state after one step.
 
         Args:
             images: images of the step over all processes.
             is_update: an update was due.
-            applied: it was applied, because the gradient was finite.
+            applied: it was applied, because the gradient was finite. When only the device knows (see `World.apply`)
+                it counts as applied until the device is read: `corrected` then puts it right.
         """
+        applied = applied if isinstance(applied, bool) else True
         skipped = is_update and not applied
         return replace(
             self,
@@ -53,6 +58,15 @@ class TrainState:
             skips=self.skips + int(skipped),
             skips_in_a_row=0 if applied else self.skips_in_a_row + int(skipped),
         )
+
+    def corrected(self, skipped: int, in_a_row: int) -> TrainState:
+        """Return the state when the device has said which updates, counted as applied, it had skipped.
+
+        Args:
+            skipped: how many.
+            in_a_row: updates skipped since the last one that was applied.
+        """
+        return replace(self, updates=self.updates - skipped, skips=self.skips + skipped, skips_in_a_row=in_a_row)
 
     def to_validate(self, losses: tuple[float, ...]) -> TrainState:
         """Return the state after the last step of an epoch, with its mean training losses."""

@@ -13,13 +13,19 @@ import torch
 from numpy.typing import ArrayLike
 
 from accel_yolo.config.schema import TrainConfig
+from accel_yolo.data.loader import TrainLoader
+from accel_yolo.data.packed import ChosenImages
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.engine.batches import Batches, DeviceBatch, batch_loss
-from accel_yolo.engine.build import Data, Training, build_loaders, build_training
+from accel_yolo.engine.build import Data, Training, build_training
+from accel_yolo.engine.image_cache import opened_caches
+from accel_yolo.engine.loaders import build_loaders
 from accel_yolo.engine.schedule import Schedule
 from accel_yolo.engine.state import TrainState
+from accel_yolo.engine.step_clock import BEGIN, StepClock
 from accel_yolo.engine.world import World
 from accel_yolo.reports.scaling import StepTimes
+from accel_yolo.reports.step_parts import StepParts
 
 MOST_ROUNDS = 6
 """Rounds in which the kinds of steps take turns: what else runs on the machine changes with time."""
@@ -47,27 +53,47 @@ class Stepper:
         self.training: Training = build_training(config, data, None, world)
         # Small data sets are repeated, so that a loop need not begin anew, with empty queues, after a few steps.
         times = -(-(self.steps_each + 2 * UNTIMED_STEPS) * config.batch // len(data.train))
-        repeated = taken(data.train, np.tile(np.arange(len(data.train)), times))
-        part = taken(data.val, np.arange(min(most_val_images, len(data.val))))
-        stepped = replace(data, train=repeated, val=part)
-        loader, self.val_loader = build_loaders(self.training.config, stepped, self.training, world)
+        numbers = {
+            "train": np.tile(np.arange(len(data.train)), times),
+            "val": np.arange(min(most_val_images, len(data.val))),
+        }
+        indices = {"train": data.train, "val": data.val}
+        stepped = replace(data, **{split: taken(index, numbers[split]) for split, index in indices.items()})
+        loads = opened_caches(self.training.config, indices, world)
+        loads = {split: ChosenImages(load, numbers[split]) for split, load in loads.items()}
+        self.images, self._data, self._loads = len(data.train), stepped, loads
+        loader, self.val_loader = build_loaders(self.training.config, stepped, self.training, world, loads)
         self.schedule = Schedule(self.training.config, loader.steps_per_epoch)
         self.batches = Batches(loader, self.training.detector, self.schedule, world)
-        self.ready = next(self.batches.steps(TrainState()))
+        first = next(self.batches.steps(TrainState()))
+        # Copied, because workers write the next batches over the images.
+        self.ready = replace(first, parts=[replace(part, images=part.images.clone()) for part in first.parts])
+        self._parts: list[StepParts] = []
 
-    def step(self, batch: DeviceBatch, *, exchange: bool) -> None:
-        """Take one step as the training loop does, exchange of gradients and statistics included or left out."""
+    def step(self, batch: DeviceBatch, *, exchange: bool, clock: StepClock | None = None) -> None:
+        """Take one step as the training loop does, exchange of gradients and statistics included or left out.
+
+        Args:
+            batch: what to work on.
+            exchange: exchange what processes exchange.
+            clock: gets a mark at the end of every part.
+        """
         training, world = self.training, self.world
+        mark = clock.mark if clock else _not_timed
         self.schedule.at(0).apply_to(training.optimizer)
         for part in training.gradient.micro_batches(batch, exchange=exchange):
-            sums = training.model(part.images, part.entries, batch.size_hw)
-            training.gradient.backward(batch_loss(sums, batch, training.loss), sums)
+            sums = training.model(part.images, part.entries, batch.size_hw, part.gains)
+            loss = batch_loss(sums, batch, training.loss)
+            mark("forward")
+            training.gradient.backward(loss, sums)
+            mark("backward")
         norm = world.clip(training.model, training.config.max_grad_norm)
         applied = world.apply(training.optimizer, norm)
         training.optimizer.zero_grad()
         if exchange:
             training.gradient.settle_statistics(batch.local_images)
         training.ema.update(training.detector, applied=applied)
+        mark("update")
 
     def times(self) -> StepTimes:
         """Return the times of all kinds of steps, measured in turns."""
@@ -92,16 +118,32 @@ class Stepper:
 
     def _loop(self, *, exchange: bool) -> list[float]:
         """Return the mean seconds of a step of the loop, and those of them that went into getting the batch."""
-        steps = self.batches.steps(TrainState())
+        steps, clock = self.batches.steps(TrainState()), StepClock(self.world.device)
         self.step(next(steps), exchange=exchange)
-        started, getting_s = self.now_together(), 0.0
+        started, getting_s, waited_s = self.now_together(), 0.0, 0.0
+        clock.mark(BEGIN)
         for _ in range(self.steps_each):
             asked = time.perf_counter()
             batch = next(steps)
             getting_s += time.perf_counter() - asked
-            self.step(batch, exchange=exchange)
-        seconds = self.now() - started
-        return [seconds / self.steps_each, getting_s / self.steps_each]
+            waited_s += batch.waited_s
+            clock.mark("data")
+            self.step(batch, exchange=exchange, clock=clock)
+        seconds, count = (self.now() - started) / self.steps_each, self.steps_each
+        if exchange:
+            parts_s = {name: value / count for name, value in clock.seconds().items()}
+            self._parts.append(StepParts.of(seconds, waited_s / count, parts_s))
+        return [seconds, getting_s / count]
+
+    def parts(self) -> StepParts:
+        """Return where a step of the loop goes: the mean over the rounds of `times` and over all processes."""
+        mine = np.array([[*parts.to_json().values()] for parts in self._parts])
+        return StepParts(*self.world.gather_rows(mine).mean(0).tolist())
+
+    def loader_here(self) -> TrainLoader:
+        """Return the loader of the same batches that makes them in this process; all processes take part."""
+        config = replace(self.training.config, workers=0)
+        return build_loaders(config, self._data, self.training, self.world, self._loads)[0]
 
     def _steps_on_ready_batch(self) -> list[float]:
         """Return the seconds of steps on a batch that is on the device: pairs with exchange and without, in turns."""
@@ -126,6 +168,10 @@ class Stepper:
         self.now()
         self.world.barrier()
         return time.perf_counter()
+
+
+def _not_timed(_part: str) -> None:
+    pass
 
 
 def of_slowest(world: World, times: ArrayLike) -> np.ndarray:

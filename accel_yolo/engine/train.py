@@ -7,10 +7,12 @@ from dataclasses import replace
 from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine.batches import Batches, batch_loss
-from accel_yolo.engine.build import build_loaders, build_training, dealt_out, open_data
+from accel_yolo.engine.build import build_training, open_data
+from accel_yolo.engine.dealing import dealt_out
 from accel_yolo.engine.evaluate import evaluate
 from accel_yolo.engine.faults import named_faults
 from accel_yolo.engine.finish import conclude, introduce
+from accel_yolo.engine.loaders import build_loaders
 from accel_yolo.engine.preflight import preflight
 from accel_yolo.engine.progress import EpochMeter
 from accel_yolo.engine.run_folder import RunFolder
@@ -69,7 +71,7 @@ def train_in(run: RunFolder, config: TrainConfig, world: World) -> TrainState:
         for batch in meter.watch(batches.steps(state)):
             knobs = schedule.at(state.step).apply_to(optimizer)
             for part in gradient.micro_batches(batch, exchange=knobs.is_update):  # one, unless --micro-batch
-                sums = model(part.images, part.entries, batch.size_hw)
+                sums = model(part.images, part.entries, batch.size_hw, part.gains)
                 gradient.backward(batch_loss(sums, batch, training.loss), sums)
             applied = False
             if knobs.is_update:
@@ -79,7 +81,7 @@ def train_in(run: RunFolder, config: TrainConfig, world: World) -> TrainState:
                 gradient.settle_statistics(batch.local_images)
                 ema.update(detector, applied=applied)
             state = state.after_step(batch.global_images, knobs.is_update, applied)
-            meter.add(batch, gradient.sums, state)  # reads the device on the log interval only
+            state = meter.add(batch, gradient.sums, state)  # reads the device on the log interval only
         state = checkpoints.save(meter.completed(state))
         result = None
         if not config.noval or state.epoch + 1 == config.epochs:

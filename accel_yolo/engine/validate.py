@@ -18,11 +18,12 @@ from accel_yolo.data.index import build_index, summary
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.devices import autocast_dtype
 from accel_yolo.engine import failures
-from accel_yolo.engine.build import class_names, fitting_imgsz, loader_workers
+from accel_yolo.engine.build import class_names, fitting_imgsz
 from accel_yolo.engine.coco_report import coco_report
 from accel_yolo.engine.data_comparison import compare_data
-from accel_yolo.engine.evaluate import EvalOptions, Evaluation, evaluate
+from accel_yolo.engine.evaluate import EvalOptions, Evaluation, evaluate, images_per_pass
 from accel_yolo.engine.faults import named_faults
+from accel_yolo.engine.loaders import loader_workers
 from accel_yolo.engine.preflight import preflight
 from accel_yolo.engine.reporting import metrics_json, print_speed, print_table
 from accel_yolo.engine.world import World
@@ -64,7 +65,8 @@ def _validated(config: ValConfig, world: World) -> dict[str, Any]:
     compare_data(world, spec, {config.task: index})
     console.say(summary(index, config.task))
     shapes = eval_shapes(index.sizes_hw, imgsz, max(32, *detector.strides))
-    loader = EvalLoader(index, imgsz, shapes, config.batch, loader_workers(config.workers, config.batch, world))
+    batch = images_per_pass(config.batch, world.device)
+    loader = EvalLoader(index, imgsz, shapes, batch, loader_workers(config.workers, config.batch, world))
     nms = NmsOptions(config.conf_thres, config.iou_thres, None, config.single_cls, True, config.max_det)
     with _autocast(config.precision, world):
         options = EvalOptions(nms, single_cls=config.single_cls)

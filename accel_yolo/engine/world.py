@@ -22,6 +22,7 @@ from accel_yolo.engine.device import choose_device, choose_precision
 from accel_yolo.engine.launched import Launched, adopt_launch
 from accel_yolo.engine.messages import Messages
 from accel_yolo.engine.network import await_machine_zero, await_name, require_free_port, settle_interface
+from accel_yolo.engine.skips import Skips
 from accel_yolo.errors import ConfigError, EnvironmentFault, PeerError, UserError
 
 HOSTED_BY_LAUNCHER = ("accel-yolo", "torchrun", "accelerate")
@@ -35,6 +36,7 @@ class World(Messages):
         super().__init__(launched, socket.gethostname(), timeout_s)
         self.device = device
         self.precision = "fp32"
+        self.skips = Skips(device)
         self._accelerator: Any = None
 
     @classmethod
@@ -114,6 +116,8 @@ class World(Messages):
                 raise ConfigError("--bit-exact works in fp32 only", "--precision", self.precision, "leave it out")
         torch.set_num_threads(1)
         torch.use_deterministic_algorithms(True)
+        # By default torch then also fills all new memory, though everything is written before it is read.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
 
     def describe(self) -> str:
         """Return one line: processes, device and precision."""
@@ -159,16 +163,23 @@ class World(Messages):
             raise EnvironmentFault("gradient norm is not available under this launcher")
         return norm
 
-    def apply(self, optimizer: Any, norm: Tensor) -> bool:
+    def apply(self, optimizer: Any, norm: Tensor) -> bool | Tensor:
         """Step the optimizer unless the gradient is not finite, and return whether it stepped.
 
         After the exchange every process holds the same gradient, hence the same norm and the same answer. With a loss
-        scaler (fp16) the scaler decides, and lowers its scale when it skips.
+        scaler (fp16) the scaler decides, and lowers its scale when it skips. On a GPU the device decides while the
+        host goes on: the answer is then bool [] on the device, and `skips` counts there.
         """
         if self._accelerator.scaler is not None:
             optimizer.step()
             return not optimizer.step_was_skipped
-        if not bool(norm.isfinite()):
+        finite = norm.isfinite()
+        if self.skips.on_device:
+            self.skips.count(finite)
+            optimizer.optimizer.found_inf = (~finite).float()  # fused optimizers leave everything as it is then
+            optimizer.step()
+            return finite
+        if not bool(finite):
             return False
         optimizer.step()
         return True
@@ -178,14 +189,12 @@ class World(Messages):
         if self.size == 1:
             return
         buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
-        flat = torch.cat([buffer.reshape(-1).double() for buffer in buffers]) * local_images
-        flat = torch.cat((flat, flat.new_tensor([float(local_images)])))
+        flat = torch.cat([buffer.reshape(-1) for buffer in buffers]).double() * local_images
+        flat = torch.cat((flat, flat.new_full((1,), local_images)))
         dist.all_reduce(flat)
-        mean = flat[:-1] / flat[-1]
-        offset = 0
-        for buffer in buffers:
-            buffer.copy_(mean[offset : offset + buffer.numel()].view_as(buffer))
-            offset += buffer.numel()
+        pieces = (flat[:-1] / flat[-1]).split([buffer.numel() for buffer in buffers])
+        means = [piece.view_as(buffer) for piece, buffer in zip(pieces, buffers, strict=True)]
+        torch._foreach_copy_(buffers, means)  # pyright: ignore[reportPrivateImportUsage]
 
     def scaler_state(self) -> dict[str, float]:
         """Return the state of the loss scaler, {} without one."""

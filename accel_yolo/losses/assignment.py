@@ -18,23 +18,54 @@ from torch import Tensor
 # Cell offsets of the five slots: own cell, then the left, upper, right and lower neighbour (x, y).
 _SLOT_SHIFT = np.array([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [-0.5, 0.0], [0.0, -0.5]], dtype=np.float32)
 
+LEAST_TABLE = 64
+"""Rows of the smallest table on a GPU."""
+
 
 @dataclass(frozen=True)
 class LevelEntries:
     """The matched cells of one level.
 
     Attributes:
-        cells: [E, 5] int64: image in the batch, anchor, row, column, class.
-        boxes: [E, 6] float32 in grid units: x, y relative to the cell's corner, width, height, anchor width, anchor
-            height.
+        cells: [E, 6] int64: image in the batch, anchor, row, column, class, and the place of the cell when cells are
+            counted in the order image, row, column, anchor.
+        boxes: [E, 7] float32: x, y relative to the cell's corner, width, height, anchor width, anchor height, all in
+            grid units, and a weight: 1, or 0 for an entry that only fills the table up.
     """
 
     cells: Tensor
     boxes: Tensor
 
     def to(self, device: torch.device) -> LevelEntries:
-        """Return the entries on `device`, without waiting for the copy."""
-        return LevelEntries(self.cells.to(device, non_blocking=True), self.boxes.to(device, non_blocking=True))
+        """Return the entries on `device`, without waiting for the copy; on a GPU `filled_up`, so that sizes repeat."""
+        if device.type != "cuda":
+            return LevelEntries(self.cells.to(device, non_blocking=True), self.boxes.to(device, non_blocking=True))
+        filled = self.filled_up()
+        # Only memory that is pinned is copied without a wait.
+        tables = [table.pin_memory().to(device, non_blocking=True) for table in (filled.cells, filled.boxes)]
+        return LevelEntries(*tables)
+
+    def filled_up(self) -> LevelEntries:
+        """Return the entries, repeated with weight 0 up to the next power of two.
+
+        The sizes of all tensors of the loss then repeat from step to step. Repeats of real entries spread over many
+        cells, where gradients that are added to one cell would wait for each other.
+        """
+        count = len(self.cells)
+        size = max(LEAST_TABLE, 1 << (count - 1).bit_length()) if count else LEAST_TABLE
+        if not count:
+            return LevelEntries(torch.zeros(size, 6, dtype=torch.int64), _no_boxes(size))
+        rows = torch.arange(size) % count
+        boxes = self.boxes[rows]
+        boxes[count:, 6] = 0
+        return LevelEntries(self.cells[rows], boxes)
+
+
+def _no_boxes(size: int) -> Tensor:
+    """Return boxes and anchors of one cell, with weight 0: nothing that is computed from them overflows."""
+    boxes = torch.ones(size, 7)
+    boxes[:, 6] = 0
+    return boxes
 
 
 def assign(
@@ -66,8 +97,11 @@ def _assign_level(targets: np.ndarray, anchors: np.ndarray, hw: tuple[int, int],
     cell = np.clip(cell, 0, np.array([width - 1, height - 1]))
     target_index, anchor_index = target_index[match_index], anchor_index[match_index]
     image_and_class = targets[target_index, :2].astype(np.int64)
-    cells = np.stack((image_and_class[:, 0], anchor_index, cell[:, 1], cell[:, 0], image_and_class[:, 1]), 1)
-    packed = np.concatenate((centre - cell, boxes[target_index, 2:], anchors[anchor_index]), 1)
+    image, kind = image_and_class[:, 0], image_and_class[:, 1]
+    place = ((image * height + cell[:, 1]) * width + cell[:, 0]) * len(anchors) + anchor_index
+    cells = np.stack((image, anchor_index, cell[:, 1], cell[:, 0], kind, place), 1)
+    ones = np.ones((len(cells), 1), dtype=np.float32)
+    packed = np.concatenate((centre - cell, boxes[target_index, 2:], anchors[anchor_index], ones), 1)
     return LevelEntries(torch.from_numpy(cells), torch.from_numpy(packed.astype(np.float32)))
 
 

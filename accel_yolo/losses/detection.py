@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from accel_yolo.boxes import paired_iou
 from accel_yolo.losses.assignment import LevelEntries
+from accel_yolo.losses.gather import rows_and_objectness
 
 TERMS = ("box", "obj", "cls")
 """Columns of every [L, 3] table of sums."""
@@ -64,52 +66,38 @@ def detection_sums(raws: Sequence[Tensor], entries: Sequence[LevelEntries], opti
         entries: L tables of matched cells on the same device.
         options: see `LossOptions`.
     """
-    rows = [_level_sums(_at_least_float32(raw), level, options) for raw, level in zip(raws, entries, strict=True)]
-    return torch.stack(rows)
-
-
-def _at_least_float32(raw: Tensor) -> Tensor:
-    return raw.to(torch.promote_types(raw.dtype, torch.float32))
+    return torch.stack([_level_sums(raw, level, options) for raw, level in zip(raws, entries, strict=True)])
 
 
 def _level_sums(raw: Tensor, entries: LevelEntries, options: LossOptions) -> Tensor:
-    image, anchor, row, column, kind = entries.cells.unbind(1)
-    picked = raw[image, anchor, row, column]
-    target_box, anchor_wh = entries.boxes[:, :4], entries.boxes[:, 4:]
+    kind, places = entries.cells[:, 4:5], entries.cells[:, 5]
+    target_box, anchor_wh, weight = entries.boxes[:, :4], entries.boxes[:, 4:6], entries.boxes[:, 6]
+    picked, objectness = rows_and_objectness(raw, places)
     centre = picked[:, :2].sigmoid() * 2 - 0.5
     size = (picked[:, 2:4].sigmoid() * 2) ** 2 * anchor_wh
     ciou = paired_iou(torch.cat((centre, size), 1), target_box, "ciou")
-    objectness = raw[..., 4]
-    target_obj = _objectness_targets(objectness, entries.cells, ciou)
+    # Where several objects claim one cell the largest counts, which does not depend on the order of entries: it is
+    # the same on every device and for every split. (An entry of weight 0 changes nothing: no target is below 0.)
+    target_obj = torch.zeros_like(objectness)
+    target_obj.scatter_reduce_(0, places, ciou.detach().clamp(min=0).to(objectness.dtype) * weight, "amax")
     obj_sum = _cross_entropy(objectness, target_obj, options.obj_pw, options.fl_gamma)
     if options.nc > 1:
         smooth = options.label_smoothing / 2
-        target_cls = torch.full_like(picked[:, 5:], smooth)
-        target_cls.scatter_(1, kind[:, None], 1 - smooth)
-        cls_sum = _cross_entropy(picked[:, 5:], target_cls, options.cls_pw, options.fl_gamma)
+        target_cls = torch.full_like(picked[:, 5:], smooth).scatter_(1, kind, 1 - smooth)
+        cls_sum = _cross_entropy(picked[:, 5:], target_cls, options.cls_pw, options.fl_gamma, weight[:, None])
     else:
         cls_sum = picked[:, 5:].sum() * 0
-    return torch.stack(((1 - ciou).sum(), obj_sum, cls_sum))
+    return torch.stack((((1 - ciou) * weight).sum(), obj_sum, cls_sum))
 
 
-def _objectness_targets(objectness: Tensor, cells: Tensor, ciou: Tensor) -> Tensor:
-    """Return [B, A, H, W]: the CIoU of each matched cell, the largest where several targets claim one cell.
-
-    The maximum does not depend on the order of entries, so it is the same on every device and for every split.
-    """
-    _, anchors, height, width = objectness.shape
-    flat = ((cells[:, 0] * anchors + cells[:, 1]) * height + cells[:, 2]) * width + cells[:, 3]
-    targets = objectness.new_zeros(objectness.shape)
-    targets.view(-1).scatter_reduce_(0, flat, ciou.detach().clamp(min=0), "amax")
-    return targets
-
-
-def _cross_entropy(logits: Tensor, targets: Tensor, positive_weight: float, gamma: float) -> Tensor:
+def _cross_entropy(
+    logits: Tensor, targets: Tensor, positive_weight: float, gamma: float, weight: Tensor | None = None
+) -> Tensor:
     """Return the summed binary cross-entropy; with gamma > 0 the focal form of Lin et al. 2017, eq. 5, alpha 0.25."""
-    weight = None if positive_weight == 1.0 else logits.new_tensor([positive_weight])
+    positive = None if positive_weight == 1.0 else logits.new_full((1,), positive_weight)
     if gamma <= 0:
-        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight, reduction="sum")
-    loss = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight, reduction="none")
+        return F.binary_cross_entropy_with_logits(logits, targets, weight, pos_weight=positive, reduction="sum")
+    loss = F.binary_cross_entropy_with_logits(logits, targets, weight, pos_weight=positive, reduction="none")
     probability = logits.sigmoid()
     right = targets * probability + (1 - targets) * (1 - probability)
     alpha = targets * 0.25 + (1 - targets) * 0.75
@@ -126,8 +114,15 @@ def term_means(sums: Tensor, entry_counts: Tensor, cell_counts: Tensor, options:
         options: gains and balance.
     """
     entries = entry_counts.clamp(min=1)
-    balance = sums.new_tensor(options.balance)
+    balance = _on_device(options.balance, sums.device, sums.dtype)
     box = (sums[:, 0] / entries).sum() * options.box
     obj = (sums[:, 1] / cell_counts.clamp(min=1) * balance).sum() * options.obj
     cls = (sums[:, 2] / (entries * options.nc)).sum() * options.cls
     return torch.stack((box, obj, cls))
+
+
+@lru_cache(maxsize=16)
+def _on_device(numbers: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return numbers as a tensor, made once: a copy from the host in every step would make it wait for the device."""
+    with torch.inference_mode(False):  # what is made in an evaluation must serve training as well
+        return torch.tensor(numbers, device=device, dtype=dtype)

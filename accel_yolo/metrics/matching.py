@@ -33,6 +33,9 @@ def match(detections: Tensor, labels: Tensor) -> Tensor:
     best_iou, best_label = iou.flip(1).max(dim=1)  # of equals max takes the first: flip
     claims = best_iou[:, None] >= thresholds
     # A claim fails where a more confident detection (an earlier row) claims the same label at this threshold. The
-    # count is a product of 0s and 1s, exact in float32.
-    rivals = (best_label[:, None] == best_label).tril(diagonal=-1).float()
-    return claims & (rivals @ claims.float() == 0)
+    # count is a product of 0s and 1s, exact in float32. Most detections claim nothing and are left out.
+    claimants = torch.nonzero(claims[:, 0]).squeeze(1)
+    wanted, label = claims[claimants], best_label[claimants]
+    rivals = (label[:, None] == label).tril(diagonal=-1).float()
+    claims[claimants] = wanted & (rivals @ wanted.float() == 0)
+    return claims

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from accel_yolo.boxes import cxcywh_to_xyxy
 from accel_yolo.errors import ConfigError
+from accel_yolo.metrics.nms_kernel import suppress_overlaps
 
 MAX_CANDIDATES = 30_000
 """The most confident candidates of one image that are considered at all."""
+FIRST_CANDIDATES_PER_KEPT = 8
+"""How many of them, for each box that may be kept, are considered at first."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +64,29 @@ def non_max_suppression(decoded: Tensor, options: NmsOptions) -> list[Tensor]:
     Returns:
         B tensors [k, 6] float32, k <= max_det: x1, y1, x2, y2 in network-input pixels, confidence, class.
     """
-    home = decoded.device
+    image, row = torch.nonzero(decoded[..., 4] > options.conf_thres, as_tuple=True)
+    return suppressed(decoded[image, row].float(), image, len(decoded), options)
+
+
+def suppressed(rows: Tensor, image: Tensor, images: int, options: NmsOptions) -> list[Tensor]:
+    """Return the same as `non_max_suppression` from the rows that are confident enough.
+
+    Args:
+        rows: [R, 5+C] float32, as there; objectness above the threshold.
+        image: [R] int64, ascending: where each row belongs.
+        images: how many there are.
+        options: thresholds and filters.
+    """
+    home = rows.device
     if home.type == "mps":  # torchvision has no such kernel there, and float64 does not exist
-        decoded = decoded.cpu()
-    image_index, row_index = torch.nonzero(decoded[..., 4] > options.conf_thres, as_tuple=True)
-    rows = decoded[image_index, row_index].float()
-    per_image = torch.bincount(image_index, minlength=decoded.shape[0]).tolist()
-    return [_suppress(_candidates(part, options), options).to(home) for part in rows.split(per_image)]
+        rows, image = rows.cpu(), image.cpu()
+    table, image = _candidates(rows, image, options)
+    per_image = torch.bincount(image, minlength=images).tolist()
+    return [_suppress(part, options).to(home) for part in table.split(per_image)]
 
 
-def _candidates(rows: Tensor, options: NmsOptions) -> Tensor:
-    """Return [K, 6] x1, y1, x2, y2, confidence, class, most confident first, of predictions [R, 5+C]."""
+def _candidates(rows: Tensor, image: Tensor, options: NmsOptions) -> tuple[Tensor, Tensor]:
+    """Return [K, 6] x1, y1, x2, y2, confidence, class and their images [K]: image by image, most confident first."""
     scores = rows[:, 5:] * rows[:, 4:5]
     if options.multi_label and scores.shape[1] > 1:
         row, label = torch.nonzero(scores > options.conf_thres, as_tuple=True)
@@ -85,20 +99,35 @@ def _candidates(rows: Tensor, options: NmsOptions) -> Tensor:
     keep = boxes_xyxy.isfinite().all(dim=1)
     if options.classes is not None:
         keep &= torch.isin(label, label.new_tensor(options.classes))
-    table = torch.cat((boxes_xyxy, confidence[:, None], label[:, None].float()), dim=1)[keep]
-    order = table[:, 4].sort(descending=True, stable=True).indices
-    return table[order[:MAX_CANDIDATES]]
+    order = torch.nonzero(keep).squeeze(1)
+    order = order[confidence[order].sort(descending=True, stable=True).indices]
+    order = order[image[row[order]].sort(stable=True).indices]
+    table = torch.cat((boxes_xyxy, confidence[:, None], label[:, None].float()), dim=1)
+    return table[order], image[row[order]]
 
 
 def _suppress(table: Tensor, options: NmsOptions) -> Tensor:
     """Return the rows of `table` [K, 6] (most confident first) that no better one suppresses."""
     if not len(table):
         return table
-    # Classes are separated by an offset (for few boxes): from 0 up, or a box that sticks out to the left would meet
-    # the class before it; in float64, or the offset would eat the digits that decide near the threshold.
+    # A candidate's fate hangs on better ones alone. So if the best few fill `max_det`, the rest cannot change a thing:
+    # this bounds the pairs that are compared, with the same answer.
+    considered = FIRST_CANDIDATES_PER_KEPT * options.max_det
+    while True:
+        kept = _kept(table[: min(considered, MAX_CANDIDATES)], options)
+        if len(kept) >= options.max_det or considered >= min(len(table), MAX_CANDIDATES):
+            return table[kept[: options.max_det]]
+        considered *= 4
+
+
+def _kept(table: Tensor, options: NmsOptions) -> Tensor:
+    """Return the surviving rows of `table` [K, 6] (most confident first), int64 [k], ascending."""
+    # Classes are separated by an offset: from 0 up, or a box that sticks out to the left would meet the class before
+    # it; in float64, or the offset would eat the digits that decide near the threshold.
     boxes_xyxy = table[:, :4].double()
     boxes_xyxy = boxes_xyxy - boxes_xyxy.min()
-    label = torch.zeros_like(table[:, 5]) if options.agnostic else table[:, 5]
-    kept = batched_nms(boxes_xyxy, table[:, 4].double(), label, options.iou_thres)
+    if not options.agnostic:
+        boxes_xyxy = boxes_xyxy + table[:, 5:6].double() * (boxes_xyxy.max() + 1)
+    kept = suppress_overlaps(boxes_xyxy, table[:, 4].double(), options.iou_thres)
     # Rows are ordered already; ordering the survivors by their place keeps equal confidences in a fixed order.
-    return table[kept.sort().values[: options.max_det]]
+    return kept.sort().values

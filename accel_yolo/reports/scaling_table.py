@@ -7,8 +7,10 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from accel_yolo.reports.advice import Tuning, advice
 from accel_yolo.reports.scaling import Epoch, Measured, Scale, epoch_of
 from accel_yolo.reports.scaling_prediction import limit, predicted, prediction_error
+from accel_yolo.reports.step_parts import PART_COLUMNS, part_cells
 
 PREDICTED_PROCESSES = (8, 16, 64)
 COLUMNS = (
@@ -67,6 +69,8 @@ _HOW = (
     "trained detector finds more boxes, which takes validation longer."
 )
 
+_WHERE = "Where the time goes, means over steps and processes, and what to change:"
+
 
 @dataclass(frozen=True)
 class Report:
@@ -77,12 +81,14 @@ class Report:
         scale: the epoch that times are given for.
         subject: what was trained, on what, with which versions: one line.
         command: what was typed.
+        tunings: where the steps of each of these worlds go; () leaves that out.
     """
 
     worlds: tuple[Measured, ...]
     scale: Scale
     subject: str
     command: str
+    tunings: tuple[Tuning, ...] = ()
 
     @property
     def epochs(self) -> list[Epoch]:
@@ -133,6 +139,17 @@ class Report:
             lines.append("No prediction: it needs one process and several, such as --processes 1,2.")
         return lines
 
+    def part_rows(self) -> list[list[str]]:
+        """Return the cells under `step_parts.PART_COLUMNS`."""
+        return [
+            part_cells(world.processes, tuning.parts, tuning.val_share)
+            for world, tuning in zip(self.worlds, self.tunings, strict=False)
+        ]
+
+    def advice(self) -> list[str]:
+        """Return what to change about the run of the most processes, a line each."""
+        return advice(self.tunings[-1]) if self.tunings else []
+
     def markdown(self) -> str:
         """Return the whole report."""
         details = [_details(world) for world in self.worlds]
@@ -142,6 +159,8 @@ class Report:
             f"```\n{self.command}\n```",
             _markdown_table(COLUMNS, self.rows()),
             "\n\n".join(self.remarks()),
+            *([_WHERE, _markdown_table(PART_COLUMNS, self.part_rows())] if self.tunings else []),
+            "\n".join(f"- {line}" for line in self.advice()),
             _HOW,
             "What was measured, in milliseconds, the slowest process each time:",
             _markdown_table(tuple(details[0]), [list(row.values()) for row in details]),

@@ -54,7 +54,7 @@ def test_metrics_are_identical_for_any_number_of_processes(evaluated: Callable, 
         assert without_speed(metrics) == alone
 
 
-@pytest.mark.parametrize("batch", [1, 7])
+@pytest.mark.parametrize("batch", [1, 3])
 def test_metrics_do_not_depend_on_the_batch_size(evaluated: Callable, batch: int) -> None:
     usual, other = evaluated(1, 32)[0], evaluated(1, batch)[0]
     assert other["map50"] == pytest.approx(usual["map50"], abs=1e-4)

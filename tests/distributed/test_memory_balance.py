@@ -41,7 +41,8 @@ def held_through_an_epoch(data: Path, project: Path, cfg: str) -> tuple[dict[str
     assert len(groups[0]) == len(groups[1]) > len(moments) > 0
     del groups
     if not world.is_leader:
-        training.ema.detector = training.detector  # sabotage: the average is on the first process only
+        # Sabotage: the average is on the first process only.
+        training.ema.detector, training.ema._pairs = training.detector, None
     one_sided = {"after an update": held_tensor_bytes()}
     world.end()
     return held, one_sided

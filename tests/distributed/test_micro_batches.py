@@ -59,7 +59,7 @@ def test_with_synchronised_batchnorm_the_processes_meet_in_every_forward_pass(
 
 
 def refused(config: Any) -> str:
-    from accel_yolo.engine.build import dealt_out
+    from accel_yolo.engine.dealing import dealt_out
     from accel_yolo.engine.world import World
 
     with pytest.raises(ConfigError) as caught:

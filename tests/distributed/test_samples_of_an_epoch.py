@@ -12,6 +12,7 @@ from accel_yolo.config.schema import Hyp
 from accel_yolo.data.index import build_index
 from accel_yolo.data.loader import TrainLoader
 from accel_yolo.data.order import share
+from accel_yolo.data.packed import DecodedImages
 from accel_yolo.data.plan import PlanSource
 from accel_yolo.data.samples import Sample, TrainSamples
 from accel_yolo.data.workers import Workers
@@ -25,7 +26,7 @@ RECIPE = Hyp(mosaic=0.7, mixup=0.5, degrees=10, shear=2, perspective=0.0005, fli
 def samples(sparse_data: Path) -> TrainSamples:
     spec = load_data_spec(sparse_data)
     index = build_index(spec, "train", nc=3, single_cls=False, bad_data="fail", workers=1)
-    return TrainSamples(index, PlanSource(index.sizes_hw, 64, RECIPE), SEED)
+    return TrainSamples(index, PlanSource(index.sizes_hw, 64, RECIPE), SEED, DecodedImages(index, 64, augmenting=True))
 
 
 def digests(samples: TrainSamples, processes: int, workers: int, start_method: str | None = None) -> dict[int, str]:
@@ -65,7 +66,8 @@ def test_the_start_method_of_workers_does_not_matter(samples: TrainSamples, expe
 
 
 def test_another_epoch_or_seed_gives_other_samples(samples: TrainSamples, expected: dict) -> None:
-    other = TrainSamples(samples.index, samples.source, SEED + 1)
+    decoded = DecodedImages(samples.index, 64, augmenting=True)
+    other = TrainSamples(samples.index, samples.source, SEED + 1, decoded)
     assert not set(digests(other, 1, 0).values()) & set(expected.values())
     loader = TrainLoader(samples, BATCH, range(BATCH), Workers())
     first = next(loader.epoch(EPOCH + 1))

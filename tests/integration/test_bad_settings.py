@@ -59,7 +59,7 @@ BAD_FLAGS = {
     "--precision fp16": "fp16 does not work on a CPU in --precision: fp16; use --precision bf16 or fp32",
     "--cfg yolov5q": "no such model file in --cfg: yolov5q; did you mean",
     "--hyp nowhere": "no such hyper-parameter file in --hyp: nowhere; looked for nowhere, nowhere.yaml and the shipped",
-    "--cache": "flag not available yet in --cache; ",
+    "--cache full": "wrong value in --cache: full; give ram or disk (the same), val or device",
     "--bad-data ignore": "wrong value in --bad-data: ignore; give one of limit, drop, fail",
 }
 

@@ -20,8 +20,10 @@ from accel_yolo.data.index import build_index
 from accel_yolo.engine.build import open_data
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.stepping import Stepper, difference, taken
+from accel_yolo.engine.tuning import tuning_of
 from accel_yolo.engine.world import World
 from accel_yolo.reports.scaling_table import COLUMNS, CSV_COLUMNS
+from accel_yolo.reports.step_parts import PART_COLUMNS
 
 QUICK = ("--device", "cpu", "--cfg", "yolov5n", "--imgsz", "64", "--batch-per-process", "2", "--steps", "2")
 
@@ -50,6 +52,9 @@ def test_one_and_two_processes_are_measured_explained_and_extrapolated(commands:
     assert all(f" {column} |" in text for column in COLUMNS)
     assert "training scaled by 10: from 26 to 260 images" in text and "At 64 devices" in text
     assert "At 64 devices" in outcome.out and "8 (predicted)" in outcome.out
+    assert all(f" {column} |" in text for column in PART_COLUMNS)
+    assert all(column in outcome.out for column in PART_COLUMNS)
+    assert "\n- " in text, "no advice"
     assert cv2.imread(str(folder / "scaling.png")) is not None
 
 
@@ -118,6 +123,21 @@ def test_the_step_that_is_timed_is_the_step_of_the_training_loop(
 ) -> None:
     by_loop = run_processes(2, trained_by_the_loop, sparse_data, tmp_path / "loop")
     assert run_processes(2, trained_by_the_profile, sparse_data, tmp_path / "profile") == by_loop
+
+
+def test_the_parts_of_a_step_are_measured_and_add_up_to_the_step(sparse_data: Path, tmp_path: Path) -> None:
+    world = World.start("cpu")
+    console.quiet()
+    config = tiny_config(sparse_data, tmp_path, batch=2, nominal_batch=2)
+    stepper = Stepper(config, open_data(config, world), world, steps=2, most_val_images=4)
+    stepper.times()
+    tuning = tuning_of(stepper, val_s=1.0, val_images=2 * len(stepper.val_loader.index))
+    parts = tuning.parts
+    assert min(parts.data_s, parts.forward_s, parts.backward_s, parts.update_s, parts.other_s) > 0
+    assert parts.backward_s < parts.total_s
+    assert tuning.sample_s > 0 and tuning.val_s == 2.0
+    assert (tuning.device, tuning.workers, tuning.batch_per_process, tuning.settings) == ("cpu", 0, 2, ())
+    assert (tuning.kernel_share, tuning.used_bytes, tuning.device_bytes) == (0, 0, 0)  # of a GPU only
 
 
 def test_images_taken_from_an_index_keep_their_labels_and_outlines(sparse_data: Path) -> None:

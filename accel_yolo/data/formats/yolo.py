@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 
 import numpy as np
 
+from accel_yolo.data.label_paths import label_path_of
 from accel_yolo.data.problems import BadFile, Problem
+
+__all__ = ["NO_LABELS", "Labels", "label_path_of", "parse_labels"]
 
 BOX_COLUMNS = 5
 MIN_POLYGON_COLUMNS = 7
@@ -34,13 +36,6 @@ NO_POLYGON = np.zeros((0, 2), np.float32)
 NO_LABELS = Labels(np.zeros((0, 5), np.float32), ())
 
 
-def label_path_of(image_path: str) -> str:
-    """Return the label file of an image: the last `/images/` becomes `/labels/`, the ending `.txt`."""
-    folder, separator, rest = image_path.rpartition(f"{os.sep}images{os.sep}")
-    moved = f"{folder}{os.sep}labels{os.sep}{rest}" if separator else image_path
-    return os.path.splitext(moved)[0] + ".txt"  # noqa: PTH122 - text, may hold bytes that are not UTF-8
-
-
 def parse_labels(content: bytes, file: str, *, nc: int, single_cls: bool) -> Labels:
     """Return the objects of one label file.
 
@@ -53,6 +48,11 @@ def parse_labels(content: bytes, file: str, *, nc: int, single_cls: bool) -> Lab
     Raises:
         BadFile: the first line that breaks a rule, with its number and value.
     """
+    plain = _plain_boxes(content, math.inf if single_cls else nc)
+    if plain is not None:
+        if single_cls:
+            plain[:, 0] = 0
+        return _without_duplicates(plain, [NO_POLYGON] * len(plain))
     rows: list[np.ndarray] = []
     polygons: list[np.ndarray] = []
     for number, line in enumerate(content.removeprefix(_BOM).splitlines(), start=1):
@@ -70,6 +70,26 @@ def parse_labels(content: bytes, file: str, *, nc: int, single_cls: bool) -> Lab
     if not rows:
         return NO_LABELS
     return _without_duplicates(np.stack(rows), polygons)
+
+
+def _plain_boxes(content: bytes, nc: float) -> np.ndarray | None:
+    """Return the rows of a file that holds nothing but valid boxes; None for any other, which is read line by line."""
+    tokens: list[bytes] = []
+    for line in content.splitlines():
+        columns = line.split()
+        if columns and len(columns) != BOX_COLUMNS:
+            return None
+        tokens += columns
+    try:
+        values = np.array(list(map(float, tokens))).reshape(-1, BOX_COLUMNS)
+    except ValueError:
+        return None
+    classes, boxes = values[:, 0], values[:, 1:]
+    is_class = (classes >= 0) & (classes < nc) & (classes == np.floor(classes))
+    # No comparison is true of what is not a number.
+    if not tokens or b"_" in content or not is_class.all() or not ((boxes >= 0) & (boxes <= 1)).all():
+        return None
+    return values.astype(np.float32)
 
 
 class _Rule(Exception):
@@ -113,7 +133,7 @@ def _number(token: bytes) -> float:
 
 def _without_duplicates(rows: np.ndarray, polygons: list[np.ndarray]) -> Labels:
     """Return the distinct rows: in file order when all are, else sorted by column as the reference leaves them."""
-    _, first = np.unique(rows, axis=0, return_index=True)
-    if len(first) == len(rows):
+    if len(set(map(tuple, rows.tolist()))) == len(rows):
         return Labels(rows, tuple(polygons))
+    _, first = np.unique(rows, axis=0, return_index=True)
     return Labels(rows[first], tuple(polygons[i] for i in first), len(rows) - len(first))

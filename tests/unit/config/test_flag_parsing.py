@@ -104,7 +104,7 @@ def test_the_flags_of_later_capabilities_are_these() -> None:
     named = {command: {name for c, name, _ in LATER_FLAGS if c == command} for command in ("train", "val", "predict")}
     assert named == {
         "train": {
-            "--evolve", "--evolve_population", "--resume_evolve", "--bucket", "--cache", "--image-weights", "--quad",
+            "--evolve", "--evolve_population", "--resume_evolve", "--bucket", "--image-weights", "--quad",
             "--entity", "--upload_dataset", "--bbox_interval", "--artifact_alias",
         },
         "val": {"--augment", "--save-txt", "--save-hybrid", "--save-conf", "--dnn"},
@@ -146,3 +146,13 @@ def test_help_shows_every_spelling(command: str) -> None:
     for flag in COMMANDS[command].flags:
         for spelling in flag.spellings:
             assert (spelling.upper() if flag.positional else spelling) in text
+
+
+@pytest.mark.parametrize("command", ["train", "profile"])
+def test_cache_alone_is_a_file_and_every_kind_has_its_word(command: str) -> None:
+    assert parse(command, ["--cache"]).values == {"cache": "disk"}
+    assert parse(command, ["--cache", "--imgsz", "64"]).values == {"cache": "disk", "imgsz": 64}
+    for kind in ("ram", "disk", "val", "device"):
+        assert parse(command, ["--cache", kind, "--cache-dir", "x"]).values == {"cache": kind, "cache_dir": "x"}
+    with pytest.raises(ConfigError, match=r"wrong value in --cache: RAM; give ram or disk \(the same\), val or device"):
+        parse(command, ["--cache", "RAM"])

@@ -11,7 +11,7 @@ from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.data.autoanchor import check_anchors, fit_anchors, fitted, object_sizes_px
 from accel_yolo.data.formats.yolo import Labels
 from accel_yolo.data.index import SplitIndex, build_index
-from accel_yolo.data.split_index import Record, assemble
+from accel_yolo.data.split_index import Record, assemble, part_of
 
 DEFAULT_PX = np.array(
     [10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326], np.float32
@@ -24,8 +24,8 @@ def index_of(sizes_norm: np.ndarray, hw: tuple[int, int] = (480, 640)) -> SplitI
     for number, (width, height) in enumerate(sizes_norm):
         rows = np.array([[0, 0.5, 0.5, width, height]], np.float32)
         labels = Labels(rows, (np.zeros((0, 2), np.float32),))
-        records.append(Record(f"/d/images/{number:06d}.jpg", hw, labels, True, b""))
-    return assemble(records, "/d", dropped=0)
+        records.append(Record(f"/d/images/{number:06d}.jpg", hw, labels, True, bytes(32)))
+    return assemble([part_of(records)], "/d", dropped=0)
 
 
 def clusters(count: int, seed: int = 0) -> SplitIndex:

@@ -38,16 +38,20 @@ class Painter:
         return os.getpid(), position
 
 
+def task_of(slot: int, epoch: int, first: int) -> Task:
+    return Task(SHAPE, tuple((epoch, first + place) for place in range(4, 10)), slot)
+
+
 def crew_of(painter: Painter, count: int, method: str | None = None) -> tuple[Crew, Slots]:
     slots = Slots(3, int(np.prod(SHAPE)))
-    return Crew(painter, slots, range(4, 10), count, method), slots
+    return Crew(painter, slots, count, method), slots
 
 
 @pytest.mark.parametrize(("method", "count"), [(None, 1), (None, 4), (None, 6), *((each, 2) for each in METHODS)])
 def test_workers_write_their_places_into_the_shared_batch(method: str | None, count: int) -> None:
     crew, slots = crew_of(Painter(), count, method)
     for slot in (0, 1, 2):
-        crew.ask(Task(slot, SHAPE, epoch=1, first_position=10 * slot))
+        crew.ask(task_of(slot, 1, 10 * slot))
     for slot in (0, 1, 2):
         answers = crew.answers()
         assert [position for _, position in answers] == [10 * slot + place for place in range(4, 10)]
@@ -58,15 +62,24 @@ def test_workers_write_their_places_into_the_shared_batch(method: str | None, co
 
 def test_a_worker_keeps_its_places_from_batch_to_batch() -> None:
     crew, _ = crew_of(Painter(), 3)
-    crew.ask(Task(0, SHAPE, 0, 0))
-    crew.ask(Task(1, SHAPE, 0, 0))
+    crew.ask(task_of(0, 0, 0))
+    crew.ask(task_of(1, 0, 0))
     assert crew.answers() == crew.answers()
+
+
+def test_workers_may_take_turns_at_small_batches() -> None:
+    crew, _ = crew_of(Painter(), 3)
+    for turn in range(3):
+        crew.ask(Task((1, 2, 3, 3), ((0, 40 + turn),), turn, turn))
+    answers = [crew.answers() for _ in range(3)]
+    assert [position for [(_, position)] in answers] == [40, 41, 42]
+    assert len({process for [(process, _)] in answers}) == 3
 
 
 def test_an_error_of_a_worker_is_raised_as_it_is() -> None:
     crew, _ = crew_of(Painter(bad=8), 2)
-    crew.ask(Task(0, SHAPE, 0, 0))
-    crew.ask(Task(1, SHAPE, 0, 20))
+    crew.ask(task_of(0, 0, 0))
+    crew.ask(task_of(1, 0, 20))
     with pytest.raises(DataError, match=r"damaged in picture\.jpg"):
         crew.answers()
     assert [position for _, position in crew.answers()] == list(range(24, 30)), "the next batch is whole"
@@ -74,30 +87,30 @@ def test_an_error_of_a_worker_is_raised_as_it_is() -> None:
 
 def test_a_mistake_of_ours_is_shown_with_its_traceback() -> None:
     crew, _ = crew_of(Painter(broken=9), 2)
-    crew.ask(Task(0, SHAPE, 0, 0))
+    crew.ask(task_of(0, 0, 0))
     with pytest.raises(RuntimeError, match="ZeroDivisionError: our own mistake"):
         crew.answers()
 
 
 def test_a_killed_worker_is_named_at_once() -> None:
     crew, _ = crew_of(Painter(fatal=9), 2)
-    crew.ask(Task(0, SHAPE, 0, 0))
+    crew.ask(task_of(0, 0, 0))
     with pytest.raises(EnvironmentFault, match="a data worker is gone in worker 1: SIGKILL; .*--workers"):
         crew.answers()
 
 
 def test_batches_that_nobody_took_are_dropped() -> None:
     crew, _ = crew_of(Painter(bad=5), 2)
-    crew.ask(Task(0, SHAPE, 0, 0))
-    crew.ask(Task(1, SHAPE, 0, 10))
+    crew.ask(task_of(0, 0, 0))
+    crew.ask(task_of(1, 0, 10))
     crew.forget()
-    crew.ask(Task(2, SHAPE, 0, 50))
+    crew.ask(task_of(2, 0, 50))
     assert [position for _, position in crew.answers()] == list(range(54, 60))
 
 
 def test_workers_end_with_their_crew() -> None:
     crew, _ = crew_of(Painter(), 2)
-    crew.ask(Task(0, SHAPE, 0, 0))
+    crew.ask(task_of(0, 0, 0))
     processes = {process for process, _ in crew.answers()}
     del crew
     for process in processes:
@@ -117,9 +130,9 @@ class Sleeper:
         return os.getpid()
 
 if __name__ == "__main__":
-    crew = Crew(Sleeper(), Slots(2, 3), range(1), 1, sys.argv[1])
-    crew.ask(Task(0, (1, 1, 1, 3), 0, 0))
-    crew.ask(Task(1, (1, 1, 1, 3), 0, 1))
+    crew = Crew(Sleeper(), Slots(2, 3), 1, sys.argv[1])
+    crew.ask(Task((1, 1, 1, 3), ((0, 0),)))
+    crew.ask(Task((1, 1, 1, 3), ((0, 1),), 1))
     print(crew.answers()[0], flush=True)
     crew.answers()
 """

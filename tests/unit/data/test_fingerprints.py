@@ -7,7 +7,7 @@ import pytest
 
 from accel_yolo.data.fingerprints import Kind, fingerprints, image_differences
 from accel_yolo.data.formats.yolo import Labels
-from accel_yolo.data.split_index import Record, SplitIndex, assemble
+from accel_yolo.data.split_index import Record, SplitIndex, assemble, part_of
 from accel_yolo.files import sha256_bytes
 
 ROOT = "/d"
@@ -24,7 +24,7 @@ def record(
 
 
 def index_of(*records: Record, root: str = ROOT) -> SplitIndex:
-    return assemble(records, root, dropped=0)
+    return assemble([part_of(records)], root, dropped=0)
 
 
 def compared(first: SplitIndex, second: SplitIndex) -> list[tuple[Kind, int, int]]:

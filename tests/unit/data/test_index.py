@@ -399,6 +399,67 @@ def test_the_digest_sees_names_pixels_and_labels(tmp_path: Path) -> None:
     assert len(digests) == 4
 
 
+def test_many_images_are_verified_by_processes_with_the_same_result_and_the_same_findings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    for number in range(300):
+        label = None if number % 7 == 0 else "2 .1 .1 .3 .1 .2 .4\n" + BOX * (number % 3)
+        add_image(tmp_path, f"{number:03d}.jpg", label, hw=(20 + number, 30))
+    add_image(tmp_path, "x.png", "0 .5 .5 .1\n").rename(tmp_path / "images" / os.fsdecode(b"caf\xe9.png"))
+    bad_image(tmp_path, "truncated")
+    add_image(tmp_path, "150.jpg", "0 .5 .5 x .1\n")
+    by_threads = built(tmp_path)
+    said = capsys.readouterr().err
+    kept_file(tmp_path).unlink()
+    monkeypatch.setattr(scan, "FEW_IMAGES", 10)
+    assert_same(built(tmp_path), by_threads)
+    said_again = capsys.readouterr().err
+    warnings = [[line for line in text.splitlines() if "warning:" in line] for text in (said, said_again)]
+    assert warnings[0] == warnings[1]
+    assert by_threads.counts.dropped == 2
+
+
+def test_the_states_of_many_files_are_asked_by_processes_with_the_same_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{number}.jpg" for number in range(10)]
+    paths = [str(add_image(tmp_path, name, None if name == "3.jpg" else BOX)) for name in names]
+    paths += [str(tmp_path / "gone.jpg"), f"{tmp_path}/no\0file.jpg"]
+    key = index_cache.key_of(paths, "x")
+    monkeypatch.setattr(index_cache, "FEW_IMAGES", 1)
+    monkeypatch.setattr(index_cache, "_CHUNK", 3)
+    keys = {index_cache.key_of(paths, "x")}
+    monkeypatch.setattr(index_cache, "usable_cores", lambda: 1)
+    assert keys == {index_cache.key_of(paths, "x")}
+    assert key not in keys  # the key holds the chunks; their size is a constant
+
+
+def test_a_label_file_that_is_edited_in_place_is_noticed_though_size_and_folder_are_as_before(
+    tmp_path: Path, scans: list[str]
+) -> None:
+    add_image(tmp_path, "a.jpg")
+    built(tmp_path)
+    label = tmp_path / "labels" / "a.txt"
+    with label.open("r+b") as stream:
+        stream.write(b"1")
+    assert label.stat().st_size == len(BOX)
+    assert built(tmp_path).labels[0, 0] == 1
+    assert len(scans) == 2
+
+
+def test_a_label_file_that_becomes_a_link_or_another_kind_is_noticed(tmp_path: Path) -> None:
+    image = str(add_image(tmp_path, "a.jpg"))
+    label = tmp_path / "labels" / "a.txt"
+    keys = [index_cache.key_of([image], "x")]
+    moved = label.rename(tmp_path / "b.txt")
+    keys.append(index_cache.key_of([image], "x"))
+    label.symlink_to(moved)
+    assert index_cache.key_of([image], "x") == keys[0]
+    label.unlink()
+    label.mkdir()
+    assert index_cache.key_of([image], "x") == keys[1]
+
+
 def test_the_key_of_a_kept_index_depends_on_files_and_rules(tmp_path: Path) -> None:
     image = str(add_image(tmp_path, "a.jpg"))
     assert index_cache.key_of([image], "nc=3") == index_cache.key_of([image], "nc=3")

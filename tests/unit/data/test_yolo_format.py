@@ -7,7 +7,9 @@ import os
 import numpy as np
 import pytest
 
+from accel_yolo.data.formats import yolo
 from accel_yolo.data.formats.yolo import label_path_of, parse_labels
+from accel_yolo.data.label_paths import label_paths_of
 from accel_yolo.data.problems import BadFile, Problem
 from accel_yolo.errors import printable
 
@@ -121,6 +123,22 @@ def test_duplicate_rows_are_removed_and_the_others_sorted() -> None:
 )
 def test_the_last_images_folder_becomes_labels(image: str, label: str) -> None:
     assert label_path_of(image) == label
+
+
+def test_the_label_files_of_many_images_are_those_of_each() -> None:
+    images = ["/d/images/a.jpg", "/d/images/b.c.png", "/d/x.jpg", "/d/images/.jpg", "/d/images/..a.jpg", "a", "/a", ""]
+    images += ["/images/e/a.tif", "/d/images/x/images/a.JPG", "x.y/name", "/d/images/only", "/d/images/caf\udce9.jpg"]
+    assert label_paths_of(images) == [label_path_of(image) for image in images]
+
+
+@pytest.mark.parametrize("content", [b"0 .5 .5 .1 .1\n3 .1 .2 0 1", b"\n1 1 0 .3 .3\r\n", b"7.0 .5 .5 .1 1e-3"])
+def test_plain_boxes_are_read_at_once_as_they_are_line_by_line(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = parsed(content)
+    monkeypatch.setattr(yolo, "_plain_boxes", lambda content, nc: None)
+    line_by_line = parsed(content)
+    np.testing.assert_array_equal(at_once.rows, line_by_line.rows)
+    assert at_once.rows.dtype == line_by_line.rows.dtype
+    assert len(at_once.polygons) == len(line_by_line.polygons)
 
 
 def test_printed_names_are_one_line_of_text_whatever_bytes_they_hold() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,16 @@ import pytest
 import torch
 
 from accel_yolo.config.schema import TrainConfig
+from accel_yolo.engine.batchnorm import convert_batchnorm
 from accel_yolo.engine.ema import Ema, ema_decay
-from accel_yolo.engine.optim import build_optimizer, optimizer_tensors, parameter_groups, restore_optimizer
+from accel_yolo.engine.optim import (
+    build_optimizer,
+    laid_like,
+    lies_like,
+    optimizer_tensors,
+    parameter_groups,
+    restore_optimizer,
+)
 from accel_yolo.models.detector import Detector
 from accel_yolo.models.zoo import build_detector, model_spec
 
@@ -89,3 +98,76 @@ def test_optimizer_state_travels_by_parameter_name(detector: Detector, name: str
     again = optimizer_tensors(detector, fresh)
     assert again.keys() == saved.keys()
     assert all(torch.equal(again[key], saved[key]) for key in saved)
+
+
+def channels_last(detector: Detector) -> Detector:
+    return detector.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def with_gradients(detector: Detector, seed: int) -> None:
+    """Give every parameter a gradient, laid out like itself."""
+    draw = torch.Generator().manual_seed(seed)
+    for parameter in detector.parameters():
+        parameter.grad = laid_like(torch.randn(parameter.shape, generator=draw), parameter)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_a_fused_optimizer_takes_the_steps_of_a_plain_one_and_goes_on_after_a_restart(name: str) -> None:
+    # A checkpoint holds its tensors contiguous; the parameters here are channels last.
+    plain, fused = (channels_last(build_detector(model_spec("yolov5n"), {0: "item"})) for _ in range(2))
+    # The rule of fp16 gives the plain one.
+    config = TrainConfig(optimizer=name)
+    slow = build_optimizer(plain, TrainConfig(optimizer=name, precision="fp16"))
+    fast = build_optimizer(fused, config)
+    assert all(group["fused"] for group in fast.param_groups)
+    assert not any(group["fused"] for group in slow.param_groups)
+    for step in range(4):
+        with_gradients(plain, step)
+        with_gradients(fused, step)
+        slow.step()
+        fast.step()
+        saved = {key: value.clone().contiguous() for key, value in optimizer_tensors(fused, fast).items()}
+        fast = build_optimizer(fused, config)
+        restore_optimizer(fused, fast, saved)
+    for key, value in fused.state_dict().items():
+        torch.testing.assert_close(value, plain.state_dict()[key], rtol=1e-4, atol=1e-5)
+    for parameter, state in fast.state.items():
+        assert all(lies_like(value, parameter) for slot, value in state.items() if slot != "step")
+
+
+def test_an_average_follows_a_detector_whose_tensors_were_replaced(detector: Detector) -> None:
+    ema = Ema(detector, 0.0, 2000)
+    loaded = {key: torch.full_like(value, 2) for key, value in detector.state_dict().items()}
+    detector.load_state_dict(loaded, assign=True)
+    ema.update(detector)
+    values = [value for value in ema.detector.state_dict().values() if value.is_floating_point()]
+    assert all(bool((value == 2).all()) for value in values)
+
+
+def test_an_average_follows_the_batchnorm_layers_that_are_trained_in_the_end(detector: Detector) -> None:
+    ema = Ema(detector, 0.0, 2000)
+    convert_batchnorm(detector, sync=False, group=2, world_size=1)
+    statistics = detector.get_submodule("model.0.bn")
+    statistics.register_buffer("running_mean", torch.full_like(statistics.running_mean, 3))  # pyright: ignore
+    ema.update(detector)
+    assert bool((ema.detector.state_dict()["model.0.bn.running_mean"] == 3).all())
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_an_average_on_the_device_does_what_the_host_would(detector: Detector, applied: bool) -> None:
+    averages = [Ema(detector, 0.9999, 2000) for _ in range(2)]
+    trained = [copy.deepcopy(detector) for _ in averages]
+    for ema, model, answer in zip(averages, trained, (applied, torch.tensor(applied)), strict=True):
+        with torch.no_grad():
+            if applied:
+                for parameter in model.parameters():
+                    parameter += 1
+            else:
+                model.state_dict()["model.0.bn.running_var"][0] = float("inf")
+        ema.update(model, applied=answer)
+    for pair in ([ema.detector for ema in averages], trained):
+        first, second = (model.state_dict() for model in pair)
+        for key, value in first.items():
+            torch.testing.assert_close(second[key], value)
+    averages[1].discount(0 if applied else 1)
+    assert averages[0].updates == averages[1].updates == int(applied)

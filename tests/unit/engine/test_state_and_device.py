@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from accel_yolo.engine.device import choose_device, choose_precision
+from accel_yolo.engine.skips import Skips
 from accel_yolo.engine.state import TrainState
 from accel_yolo.errors import ConfigError
 
@@ -41,6 +43,21 @@ def test_a_metric_that_is_not_a_number_is_never_the_best() -> None:
 def test_a_skipped_update_counts_as_skipped() -> None:
     state = TrainState().after_step(16, True, True).after_step(16, True, False).after_step(16, False, False)
     assert (state.step, state.images, state.updates, state.skips, state.skips_in_a_row) == (3, 48, 1, 1, 1)
+
+
+def test_updates_that_only_the_device_knew_to_be_skipped_are_put_right_when_it_is_read() -> None:
+    on_host = on_device = TrainState()
+    skips = Skips(torch.device("cpu"))
+    for finite in (True, False, True, False, False):
+        on_host = on_host.after_step(16, True, finite)
+        on_device = on_device.after_step(16, True, torch.tensor(finite))
+        skips.count(torch.tensor(finite))
+    assert on_device.updates == 5 and on_device.skips == 0
+    skipped, in_a_row = (int(number) for number in skips.numbers.tolist())
+    assert on_device.corrected(skipped, in_a_row) == on_host
+    skips.forget()
+    skips.count(torch.tensor(False))
+    assert skips.numbers.tolist() == [1, 3], "those in a row go on after the device was read"
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from accel_yolo.errors import DataError
+from accel_yolo.metrics import coco
 from accel_yolo.metrics.coco import (
     COCO_CATEGORY_IDS,
     CocoMetrics,
@@ -18,8 +19,7 @@ from accel_yolo.metrics.coco import (
     ground_truth_from_json,
     ground_truth_from_labels,
     image_id_of,
-    result_rows,
-    rows_to_array,
+    result_table,
     save_results,
 )
 
@@ -37,12 +37,37 @@ def test_image_ids_are_numbers_where_the_stem_is_one(path: str, expected: int | 
     assert image_id_of(path) == expected
 
 
-def test_rows_hold_left_top_width_height_rounded() -> None:
-    detections = np.array([[10.12345, 20.0, 30.0, 50.55555, 0.1234567, 11]])
-    expected = {"image_id": 139, "category_id": 13, "bbox": [10.123, 20.0, 19.877, 30.556], "score": 0.12346}
-    assert result_rows(139, detections, COCO_CATEGORY_IDS) == [expected]
-    assert result_rows("cat", detections)[0]["category_id"] == 11
-    assert result_rows("cat", detections[:0]) == []
+def saved(path: Path, table: np.ndarray, image_ids: list[int | str]) -> list[dict]:
+    save_results(path, table, image_ids)
+    return json.loads(path.read_text())
+
+
+def test_rows_hold_left_top_width_height_rounded(tmp_path: Path) -> None:
+    detections = np.array([[0, 10.12345, 20.0, 30.0, 50.55555, 0.1234567, 11], [1, 0.0, 0.0, 1e-4, 640.0, 1.0, 0]])
+    rows = saved(tmp_path / "rows.json", result_table(detections, COCO_CATEGORY_IDS), [139, 'c"at'])
+    first = {"image_id": 139, "category_id": 13, "bbox": [10.123, 20.0, 19.877, 30.556], "score": 0.12346}
+    assert rows == [first, {"image_id": 'c"at', "category_id": 1, "bbox": [0.0, 0.0, 0.0, 640.0], "score": 1.0}]
+    assert result_table(detections)[:, 6].tolist() == [11, 0]
+    assert saved(tmp_path / "none.json", result_table(detections[:0]), []) == []
+
+
+def test_the_file_holds_the_very_numbers_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 4000, (2000, 2))
+    detections = np.column_stack(
+        (
+            np.arange(2000) // 7,
+            corners,
+            corners + rng.uniform(0, 900, (2000, 2)),
+            rng.random(2000),
+            np.arange(2000) % 80,
+        )
+    ).astype(np.float64)
+    monkeypatch.setattr(coco, "ROWS_AT_ONCE", 300)
+    table = result_table(detections)
+    rows = saved(tmp_path / "rows.json", table, list(range(1000, 1300)))
+    again = [[row["image_id"] - 1000, *row["bbox"], row["score"], row["category_id"]] for row in rows]
+    np.testing.assert_array_equal(np.array(again), table)
 
 
 def scene(seed: int, images: int = 30, classes: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -103,17 +128,12 @@ def test_annotations_from_a_file_with_crowds_score_as_in_pycocotools(tmp_path: P
     np.testing.assert_allclose(numbers_of(found), by_pycocotools(truth, detections), atol=1e-9, rtol=0)
 
 
-def test_saved_rows_score_like_the_detections_they_hold(tmp_path: Path) -> None:
+def test_rounded_rows_score_like_the_detections_they_hold() -> None:
     sizes, labels, detections = scene(3)
     truth = ground_truth_from_labels(np.arange(len(sizes)), sizes, labels, {i: f"c{i}" for i in range(5)})
-    rows = []
-    for image in range(len(sizes)):
-        left, top, width, height, score, label = detections[detections[:, 0] == image, 1:].T
-        table = np.stack((left, top, left + width, top + height, score, label), axis=1)
-        rows += result_rows(image, table)
-    save_results(tmp_path / "predictions.json", rows)
-    again = rows_to_array(json.loads((tmp_path / "predictions.json").read_text()))
-    assert coco_metrics(truth, again).ap == pytest.approx(coco_metrics(truth, detections).ap, abs=1e-3)
+    corners = detections.copy()
+    corners[:, 3:5] += corners[:, 1:3]
+    assert coco_metrics(truth, result_table(corners)).ap == pytest.approx(coco_metrics(truth, detections).ap, abs=1e-3)
 
 
 def test_no_detections_score_zero() -> None:

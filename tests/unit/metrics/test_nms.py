@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 from torchvision.ops import box_iou
+from torchvision.ops import nms as torchvision_nms
 
 from accel_yolo.errors import ConfigError
 from accel_yolo.metrics import nms
 from accel_yolo.metrics.nms import NmsOptions, non_max_suppression
+from accel_yolo.metrics.nms_kernel import suppress_overlaps
 
 RECORDED = ("default", "validation", "agnostic", "classes", "max_det", "single_class")
 
@@ -117,6 +121,39 @@ def test_more_candidates_than_the_cap_leave_the_most_confident(monkeypatch: pyte
     monkeypatch.setattr(nms, "MAX_CANDIDATES", 100)
     capped = non_max_suppression(rows, NmsOptions(0.0, 1.0, multi_label=True, max_det=1000))[0]
     assert torch.equal(capped, everything[:100])
+
+
+@pytest.mark.parametrize(("n", "nc", "iou_thres"), [(4000, 1, 0.3), (500, 20, 0.6), (80, 80, 0.9)])
+def test_looking_at_the_best_few_first_gives_the_answer_of_looking_at_all(
+    n: int, nc: int, iou_thres: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = torch.cat([predictions(n, nc, seed) for seed in range(3)])
+    options = NmsOptions(0.01, iou_thres, multi_label=True, max_det=100)
+    found = {}
+    for first in (1, 8, 10_000):
+        monkeypatch.setattr(nms, "FIRST_CANDIDATES_PER_KEPT", first)
+        found[first] = non_max_suppression(rows, options)
+    for few, many in zip(found[1], found[10_000], strict=True):
+        assert torch.equal(few, many)
+    for usual, many in zip(found[8], found[10_000], strict=True):
+        assert torch.equal(usual, many)
+
+
+def test_the_kernel_is_that_of_torchvision() -> None:
+    boxes = predictions(2000, 1)[0, :, :4]
+    boxes[:, 2:] += boxes[:, :2]
+    scores = predictions(2000, 1, seed=1)[0, :, 4]
+    assert torch.equal(suppress_overlaps(boxes, scores, 0.4), torchvision_nms(boxes, scores, 0.4))
+
+
+def test_the_kernel_comes_without_the_package_that_holds_it() -> None:
+    script = (
+        "import sys; from accel_yolo.metrics.nms_kernel import suppress_overlaps; import torch\n"
+        "print(len(suppress_overlaps(torch.zeros(2, 4), torch.ones(2), 0.5)), 'torchvision' in sys.modules)\n"
+        "import torchvision.ops; print(len(torchvision.ops.nms(torch.zeros(2, 4), torch.ones(2), 0.5)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2", "False", "2"]
 
 
 def test_nan_and_infinite_predictions_are_not_kept() -> None:

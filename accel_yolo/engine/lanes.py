@@ -1,0 +1,68 @@
+"""Work on a CPU in lanes: threads that each take whole items, instead of all threads sharing every operation.
+
+Threads that share an operation wait for each other at its end. A small network has hundreds of short ones, and where
+another process takes a core for a moment, everybody waits (busily). Lanes never meet.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+MOST_LANES = 8
+"""More would hold too many batches in memory; further threads share the operations of a lane."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def lanes_of(device: torch.device) -> tuple[int, int]:
+    """Return how many lanes there are on `device`, and how many threads each has."""
+    if device.type != "cpu":
+        return 1, torch.get_num_threads()
+    threads = torch.get_num_threads()
+    each = -(-threads // MOST_LANES)
+    return threads // each, each
+
+
+def in_lanes(
+    work: Callable[[Item], Result], items: Iterable[Item], device: torch.device
+) -> Generator[Result, None, None]:
+    """Yield what `work` returns for each item, in order; on a CPU several items are worked on at once.
+
+    At most two more items than there are lanes are taken from `items` before the first result is asked for, so an
+    item must stay valid that long.
+
+    Args:
+        work: must not depend on what other threads do. It runs in inference mode and under the autocast of the caller.
+        items: taken by the calling thread.
+        device: where the work is done.
+    """
+    lanes, each = lanes_of(device)
+    if lanes == 1:
+        yield from map(work, items)
+        return
+    threads, autocast = torch.get_num_threads(), torch.is_autocast_enabled("cpu")
+    dtype = torch.get_autocast_dtype("cpu")
+
+    def one(item: Item) -> Result:
+        # Neither mode is inherited by a thread.
+        with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=autocast):
+            return work(item)
+
+    pool = ThreadPoolExecutor(lanes, "lane", initializer=torch.set_num_threads, initargs=(each,))
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(one, item))
+            if len(waiting) > lanes + 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # a lane's number has become that of threads yet to come

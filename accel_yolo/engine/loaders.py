@@ -1,0 +1,78 @@
+"""The loaders of a run: who renders what, from which images, where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from accel_yolo.config.schema import TrainConfig
+from accel_yolo.data.device_images import DeviceImages
+from accel_yolo.data.device_loader import DeviceLoader
+from accel_yolo.data.eval_loader import EvalLoader, eval_shapes
+from accel_yolo.data.loader import TrainLoader
+from accel_yolo.data.order import RectLayout
+from accel_yolo.data.partners import PartnerGroups
+from accel_yolo.data.plan import PlanSource
+from accel_yolo.data.planned_samples import PlannedSamples
+from accel_yolo.data.render_cpu import Load
+from accel_yolo.data.render_torch import PLAIN, Programs
+from accel_yolo.data.samples import TrainSamples
+from accel_yolo.data.split_index import SplitIndex
+from accel_yolo.data.workers import Workers, default_workers, usable_cores
+from accel_yolo.engine.build import Data, Training
+from accel_yolo.engine.dealing import dealt_out
+from accel_yolo.engine.evaluate import images_per_pass
+from accel_yolo.engine.image_cache import opened_caches
+from accel_yolo.engine.world import World
+from accel_yolo.errors import ConfigError
+
+# Evaluation batches hold at most this many images on a process, whatever the training batch is.
+EVAL_BATCH = 32
+
+
+def build_loaders(
+    config: TrainConfig, data: Data, training: Training, world: World, loads: Mapping[str, Load] | None = None
+) -> tuple[TrainLoader, EvalLoader]:
+    """Return this process's share of the training data, and the evaluation batches.
+
+    Args:
+        config: the run, with its final image size.
+        data: its data.
+        training: what is trained.
+        world: all processes take part.
+        loads: what gives the images of each split; None decodes them or opens their cache, as the run asks for.
+    """
+    loads = loads or opened_caches(config, {"train": data.train, "val": data.val}, world)
+    stride = max(32, *training.detector.strides)
+    train_loader = _train_loader(config, data.train, stride, world, loads["train"])
+    shapes = eval_shapes(data.val.sizes_hw, config.imgsz, stride)
+    eval_batch = images_per_pass(min(2 * config.batch, EVAL_BATCH), world.device)
+    workers = loader_workers(config.workers, config.batch // world.size, world)
+    return train_loader, EvalLoader(data.val, config.imgsz, shapes, eval_batch, workers, loads["val"])
+
+
+def loader_workers(wanted: int, images: int, world: World) -> Workers:
+    """Return the workers of one process."""
+    count = default_workers(wanted, images, usable_cores(), world.local_size)
+    return Workers(count, pin_memory=world.device.type == "cuda")
+
+
+def _train_loader(config: TrainConfig, index: SplitIndex, stride: int, world: World, load: Load) -> TrainLoader:
+    sizes = index.sizes_hw
+    rect = RectLayout.plan(sizes, config.batch, imgsz=config.imgsz, stride=stride) if config.rect else None
+    groups = PartnerGroups(len(sizes), config.batch, config.decode_once) if config.decode_once else None
+    source = PlanSource(sizes, config.imgsz, config.hyp, rect, groups)
+    with world.together():
+        places, pieces = dealt_out(config, world)
+    workers = loader_workers(config.workers, len(places), world)
+    if config.cache == "device":
+        with world.together():
+            if world.device.type == "cpu":
+                raise ConfigError("no GPU memory to keep images in", "--cache", "device", "use --cache")
+            sizes_hw = [source.loaded_hw(image) for image in range(len(source))]
+            images = DeviceImages.load(load, sizes_hw, world.device, max(config.workers, 1))
+            programs = Programs.compiled() if config.compile else PLAIN
+            planned = PlannedSamples(index, source, config.seed)
+            return DeviceLoader(planned, images, config.batch, places, workers, pieces, programs)
+    # A GPU changes colours on its way to normalised input; elsewhere the workers are faster.
+    samples = TrainSamples(index, source, config.seed, load, colour=world.device.type != "cuda")
+    return TrainLoader(samples, config.batch, places, workers, pieces)

@@ -1,0 +1,36 @@
+"""Updates that a GPU skips by itself, counted where they happen, so that the host need not ask each time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Skips:
+    """Which updates the device has skipped.
+
+    Attributes:
+        on_device: the device decides. If not, the host does and nothing is counted here.
+    """
+
+    def __init__(self, device: torch.device, in_a_row: int = 0) -> None:
+        self.on_device = device.type == "cuda"
+        self._device, self._in_a_row = device, in_a_row
+        self._numbers: Tensor | None = None
+
+    @property
+    def numbers(self) -> Tensor:
+        """[2] float32 on the device: updates skipped since the last `forget`, and those in a row up to now."""
+        if self._numbers is None:  # not before there is work: processes are started before the device is
+            self._numbers = torch.tensor([0.0, self._in_a_row], device=self._device)
+        return self._numbers
+
+    def count(self, finite: Tensor) -> None:
+        """Take in whether the gradient of an update was finite; bool []."""
+        skipped = (~finite).float()
+        self.numbers.add_(skipped)
+        self.numbers[1].mul_(skipped)
+
+    def forget(self) -> None:
+        """Begin to count anew, after the numbers were read; those in a row go on."""
+        self.numbers[0].zero_()
