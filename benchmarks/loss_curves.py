@@ -10,7 +10,6 @@ from arms import HERE, Arm, Place, arms_in_turns, markdown
 from setup_of_arms import Setup
 
 STEPS = 200
-SEEDS = (0, 1, 2)
 WINDOWS = ((0, 20), (80, 100), (180, 200))
 IMGSZ = 320
 
@@ -19,7 +18,8 @@ def curves(setup: Setup) -> str:
     """Return the mean losses in some windows of steps; the order of the batches is what the seed changes."""
     place = Place(threads=len(setup.cores))
     losses: dict[str, list[np.ndarray]] = {}
-    for seed in SEEDS:
+    seeds = range(max(setup.arguments.rounds, 2))
+    for seed in seeds:
         file = setup.scratch / f"batches{seed}.npz"
         make = [
             sys.executable,
@@ -47,7 +47,7 @@ def curves(setup: Setup) -> str:
             cells.append(f"{means.mean():.4f} ± {means.std(ddof=1):.4f} ({(means / theirs).mean() - 1:+.2%})")
         rows.append(cells)
     columns = ["arm", *(f"steps {start + 1} to {stop}" for start, stop in WINDOWS)]
-    title = f"Loss of an image over {STEPS} steps, {IMGSZ} px, mean ± sd over {len(SEEDS)} orders of the batches"
+    title = f"Loss of an image over {STEPS} steps, {IMGSZ} px, mean ± sd over {len(seeds)} orders of the batches"
     return markdown(f"{title} (difference to the first)", columns, rows)
 
 

@@ -168,7 +168,9 @@ def memory(ours: Ours) -> Turn:
 def curve(ours: Ours) -> Turn:
     """Return a turn: the losses of steps on the batches of a file."""
     stepper, stored = ours.stepper(), np.load(ours.arguments.batches)
-    hosts = [_stored(stored, str(name)) for name in stored["order"][: ours.arguments.steps]]
+    names = [str(name) for name in stored["order"][: ours.arguments.steps]]
+    held = {name: _stored(stored, name) for name in set(names)}
+    hosts = [held[name] for name in names]
     batches, options = steps_on(stepper, _Given(hosts)), stepper.training.loss
 
     def turn() -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -52,6 +54,7 @@ class Setup:
         reference = arguments.reference.resolve() if arguments.reference else None
         weights = Path(arguments.weights).resolve() if arguments.weights else None
         scratch = Path(tempfile.mkdtemp(prefix="side-by-side-"))
+        atexit.register(shutil.rmtree, scratch, ignore_errors=True)
         cores = tuple(range(usable_cores()))
         linked = _linked(spec, scratch / "linked")
         return cls(arguments, reference, spec.file.resolve(), linked, weights, cores, scratch)
