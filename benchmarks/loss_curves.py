@@ -21,20 +21,10 @@ def curves(setup: Setup) -> str:
     seeds = range(max(setup.arguments.rounds, 2))
     for seed in seeds:
         file = setup.scratch / f"batches{seed}.npz"
-        make = [
-            sys.executable,
-            str(HERE / "our_driver.py"),
-            "batches",
-            "--data",
-            str(setup.data),
-            "--imgsz",
-            str(IMGSZ),
-        ]
-        make += ["--seed", str(seed), "--steps", str(STEPS), "--batches", str(file)]
-        subprocess.run(make, check=True, stdin=subprocess.DEVNULL, capture_output=True)
-        for arm in _arms(
-            setup, f"curve --imgsz {IMGSZ} --steps {STEPS} --weights {setup.weights} --batches {file}", place
-        ):
+        words = f"--imgsz {IMGSZ} --steps {STEPS} --batches {file}"
+        make = f"our_driver.py batches --seed {seed} --data {setup.data} {words}".split()
+        subprocess.run([sys.executable, *make], cwd=HERE, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+        for arm in _arms(setup, f"curve --weights {setup.weights} {words}", place):
             turn = arms_in_turns([arm], 1, untimed=0).turns[arm.name][0]
             losses.setdefault(arm.name, []).append(np.array(turn["losses"]))
     base = next(iter(losses))

@@ -12,16 +12,7 @@ from setup_of_arms import Setup
 
 def validation(setup: Setup) -> str:
     """The validation command, start to end."""
-    words = [
-        "--weights",
-        str(setup.weights),
-        "--img",
-        "640",
-        "--batch",
-        "32",
-        "--workers",
-        str(setup.arguments.workers),
-    ]
+    words = f"--weights {setup.weights} --img 640 --batch 32 --workers {setup.arguments.workers}".split()
     sides = ["reference", "ours"] if setup.reference else ["ours"]
     place = Place(threads=len(setup.cores))
     rounds = in_turns({side: partial(setup.command, side, "val.py", words, place) for side in sides},
@@ -43,8 +34,8 @@ def validation(setup: Setup) -> str:
 
 def epoch(setup: Setup) -> str:
     """The training command for one and for two epochs."""
-    words = ["--img", "320", "--batch", "16", "--workers", str(setup.arguments.workers), "--noautoanchor", "--noplots"]
-    words += ["--weights", str(setup.weights)]
+    words = f"--img 320 --batch 16 --workers {setup.arguments.workers} --weights {setup.weights}".split()
+    words += ["--noautoanchor", "--noplots"]
     place, work = Place(threads=len(setup.cores)), {}
     kinds = [("reference", "reference", [])] if setup.reference else []
     kinds += [(f"ours, {kind}", "ours", ["--precision", kind]) for kind in ("fp32", "bf16")]

@@ -37,7 +37,7 @@ def decode_once(group: str) -> Flag:
         "decode_once",
         group,
         nargs="?",
-        const="16",
+        const=16,
         metavar="N",
     )
 

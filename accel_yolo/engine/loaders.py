@@ -67,7 +67,7 @@ def _train_loader(config: TrainConfig, index: SplitIndex, stride: int, world: Wo
     if config.cache == "device":
         with world.together():
             if world.device.type == "cpu":
-                raise ConfigError("no GPU memory to keep images in", "--cache", "device", "use --cache")
+                raise ConfigError("there is no GPU that could keep the images", "--cache", "device", "use --cache")
             sizes_hw = [source.loaded_hw(image) for image in range(len(source))]
             images = DeviceImages.load(load, sizes_hw, world.device, max(config.workers, 1))
             programs = Programs.compiled() if config.compile else PLAIN

@@ -156,3 +156,11 @@ def test_cache_alone_is_a_file_and_every_kind_has_its_word(command: str) -> None
         assert parse(command, ["--cache", kind, "--cache-dir", "x"]).values == {"cache": kind, "cache_dir": "x"}
     with pytest.raises(ConfigError, match=r"wrong value in --cache: RAM; give ram or disk \(the same\), val or device"):
         parse(command, ["--cache", "RAM"])
+
+
+@pytest.mark.parametrize("command", ["train", "profile"])
+def test_decode_once_alone_means_groups_of_sixteen(command: str) -> None:
+    assert parse(command, ["--decode-once"]).values == {"decode_once": 16}
+    assert parse(command, ["--decode-once", "40"]).values == {"decode_once": 40}
+    with pytest.raises(ConfigError, match="wrong value in --decode-once: few"):
+        parse(command, ["--decode-once", "few"])
