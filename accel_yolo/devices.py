@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 from accel_yolo.errors import ConfigError, EnvironmentFault
@@ -57,6 +58,12 @@ def require_mps(device: str) -> None:
     """Check that there is an Apple GPU. Raises ConfigError."""
     if not torch.backends.mps.is_available():
         raise ConfigError("no such device", "--device", device, "use --device cpu")
+
+
+def moved(values: torch.Tensor | np.ndarray, device: torch.device) -> torch.Tensor:
+    """Return a small table of the host on a device, without waiting for the copy: only pinned memory allows that."""
+    tensor = torch.as_tensor(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def require_precision(precision: str, on_cpu: bool) -> None:

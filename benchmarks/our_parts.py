@@ -17,7 +17,7 @@ from served_turns import Turn, own_memory_bytes
 from accel_yolo import console
 from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.data.loader import HostBatch, TrainLoader
-from accel_yolo.data.packed import ChosenImages, DecodedImages, packed_images
+from accel_yolo.data.packed import ChosenImages, DecodedImages, Packing
 from accel_yolo.data.partners import PartnerGroups
 from accel_yolo.data.plan import PlanSource
 from accel_yolo.data.render_cpu import Load
@@ -71,7 +71,7 @@ class Ours:
         load: Load = DecodedImages(own, arguments.imgsz, augmenting=True)
         if arguments.cache == "packed":
             folder = Path(arguments.cache_dir)
-            load = packed_images(own, arguments.imgsz, augmenting=True, folder=folder, workers=2)
+            load = Packing.of(own, arguments.imgsz, augmenting=True, folder=folder).open(workers=2)
         samples = TrainSamples(index, source, 0, ChosenImages(load, numbers), colour=arguments.colour == "loader")
         ways = Workers(workers, pin_memory=self.world.device.type == "cuda")
         return TrainLoader(samples, arguments.batch, range(arguments.batch), ways)

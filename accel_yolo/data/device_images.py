@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from accel_yolo.data.images import Load
 from accel_yolo.data.room import UNKNOWN, amount, free_memory_bytes
 from accel_yolo.errors import DataError, EnvironmentFault
 from accel_yolo.letterbox import FILL
@@ -38,7 +39,7 @@ class DeviceImages:
     @classmethod
     def load(
         cls,
-        load: Callable[[int], np.ndarray],
+        load: Load,
         sizes_hw: Sequence[tuple[int, int]] | np.ndarray,
         device: torch.device,
         threads: int = 1,

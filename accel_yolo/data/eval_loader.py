@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from accel_yolo.data.crew import Task
+from accel_yolo.data.images import Load
 from accel_yolo.data.packed import DecodedImages
-from accel_yolo.data.render_cpu import Load
 from accel_yolo.data.ring import Ring
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.data.workers import Workers

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -32,6 +33,9 @@ from accel_yolo.data.problems import BadFile, Problem
 from accel_yolo.data.whole_image import whole_header
 from accel_yolo.errors import DataError, printable
 from accel_yolo.letterbox import resized_hw
+
+Load = Callable[[int], np.ndarray]
+"""From the number of an image to RGB uint8 [h, w, 3], its longer side at some image size; read, but never changed."""
 
 MAX_PIXELS = 100_000_000
 """Images with more are refused before they are decoded."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 
 from accel_yolo import console, files
-from accel_yolo.data.images import read_resized
+from accel_yolo.data.images import Load, read_resized
 from accel_yolo.data.packed_file import Damaged, Layout, Reader, check_pixels, read_checksums, read_digest, write
 from accel_yolo.data.room import amount, free_disk_bytes, free_memory_bytes
 from accel_yolo.data.split_index import SplitIndex
@@ -44,7 +44,7 @@ class DecodedImages:
 class ChosenImages:
     """Some images of another source, or the same ones several times: image i is image `numbers[i]` of that one."""
 
-    source: Callable[[int], np.ndarray]
+    source: Load
     numbers: np.ndarray
 
     def __call__(self, image: int) -> np.ndarray:
@@ -194,25 +194,6 @@ class Packing:
             remedy = "the file changed since it was indexed: start again, so that it is read anew"
             raise DataError("image has another size than its index entry", printable(path), pixels.shape[:2], remedy)
         return pixels
-
-
-def packed_images(index: SplitIndex, imgsz: int, *, augmenting: bool, folder: Path, workers: int) -> PackedImages:
-    """Return the images of a split from a packed file in `folder`, which is written if it is not there.
-
-    Args:
-        index: the split.
-        imgsz: longer side of an image, px.
-        augmenting: see `images.read_resized`.
-        folder: where packed files are kept.
-        workers: threads that check or make the file.
-
-    Raises:
-        DataError: an image cannot be read.
-        EnvironmentFault: there is no room, or the folder cannot be written.
-    """
-    packing = Packing.of(index, imgsz, augmenting=augmenting, folder=folder)
-    warn_of_memory([packing])
-    return packing.open(workers)
 
 
 def require_room(packings: Sequence[Packing]) -> None:

@@ -27,6 +27,7 @@ import numpy as np
 import PIL
 
 from accel_yolo import console, files
+from accel_yolo.data.images import Load
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.letterbox import resized_hw
 
@@ -39,7 +40,6 @@ _ROW = np.dtype([("offset", "<u8"), ("height", "<u4"), ("width", "<u4"), ("check
 _PAGE, _BOUNDARY = 4096, 64
 _NO_RESERVING = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
-Load = Callable[[int], np.ndarray]
 Result = TypeVar("Result")
 
 

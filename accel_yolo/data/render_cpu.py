@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 
 from accel_yolo.data.colour import jitter
 from accel_yolo.data.geometry import is_affine
+from accel_yolo.data.images import Load
 from accel_yolo.data.labels import Annotations, objects_on_canvas
 from accel_yolo.data.mosaic import Tile
 from accel_yolo.data.plan import SamplePlan, Scene
 from accel_yolo.errors import DataError
 from accel_yolo.letterbox import FILL
-
-Load = Callable[[int], np.ndarray]
-"""From the number of an image to RGB uint8 [h, w, 3], its longer side brought to the image size; never changed here."""
 
 
 def render(

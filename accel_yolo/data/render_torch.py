@@ -12,7 +12,7 @@ is more after its hue and saturation have changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from accel_yolo.data.device_images import DeviceImages
-from accel_yolo.data.plan import SamplePlan
-from accel_yolo.data.plan_tables import BatchTables, SceneGroup, batch_tables, sample_row
+from accel_yolo.data.plan_tables import BatchTables, SceneGroup
+from accel_yolo.devices import moved
 
 # n scenes, T tiles of each, H W output px, B samples
 
@@ -74,12 +74,6 @@ def jitter_colour(images: Tensor, gains: Tensor | None) -> Tensor:
     changed = value * (1 / 255) * (1 - saturation * (1 / 255) * lost) * 255
     unchanged = (gains == 1).all(1)[:, None, None, None]
     return torch.where(unchanged, images, changed.to(torch.uint8))
-
-
-def normalised(images: Tensor, gains: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """Return [B, 3, H, W] of `dtype` in 0..1, channels last in memory, of images [B, H, W, 3] uint8 after
-    `jitter_colour`."""
-    return jitter_colour(images, gains).permute(0, 3, 1, 2).to(dtype) / 255
 
 
 def compose(images: DeviceImages, tiles: Tensor, flips: Tensor, canvas_hw: tuple[int, int]) -> Tensor:
@@ -166,15 +160,6 @@ class Programs:
 PLAIN = Programs()
 
 
-def render_batch(plans: Sequence[SamplePlan], images: DeviceImages, out_hw: tuple[int, int]) -> Tensor:
-    """Return the pixels of B samples of one size, uint8 [B, H, W, 3]: those of `render_cpu.render`, see the tolerance.
-
-    Raises:
-        ConfigError: a plan copies objects.
-    """
-    return render_tables(batch_tables([sample_row(plan) for plan in plans], out_hw), images)
-
-
 def render_tables(
     tables: BatchTables, images: DeviceImages, *, colour: bool = True, programs: Programs = PLAIN
 ) -> Tensor:
@@ -196,30 +181,28 @@ def render_tables(
     if len(scenes) == count and (tables.places[0] == np.arange(count)).all():
         batch = scenes
     else:
-        batch = scenes[_moved(tables.places[0], device)]
+        batch = scenes[moved(tables.places[0], device)]
     if tables.ratios is not None:
-        batch = programs.mix(batch, scenes[_moved(tables.places[1], device)], _moved(tables.ratios, device))
+        batch = programs.mix(
+            batch,
+            scenes[moved(tables.places[1], device)],
+            moved(tables.ratios, device),
+        )
     if colour and tables.gains is not None:
-        batch = programs.jitter_colour(batch, _moved(tables.gains, device))
+        batch = programs.jitter_colour(batch, moved(tables.gains, device))
     return batch
 
 
 def _render_group(group: SceneGroup, images: DeviceImages, out_hw: tuple[int, int], programs: Programs) -> list[Tensor]:
     device = images.pixels.device
-    tiles, flips = _moved(group.tiles, device), _moved(group.flips, device)
-    to_canvas = None if group.to_canvas is None else _moved(group.to_canvas, device)
+    tiles, flips = moved(group.tiles, device), moved(group.flips, device)
+    to_canvas = None if group.to_canvas is None else moved(group.to_canvas, device)
     parts = []
     for begin in range(0, len(tiles), group.chunk):
         members = slice(begin, begin + group.chunk)
         part = programs.compose(images, tiles[members], flips[members], group.canvas_hw)
         parts.append(part if to_canvas is None else programs.warp(part, to_canvas[members], out_hw))
     return parts
-
-
-def _moved(array: np.ndarray, device: torch.device) -> Tensor:
-    """Return a small array on the device, without waiting for it."""
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _places(side: int, flips: Tensor) -> Tensor:

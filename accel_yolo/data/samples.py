@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-
 import numpy as np
 
+from accel_yolo.data.images import Load
 from accel_yolo.data.labels import labels_for
 from accel_yolo.data.plan import PlanSource, plan_sample
-from accel_yolo.data.render_cpu import Load, render
+from accel_yolo.data.render_cpu import render
 from accel_yolo.data.split_index import SplitIndex
 
 Key = tuple[int, int]
 """(epoch, position) of a training sample."""
 
 NO_GAINS = (1.0, 1.0, 1.0)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One training sample: RGB uint8 [H, W, 3], and labels float32 [k, 5] (class, cx, cy, w, h in 0..1)."""
-
-    image: np.ndarray
-    labels: np.ndarray
-
-    def digest(self) -> str:
-        """Return the SHA-256 of pixels and labels: equal samples, equal digest."""
-        content = hashlib.sha256(np.ascontiguousarray(self.image).tobytes())
-        content.update(np.ascontiguousarray(self.labels, dtype=np.float32).tobytes())
-        return content.hexdigest()
 
 
 class TrainSamples:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from accel_yolo.data.loader import HostBatch, TrainLoader
+from accel_yolo.devices import moved
 from accel_yolo.engine.messages import PendingSum
 from accel_yolo.engine.schedule import Schedule
 from accel_yolo.engine.state import TrainState
@@ -132,7 +133,7 @@ class Batches:
         word = torch.tensor([*counts.tolist(), len(host.targets), step], dtype=torch.int64)
         return _Prepared(
             images=images,
-            gains=None if host.gains is None else torch.from_numpy(host.gains).to(device, non_blocking=True),
+            gains=None if host.gains is None else moved(host.gains, device),
             entries=entries,
             size_hw=size_hw,
             grids=grids,
@@ -160,8 +161,7 @@ class Batches:
         levels = len(self.strides)
         anchors = self.anchors_grid.shape[1]
         cells = [self.batch * anchors * height * width for height, width in prepared.grids]
-        counts = torch.tensor([word[:levels], cells], dtype=torch.float32)
-        counts = counts.to(self.world.device, non_blocking=True)
+        counts = moved(torch.tensor([word[:levels], cells], dtype=torch.float32), self.world.device)
         images, gains = prepared.images.taken(), prepared.gains
         parts = [
             MicroBatch(

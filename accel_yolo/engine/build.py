@@ -14,14 +14,13 @@ from accel_yolo.config.dataset import DataSpec, load_data_spec
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.autoanchor import fitted
 from accel_yolo.data.index import SplitIndex, build_indices, summary
-from accel_yolo.data.render_torch import PLAIN, Programs
 from accel_yolo.engine.batchnorm import convert_batchnorm
 from accel_yolo.engine.data_comparison import compare_data
 from accel_yolo.engine.dealing import dealt_out
 from accel_yolo.engine.ema import Ema
 from accel_yolo.engine.evaluate import EvalOptions
 from accel_yolo.engine.gradient import Gradient, OrderedGradient
-from accel_yolo.engine.kernels import choose_kernels
+from accel_yolo.engine.kernels import choose_kernels, pixel_programs
 from accel_yolo.engine.optim import build_optimizer
 from accel_yolo.engine.trainable import Trainable
 from accel_yolo.engine.world import World
@@ -182,8 +181,7 @@ def build_training(config: TrainConfig, data: Data, resumed: Weights | None, wor
     ema = Ema(detector, config.ema_decay, config.ema_tau)
     convert_batchnorm(detector, sync=config.sync_bn, group=config.bn_group, world_size=world.size)
     loss = loss_options(config, detector)
-    programs = Programs.compiled() if config.compile and world.device.type == "cuda" else PLAIN
-    trainable = Trainable(detector, loss, programs.jitter_colour).train()
+    trainable = Trainable(detector, loss, pixel_programs(config, world).jitter_colour).train()
     choose_kernels(detector, config, max(map(len, dealt_out(config, world)[1])), world)
     optimizer = build_optimizer(detector, config)
     model, optimizer = world.prepare(trainable, optimizer, exchange=not config.bit_exact)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from accel_yolo import console, files
 from accel_yolo.config.schema import TrainConfig
+from accel_yolo.data.images import Load
 from accel_yolo.data.packed import DecodedImages, Packing, require_room, warn_of_memory
-from accel_yolo.data.render_cpu import Load
 from accel_yolo.data.room import amount
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.engine.world import World

@@ -11,6 +11,7 @@ import torch
 
 from accel_yolo import console
 from accel_yolo.config.schema import TrainConfig
+from accel_yolo.data.render_torch import PLAIN, Programs
 from accel_yolo.engine.world import World
 from accel_yolo.errors import ConfigError
 from accel_yolo.models.detector import Detector
@@ -67,6 +68,11 @@ def compile_layers(detector: Detector, backend: str = "inductor") -> None:
     _dynamo.config.recompile_limit = max(limit, 4 * len(layers))
     for layer in layers:
         layer.compile(dynamic=False, backend=backend)
+
+
+def pixel_programs(config: TrainConfig, world: World) -> Programs:
+    """Return the functions that work on pixels on a GPU, compiled if the run asks for it."""
+    return Programs.compiled() if config.compile and world.device.type == "cuda" else PLAIN
 
 
 @contextlib.contextmanager

@@ -8,13 +8,12 @@ from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.device_images import DeviceImages
 from accel_yolo.data.device_loader import DeviceLoader
 from accel_yolo.data.eval_loader import EvalLoader, eval_shapes
+from accel_yolo.data.images import Load
 from accel_yolo.data.loader import TrainLoader
 from accel_yolo.data.order import RectLayout
 from accel_yolo.data.partners import PartnerGroups
 from accel_yolo.data.plan import PlanSource
 from accel_yolo.data.planned_samples import PlannedSamples
-from accel_yolo.data.render_cpu import Load
-from accel_yolo.data.render_torch import PLAIN, Programs
 from accel_yolo.data.samples import TrainSamples
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.data.workers import Workers, default_workers, usable_cores
@@ -22,6 +21,7 @@ from accel_yolo.engine.build import Data, Training
 from accel_yolo.engine.dealing import dealt_out
 from accel_yolo.engine.evaluate import images_per_pass
 from accel_yolo.engine.image_cache import opened_caches
+from accel_yolo.engine.kernels import pixel_programs
 from accel_yolo.engine.world import World
 from accel_yolo.errors import ConfigError
 
@@ -70,9 +70,8 @@ def _train_loader(config: TrainConfig, index: SplitIndex, stride: int, world: Wo
                 raise ConfigError("there is no GPU that could keep the images", "--cache", "device", "use --cache")
             sizes_hw = [source.loaded_hw(image) for image in range(len(source))]
             images = DeviceImages.load(load, sizes_hw, world.device, max(config.workers, 1))
-            programs = Programs.compiled() if config.compile else PLAIN
             planned = PlannedSamples(index, source, config.seed)
-            return DeviceLoader(planned, images, config.batch, places, workers, pieces, programs)
+            return DeviceLoader(planned, images, config.batch, places, workers, pieces, pixel_programs(config, world))
     # A GPU changes colours on its way to normalised input; elsewhere the workers are faster.
     samples = TrainSamples(index, source, config.seed, load, colour=world.device.type != "cuda")
     return TrainLoader(samples, config.batch, places, workers, pieces)

@@ -50,17 +50,11 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
     return optimizer
 
 
-def lies_like(tensor: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors of one shape have their elements in the same order in memory.
+def laid_like(tensor: Tensor, other: Tensor) -> Tensor:
+    """Return a copy of `tensor` with type, device and order in memory of `other`, which has the same shape.
 
     Fused optimizers walk through the memory of parameter, gradient and state side by side and do not check it.
     """
-    pairs = zip(tensor.shape, tensor.stride(), other.stride(), strict=True)
-    return all(mine == theirs for size, mine, theirs in pairs if size > 1)
-
-
-def laid_like(tensor: Tensor, other: Tensor) -> Tensor:
-    """Return a copy of `tensor` with type, device and order in memory of `other`, which has the same shape."""
     return torch.empty_like(other, requires_grad=False).copy_(tensor.view(other.shape))
 
 

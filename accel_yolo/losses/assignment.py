@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from accel_yolo.devices import moved
+
 # Cell offsets of the five slots: own cell, then the left, upper, right and lower neighbour (x, y).
 _SLOT_SHIFT = np.array([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [-0.5, 0.0], [0.0, -0.5]], dtype=np.float32)
 
@@ -38,12 +40,8 @@ class LevelEntries:
 
     def to(self, device: torch.device) -> LevelEntries:
         """Return the entries on `device`, without waiting for the copy; on a GPU `filled_up`, so that sizes repeat."""
-        if device.type != "cuda":
-            return LevelEntries(self.cells.to(device, non_blocking=True), self.boxes.to(device, non_blocking=True))
-        filled = self.filled_up()
-        # Only memory that is pinned is copied without a wait.
-        tables = [table.pin_memory().to(device, non_blocking=True) for table in (filled.cells, filled.boxes)]
-        return LevelEntries(*tables)
+        entries = self.filled_up() if device.type == "cuda" else self
+        return LevelEntries(moved(entries.cells, device), moved(entries.boxes, device))
 
     def filled_up(self) -> LevelEntries:
         """Return the entries, repeated with weight 0 up to the next power of two.

@@ -140,9 +140,14 @@ class Detector(nn.Module):
             self.anchors.copy_(torch.tensor(grid, dtype=torch.float64, device="cpu").to(self.anchors.device))
 
     def _measured_strides(self, where: str) -> tuple[int, ...]:
-        """Return input pixels per output cell of each level, found by sending shapes (no numbers) through."""
-        shapes = {name: value.detach().to("meta") for name, value in self.state_dict(keep_vars=True).items()}
-        image = torch.zeros(1, self.spec.get("ch", 3), MEASURING_SIDE_PX, MEASURING_SIDE_PX, device="meta")
+        """Return input pixels per output cell of each level, found by sending a black image through."""
+        # With weights that are all one number in memory. (On the meta device torch would load its compiler and an
+        # algebra system first: over a second at every start.)
+        zero = torch.zeros((), device="cpu")
+        numbers = {
+            name: zero.to(value.dtype).expand(value.shape) for name, value in self.state_dict(keep_vars=True).items()
+        }
+        image = torch.zeros(1, self.spec.get("ch", 3), MEASURING_SIDE_PX, MEASURING_SIDE_PX, device="cpu")
         reached: list[int] = []
         hooks = [
             layer.register_forward_pre_hook(lambda *_, index=index: reached.append(index))
@@ -151,7 +156,8 @@ class Detector(nn.Module):
         training = self.training
         self.eval()
         try:
-            raws = torch.func.functional_call(self, shapes, (image,))
+            with torch.no_grad(), torch.device("cpu"):
+                raws = torch.func.functional_call(self, numbers, (image,))
         except (RuntimeError, ZeroDivisionError) as error:  # a stride of 0 divides
             place = f"{where}, layer {reached[-1] if reached else 0}"
             raise ConfigError("layers do not fit together", place, str(error).split("\n")[0]) from error

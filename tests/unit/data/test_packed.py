@@ -25,7 +25,7 @@ from accel_yolo.config.dataset import DataSpec, load_data_spec
 from accel_yolo.data import packed_file
 from accel_yolo.data.images import read_resized
 from accel_yolo.data.index import SplitIndex, build_index
-from accel_yolo.data.packed import ChosenImages, DecodedImages, PackedImages, Packing, packed_images, warn_of_memory
+from accel_yolo.data.packed import ChosenImages, DecodedImages, PackedImages, Packing, warn_of_memory
 from accel_yolo.errors import DataError, EnvironmentFault
 
 IMGSZ = 64
@@ -59,7 +59,7 @@ def index_of(root: Path) -> SplitIndex:
 
 
 def packed(index: SplitIndex, folder: Path, imgsz: int = IMGSZ, *, augmenting: bool = True) -> PackedImages:
-    return packed_images(index, imgsz, augmenting=augmenting, folder=folder, workers=2)
+    return Packing.of(index, imgsz, augmenting=augmenting, folder=folder).open(workers=2)
 
 
 def decoded(index: SplitIndex, imgsz: int = IMGSZ, *, augmenting: bool = True) -> list[np.ndarray]:
@@ -323,7 +323,7 @@ def test_a_builder_that_is_killed_leaves_nothing_that_is_taken_for_whole(index: 
         "        time.sleep(600)\n"
         "    return read(path, imgsz, augmenting=augmenting)\n"
         "packed.read_resized = slow\n"
-        f"packed.packed_images(index, {IMGSZ}, augmenting=True, folder=Path({str(folder)!r}), workers=1)\n"
+        f"packed.Packing.of(index, {IMGSZ}, augmenting=True, folder=Path({str(folder)!r})).open(workers=1)\n"
     )
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe, stderr=pipe) as builder:

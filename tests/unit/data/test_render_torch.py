@@ -27,8 +27,6 @@ from accel_yolo.data.render_torch import (
     compose,
     jitter_colour,
     mix,
-    normalised,
-    render_batch,
     render_tables,
     warp,
 )
@@ -83,6 +81,11 @@ def photos() -> Photos:
 
 def planned(photos: Photos, hyp: Hyp, count: int = 16) -> list[SamplePlan]:
     return [plan_sample(PlanSource(photos.sizes_hw, SIDE, hyp), 0, 0, position) for position in range(count)]
+
+
+def render_batch(plans: Sequence[SamplePlan], images: DeviceImages, out_hw: tuple[int, int]) -> torch.Tensor:
+    """Return the pixels of planned samples of one size, uint8 [B, H, W, 3]."""
+    return render_tables(batch_tables([sample_row(plan) for plan in plans], out_hw), images)
 
 
 def differences(plans: Sequence[SamplePlan], photos: Photos) -> np.ndarray:
@@ -264,17 +267,6 @@ def test_gains_of_one_and_none_change_nothing(all_colours: np.ndarray) -> None:
     assert not torch.equal(second, images[1])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_network_input_is_the_changed_image_from_zero_to_one(photos: Photos, dtype: torch.dtype) -> None:
-    images = torch.from_numpy(np.stack([cv2.resize(image, (64, 48)) for image in photos.images[:2]]))
-    gains = torch.tensor([(1.0, 1.0, 1.0), (1.01, 1.3, 0.8)])
-    batch = normalised(images, gains, dtype)
-    assert (batch.shape, batch.dtype) == ((2, 3, 48, 64), dtype)
-    assert batch.is_contiguous(memory_format=torch.channels_last)
-    expected = jitter_colour(images, gains).permute(0, 3, 1, 2).to(dtype) / 255
-    assert torch.equal(batch, expected)
-
-
 def test_every_function_of_pixels_is_one_graph_that_never_asks_for_a_value(photos: Photos) -> None:
     (group,) = batch_tables(
         [sample_row(plan) for plan in planned(photos, WARPED["perspective"], 4)], (SIDE, SIDE)
@@ -288,9 +280,9 @@ def test_every_function_of_pixels_is_one_graph_that_never_asks_for_a_value(photo
     canvas = one_graph(compose)(photos.held, tiles, flips, group.canvas_hw)
     pixels = one_graph(warp)(canvas, to_canvas, (SIDE, SIDE))
     mixed = one_graph(mix)(pixels, pixels.flip(0), torch.full((len(pixels),), 0.4))
-    batch = one_graph(normalised)(mixed, torch.full((len(pixels), 3), 1.01), torch.float32)
+    batch = one_graph(jitter_colour)(mixed, torch.full((len(pixels), 3), 1.01))
     assert torch.equal(pixels, warp(compose(photos.held, tiles, flips, group.canvas_hw), to_canvas, (SIDE, SIDE)))
-    assert batch.shape == (len(pixels), 3, SIDE, SIDE)
+    assert batch.shape == (len(pixels), SIDE, SIDE, 3)
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -16,13 +16,18 @@ from accel_yolo.engine.ema import Ema, ema_decay
 from accel_yolo.engine.optim import (
     build_optimizer,
     laid_like,
-    lies_like,
     optimizer_tensors,
     parameter_groups,
     restore_optimizer,
 )
 from accel_yolo.models.detector import Detector
 from accel_yolo.models.zoo import build_detector, model_spec
+
+
+def lies_like(tensor: torch.Tensor, other: torch.Tensor) -> bool:
+    """Return whether two tensors of one shape have their elements in the same order in memory."""
+    pairs = zip(tensor.shape, tensor.stride(), other.stride(), strict=True)
+    return all(mine == theirs for size, mine, theirs in pairs if size > 1)
 
 
 @pytest.fixture
