@@ -187,11 +187,13 @@ def curve(ours: Ours) -> Turn:
 
 def write_batches(ours: Ours, file: Path, seed: int) -> None:
     """Write an epoch of batches and an order of steps over them, for `curve`."""
-    rows = dict(enumerate(ours.loader(0).epoch(0)))
+    images, targets = {}, {}
+    for name, batch in enumerate(ours.loader(0).epoch(0)):
+        images[f"images{name}"] = batch.images.numpy().copy()  # the loader writes over them
+        targets[f"targets{name}"] = batch.targets
     draw = np.random.default_rng(seed)
-    order = np.concatenate([draw.permutation(len(rows)) for _ in range(-(-ours.arguments.steps // len(rows)))])
-    images = {f"images{name}": batch.images.numpy() for name, batch in rows.items()}
-    targets = {f"targets{name}": batch.targets for name, batch in rows.items()}
+    count = len(images)
+    order = np.concatenate([draw.permutation(count) for _ in range(-(-ours.arguments.steps // count))])
     np.savez(file, allow_pickle=False, order=order, **images, **targets)
 
 

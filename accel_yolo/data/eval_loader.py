@@ -31,8 +31,8 @@ class EvalBatch:
     """Images of one shape.
 
     Attributes:
-        images: [B, H, W, 3] uint8 RGB. Where workers render, a place in shared memory that is used again when the
-            batch after the next one is asked for.
+        images: [B, H, W, 3] uint8 RGB. They lie in memory that is written again when the batch after the next one
+            is asked for.
         ids: the B image numbers in the index.
         gains_xy: [B, 2] float64, resize factors by which boxes are mapped back.
         pads_xy: [B, 2] float64, padding in px that is taken off first.

@@ -21,8 +21,8 @@ class HostBatch:
     """Samples of consecutive places of the global order.
 
     Attributes:
-        images: [B, H, W, 3] uint8 RGB. Where workers render, a place in shared memory that is used again when the
-            batch after the next one is asked for.
+        images: [B, H, W, 3] uint8 RGB. They lie in memory that is written again when the batch after the next one
+            is asked for.
         targets: [T, 6] float32: image in the batch, class, cx, cy, w, h (0..1).
         positions: the B positions in the epoch.
         gains: [B, 3] float32, factors of hue, saturation and value that are left to the device; None when the images

@@ -35,21 +35,20 @@ class Ring:
     def rendered(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, np.ndarray, list[Any]]]:
         """Yield each batch: what was asked for, its images uint8 [B, H, W, 3], and what is said of each sample.
 
-        With workers the images lie in shared memory that is written again when the batch after the next one is asked
-        for.
+        The images lie in memory that is written again when the batch after the next one is asked for.
 
         Raises:
             UserError: a sample cannot be rendered.
             EnvironmentFault: a worker is gone.
         """
+        placed = [replace(task, slot=number % SLOTS) for number, task in enumerate(tasks)]
         if not self._workers.count:
-            for task in tasks:
-                images = np.empty(task.shape, dtype=np.uint8)
+            for task in placed:
+                images = self._slots.view(task.slot, task.shape)
                 yield task, images, list(map(self._renderer.render, task.keys, images))
             return
         crew, ahead = self._crew, SLOTS - 1
         crew.forget()  # what came before may have been left before its end
-        placed = [replace(task, slot=number % SLOTS) for number, task in enumerate(tasks)]
         for task in placed[:ahead]:
             crew.ask(task)
         for number, task in enumerate(placed):
