@@ -57,7 +57,7 @@ def run(command: str, argv: Sequence[str] | None = None, prog: str = "") -> int:
         work = _prepared(command, words, prog or COMMANDS[command].script)
     except UserError as error:
         # Every process of this machine has read the same flags and files: one of them reports.
-        error.already_reported = not console.is_first_here()
+        console.leave_to_first(error)
         return _reported(error, debug)
     except SystemExit as leaving:  # argparse has printed the help
         return leaving.code if isinstance(leaving.code, int) else 0

@@ -16,6 +16,11 @@ from accel_yolo.errors import escaped
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from accel_yolo.errors import UserError
+
+FIRST_WORD_S = 5.0
+"""How long the other processes of a machine leave the word to the first one, at most."""
+
 _COLOUR_CODE = re.compile("\033\\[[0-9;]*m")
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
 # A bar written to a file is a line each time; every ten seconds is enough to see that it lives.
@@ -40,6 +45,17 @@ def is_follower() -> bool:
 def is_first_here() -> bool:
     """Return whether this process is the first on its machine: what all read alike, it alone reports."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def leave_to_first(error: UserError) -> None:
+    """Leave an error that all processes of this machine meet alike to the first of them.
+
+    A launcher ends all processes as soon as one has ended. So the others wait for that, lest the first one, which may
+    be slower, is ended before it has spoken.
+    """
+    error.already_reported = not is_first_here()
+    if error.already_reported:
+        time.sleep(FIRST_WORD_S)
 
 
 def log_to(path: Path | None) -> None:

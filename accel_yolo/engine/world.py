@@ -216,7 +216,7 @@ def spoken_once() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        error.already_reported = not console.is_first_here()
+        console.leave_to_first(error)
         raise
 
 

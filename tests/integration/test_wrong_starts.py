@@ -71,3 +71,20 @@ def test_under_another_launcher_it_is_said_once(
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and says in errors[0], done.stderr
     assert not Path("runs").exists()
+
+
+SLOW_FIRST = """
+import os, sys, time
+time.sleep(1.5 if os.environ["LOCAL_RANK"] == "0" else 0)
+from accel_yolo.cli import run
+sys.exit(run("train", ["--epochs", "0"]))
+"""
+
+
+def test_it_is_said_even_if_the_process_that_speaks_is_the_slowest(tmp_path: Path) -> None:
+    script = tmp_path / "slow_first.py"
+    script.write_text(SLOW_FIRST)
+    command = [sys.executable, "-m", *TORCHRUN.split(), str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert errors == ["error: wrong value in --epochs: 0; give a whole number of at least 1"]

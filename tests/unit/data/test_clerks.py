@@ -94,7 +94,8 @@ def test_an_index_is_built_in_a_process_of_any_kind(tmp_path: Path, images: Path
 
 
 WAITING = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite that runs in the background hands on an ignored one
 from accel_yolo.data.clerks import Clerks
 with Clerks(2, "slow_answers") as clerks:
     print(*[clerk.pid for clerk in clerks._started], flush=True)
