@@ -163,9 +163,10 @@ class RunFolder:
         console.say(line)
 
     def write_json(self, name: str, data: dict[str, Any]) -> None:
-        """Write plain data as JSON, on the leader."""
-        if self._world.is_leader:
-            write_text_atomic(self.path / name, json.dumps(data, indent=1) + "\n")
+        """Write plain data as JSON, on the leader; every process returns when the file is there."""
+        with self._world.together():
+            if self._world.is_leader:
+                write_text_atomic(self.path / name, json.dumps(data, indent=1) + "\n")
 
 
 def _kept_lines(path: Path, epoch: int) -> list[str]:
