@@ -12,7 +12,7 @@ from torch import Tensor
 
 from accel_yolo.data.images import Load
 from accel_yolo.data.room import UNKNOWN, amount, free_memory_bytes
-from accel_yolo.errors import DataError, EnvironmentFault
+from accel_yolo.errors import EnvironmentFault
 from accel_yolo.letterbox import FILL
 
 MOST_SHARE = 0.5
@@ -54,7 +54,7 @@ class DeviceImages:
 
         Raises:
             EnvironmentFault: they do not fit.
-            DataError: an image cannot be read, or is not of the size it should have.
+            DataError: an image cannot be read.
         """
         sizes = np.asarray(sizes_hw, dtype=np.int64).reshape(-1, 2)
         ends = sizes.prod(1).cumsum() + 1
@@ -64,7 +64,7 @@ class DeviceImages:
         pixels[0] = FILL
         with ThreadPoolExecutor(max(threads, 1)) as pool:
             for images in _runs(sizes):
-                content = list(pool.map(lambda index: _checked(load(index), index, sizes[index]), images))
+                content = list(pool.map(lambda index: load(index).reshape(-1, 3), images))
                 start, stop = int(ends[images[-1]]) - sum(map(len, content)), int(ends[images[-1]])
                 pixels[start:stop] = torch.from_numpy(np.concatenate(content)).to(device)
         offsets = np.concatenate((np.ones(1, dtype=np.int64), ends))[: len(sizes)]
@@ -102,11 +102,3 @@ def _runs(sizes_hw: np.ndarray) -> Iterator[range]:
         if staged >= STAGED_BYTES or index + 1 == len(sizes_hw):
             yield range(first, index + 1)
             first, staged = index + 1, 0
-
-
-def _checked(image: np.ndarray, index: int, size_hw: np.ndarray) -> np.ndarray:
-    """Return the pixels [h * w, 3] of an image of the size it should have."""
-    if image.shape != (*size_hw.tolist(), 3):
-        remedy = "the file changed since it was indexed: start again, so that it is read anew"
-        raise DataError("image has another size than its index entry", f"image {index}", image.shape[:2], remedy)
-    return image.reshape(-1, 3)

@@ -12,8 +12,8 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -34,8 +34,19 @@ from accel_yolo.data.whole_image import whole_header
 from accel_yolo.errors import DataError, printable
 from accel_yolo.letterbox import resized_hw
 
-Load = Callable[[int], np.ndarray]
-"""From the number of an image to RGB uint8 [h, w, 3], its longer side at some image size; read, but never changed."""
+ALL_ROWS = slice(None)
+
+
+class Load(Protocol):
+    """Gives images by their numbers."""
+
+    def __call__(self, image: int, rows: slice = ALL_ROWS, /) -> np.ndarray:
+        """Return rows of an image, RGB uint8 [rows, w, 3], longer side of the whole at some image size.
+
+        Who calls it reads the array and never changes it. Raises DataError.
+        """
+        ...
+
 
 MAX_PIXELS = 100_000_000
 """Images with more are refused before they are decoded."""

@@ -17,11 +17,12 @@ import numpy as np
 import psutil
 
 from accel_yolo import console, files
-from accel_yolo.data.images import Load, read_resized
+from accel_yolo.data.images import ALL_ROWS, Load, read_resized
 from accel_yolo.data.packed_file import Damaged, Layout, Reader, check_pixels, read_checksums, read_digest, write
 from accel_yolo.data.room import amount, free_disk_bytes, free_memory_bytes
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.errors import DataError, EnvironmentFault, printable
+from accel_yolo.letterbox import resized_hw
 
 _ELSEWHERE = "name another folder with --cache-dir, or leave --cache out"
 _MOST_THREADS = 16
@@ -35,9 +36,15 @@ class DecodedImages:
     imgsz: int
     augmenting: bool
 
-    def __call__(self, image: int) -> np.ndarray:
-        """Return the image, RGB uint8 [h, w, 3]. Raises DataError."""
-        return read_resized(self.index.paths[image], self.imgsz, augmenting=self.augmenting)
+    def __call__(self, image: int, rows: slice = ALL_ROWS) -> np.ndarray:
+        """Return rows of the image, RGB uint8 [rows, w, 3]. Raises DataError."""
+        path = self.index.paths[image]
+        pixels = read_resized(path, self.imgsz, augmenting=self.augmenting)
+        height, width = self.index.sizes_hw[image].tolist()
+        if pixels.shape[:2] != resized_hw((height, width), self.imgsz):
+            remedy = "the file changed since it was indexed: start again, so that it is read anew"
+            raise DataError("image has another size than its index entry", printable(path), pixels.shape[:2], remedy)
+        return pixels[rows]
 
 
 @dataclass(frozen=True)
@@ -47,9 +54,9 @@ class ChosenImages:
     source: Load
     numbers: np.ndarray
 
-    def __call__(self, image: int) -> np.ndarray:
-        """Return the image, RGB uint8 [h, w, 3]. Raises as the source does."""
-        return self.source(int(self.numbers[image]))
+    def __call__(self, image: int, rows: slice = ALL_ROWS) -> np.ndarray:
+        """Return rows of the image, RGB uint8 [rows, w, 3]. Raises as the source does."""
+        return self.source(int(self.numbers[image]), rows)
 
 
 class PackedImages:
@@ -71,15 +78,17 @@ class PackedImages:
     def __len__(self) -> int:
         return len(self.layout.offsets)
 
-    def __call__(self, image: int) -> np.ndarray:
-        """Return the image, RGB uint8 [h, w, 3], its longer side at the image size; the array is the caller's.
+    def __call__(self, image: int, rows: slice = ALL_ROWS) -> np.ndarray:
+        """Return rows of the image, RGB uint8 [rows, w, 3], read alone; the array is the caller's.
 
         Raises:
             EnvironmentFault: the file changed or disappeared since the run began, or cannot be read.
         """
         try:
             reader = self._reader or self._opened()
-            return reader.image(int(self.layout.offsets[image]), *self.layout.shapes_hw[image].tolist())
+            height, width = self.layout.shapes_hw[image].tolist()
+            begin, end, _ = rows.indices(height)
+            return reader.image(int(self.layout.offsets[image]) + begin * width * 3, end - begin, width)
         except Damaged as damage:
             raise EnvironmentFault(
                 "the image cache changed during the run", self._where, damage, "start again"
@@ -184,16 +193,9 @@ class Packing:
                 f"{printable(str(self.file.parent))}: remove what you no longer need"
             )
         require_room([self])
-        write(self.file, self.layout, self._load, threads, f"packing images at {self.imgsz} px")
+        images = DecodedImages(self.index, self.imgsz, self.augmenting)
+        write(self.file, self.layout, images, threads, f"packing images at {self.imgsz} px")
         _keep_state(self.file, _state_of(self.file))
-
-    def _load(self, image: int) -> np.ndarray:
-        path = self.index.paths[image]
-        pixels = read_resized(path, self.imgsz, augmenting=self.augmenting)
-        if pixels.shape[:2] != tuple(self.layout.shapes_hw[image].tolist()):
-            remedy = "the file changed since it was indexed: start again, so that it is read anew"
-            raise DataError("image has another size than its index entry", printable(path), pixels.shape[:2], remedy)
-        return pixels
 
 
 def require_room(packings: Sequence[Packing]) -> None:

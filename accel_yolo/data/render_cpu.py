@@ -11,7 +11,6 @@ from accel_yolo.data.images import Load
 from accel_yolo.data.labels import Annotations, objects_on_canvas
 from accel_yolo.data.mosaic import Tile
 from accel_yolo.data.plan import SamplePlan, Scene
-from accel_yolo.errors import DataError
 from accel_yolo.letterbox import FILL
 
 
@@ -31,12 +30,11 @@ def render(
         RGB uint8 [H, W, 3], contiguous, of size `plan.out_hw`: `into` if that is given.
 
     Raises:
-        DataError: an image does not have the size the plan was made for.
+        DataError: an image cannot be read, or is not the one that was planned for.
     """
     if into is None:
         into = np.empty((*plan.out_hw, 3), dtype=np.uint8)
-    flipped = plan.flip_ud or plan.flip_lr
-    image = _render_scene(plan.scene, load, annotations, np.empty_like(into) if flipped else into)
+    image = _render_scene(plan.scene, load, annotations, into)
     if plan.mixup is not None:
         other = _render_scene(plan.mixup.scene, load, annotations, np.empty_like(into))
         ratio = plan.mixup.ratio
@@ -44,8 +42,8 @@ def render(
         image[...] = cv2.addWeighted(image, ratio, other, 1 - ratio, 0, dtype=cv2.CV_32F)
     if colour and plan.hsv_gains is not None:
         jitter(image, plan.hsv_gains)
-    if flipped:
-        cv2.flip(image, -1 if plan.flip_ud and plan.flip_lr else int(plan.flip_lr), dst=into)
+    if plan.flip_ud or plan.flip_lr:
+        cv2.flip(image, -1 if plan.flip_ud and plan.flip_lr else int(plan.flip_lr), dst=image)
     return into
 
 
@@ -54,7 +52,7 @@ def _render_scene(scene: Scene, load: Load, annotations: Annotations, into: np.n
     canvas = into if not scene.is_warped else np.empty((*scene.canvas_hw, 3), dtype=np.uint8)
     canvas.fill(FILL)
     for tile in scene.tiles:
-        _place(canvas, tile, load(tile.index))
+        _place(canvas, tile, load)
     if scene.copy_paste is not None:
         _paste_copies(canvas, scene, annotations)
     if not scene.is_warped:
@@ -65,13 +63,10 @@ def _render_scene(scene: Scene, load: Load, annotations: Annotations, into: np.n
     return cv2.warpPerspective(canvas, matrix, (width, height), dst=into, borderValue=(FILL, FILL, FILL))
 
 
-def _place(canvas: np.ndarray, tile: Tile, image: np.ndarray) -> None:
-    if image.shape[:2] != tile.size_hw:
-        remedy = "the file changed since it was indexed: start again, so that it is read anew"
-        raise DataError("image has another size than its index entry", f"image {tile.index}", image.shape[:2], remedy)
+def _place(canvas: np.ndarray, tile: Tile, load: Load) -> None:
     x1, y1, x2, y2 = tile.canvas_xyxy
     left, top, right, bottom = tile.source_xyxy
-    part, place = image[top:bottom, left:right], canvas[y1:y2, x1:x2]
+    part, place = load(tile.index, slice(top, bottom))[:, left:right], canvas[y1:y2, x1:x2]
     if part.shape == place.shape:
         place[...] = part
     else:  # written in place: a rectangle of the canvas is as good to OpenCV as an image of its own

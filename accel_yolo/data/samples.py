@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from accel_yolo.data.images import Load
+from accel_yolo.data.images import ALL_ROWS, Load
 from accel_yolo.data.labels import labels_for
 from accel_yolo.data.plan import PlanSource, plan_sample
 from accel_yolo.data.render_cpu import render
@@ -49,9 +49,9 @@ class TrainSamples:
             self._held[band] = (key, {})
         kept = self._held[band][1]
 
-        def load(index: int) -> np.ndarray:
+        def load(index: int, rows: slice = ALL_ROWS) -> np.ndarray:
             if index not in kept:
                 kept[index] = self._load(index)
-            return kept[index]
+            return kept[index][rows]
 
         return load

@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from accel_yolo.data.images import ALL_ROWS
 from accel_yolo.letterbox import FILL, resized_hw
 
 COLOURS = list(product((0, 255), repeat=3))
@@ -38,12 +39,12 @@ class Pictures:
         height, width = self.sizes_hw[index].tolist()
         return resized_hw((height, width), self.imgsz)
 
-    def load(self, index: int) -> np.ndarray:
+    def load(self, index: int, rows: slice = ALL_ROWS) -> np.ndarray:
         image = np.full((*self.loaded_hw(index), 3), FILL, dtype=np.uint8)
         x1, y1, x2, y2 = self.rectangles[index]
         image[y1:y2, x1:x2] = COLOURS[index]
         image.setflags(write=False)
-        return image
+        return image[rows]
 
     def labels_of(self, index: int) -> np.ndarray:
         height, width = self.loaded_hw(index)

@@ -9,7 +9,7 @@ import torch
 from accel_yolo.data import device_images
 from accel_yolo.data.device_images import DeviceImages, free_device_bytes, require_room
 from accel_yolo.data.room import GIB, UNKNOWN
-from accel_yolo.errors import DataError, EnvironmentFault
+from accel_yolo.errors import EnvironmentFault
 from accel_yolo.letterbox import FILL
 
 CPU = torch.device("cpu")
@@ -54,10 +54,3 @@ def test_training_keeps_half_of_the_free_memory() -> None:
 
 def test_the_memory_of_the_machine_counts_for_its_processor() -> None:
     assert free_device_bytes(CPU) > 0
-
-
-def test_an_image_that_changed_since_it_was_indexed_is_named(images: list[np.ndarray]) -> None:
-    sizes = [image.shape[:2] for image in images]
-    sizes[7] = (99, 99)
-    with pytest.raises(DataError, match="another size than its index entry in image 7"):
-        DeviceImages.load(images.__getitem__, sizes, CPU)

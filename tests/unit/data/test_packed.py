@@ -365,10 +365,22 @@ def test_an_image_that_cannot_be_read_any_more_is_named_and_nothing_is_left(inde
     assert not list(folder.glob("*.images")) and not list(folder.glob(".tmp-*"))
 
 
-def test_an_image_that_changed_since_it_was_indexed_is_named(index: SplitIndex, folder: Path) -> None:
-    cv2.imwrite(index.paths[3], np.zeros((50, 20, 3), np.uint8))
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_an_image_that_changed_since_it_was_indexed_is_named(index: SplitIndex, folder: Path, is_packed: bool) -> None:
+    height, width = index.sizes_hw[3].tolist()
+    cv2.imwrite(index.paths[3], np.zeros((height // 2, width, 3), np.uint8))
     with pytest.raises(DataError, match=r"image has another size than its index entry in .*3\.jpg: .*start again"):
-        packed(index, folder)
+        if is_packed:
+            packed(index, folder)
+        else:
+            DecodedImages(index, IMGSZ, augmenting=True)(3, slice(0, 2))  # as many rows as there are in both
+
+
+def test_some_rows_of_an_image_are_those_of_the_whole(index: SplitIndex, folder: Path) -> None:
+    images, load = decoded(index), packed(index, folder)
+    for number, image in enumerate(images):
+        for rows in (slice(3, 9), slice(0, len(image)), slice(len(image) - 1, len(image))):
+            np.testing.assert_array_equal(load(number, rows), image[rows])
 
 
 def _many(index: SplitIndex, count: int) -> SplitIndex:

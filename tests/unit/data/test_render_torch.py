@@ -17,7 +17,7 @@ from accel_yolo.config.schema import Hyp
 from accel_yolo.data.colour import hsv_tables, jitter
 from accel_yolo.data.device_images import DeviceImages
 from accel_yolo.data.geometry import IDENTITY
-from accel_yolo.data.images import read_resized
+from accel_yolo.data.images import ALL_ROWS, read_resized
 from accel_yolo.data.mosaic import Tile
 from accel_yolo.data.order import RectLayout
 from accel_yolo.data.plan import PlanSource, SamplePlan, Scene, plan_sample
@@ -70,8 +70,8 @@ class Photos:
         noisy = image.astype(np.float32) + rng.normal(0, 4, image.shape)
         return noisy.clip(0, 255).astype(np.uint8)
 
-    def load(self, index: int) -> np.ndarray:
-        return self.images[index]
+    def load(self, index: int, rows: slice = ALL_ROWS) -> np.ndarray:
+        return self.images[index][rows]
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_real_images_with_the_default_recipe(coco128: Path) -> None:
     held = DeviceImages.load(images.__getitem__, sizes, CPU)
     plans = [plan_sample(PlanSource(sizes, 320, Hyp(mixup=0.2)), 0, 0, position) for position in range(16)]
     pixels = render_batch(plans, held, (320, 320)).numpy().astype(int)
-    apart = np.abs(pixels - np.stack([render(plan, images.__getitem__, None) for plan in plans]))  # pyright: ignore
+    apart = np.abs(pixels - np.stack([render(plan, lambda index, rows: images[index][rows], None) for plan in plans]))  # pyright: ignore
     assert (apart > 1).mean() < 0.001
     assert apart.mean() < 0.02
 
@@ -169,9 +169,9 @@ def test_a_tile_of_any_size_is_a_resize(data: st.DataObject) -> None:
     (left, right), (top, bottom) = part
     tile = Tile(0, (height, width), (x1, y1, x1 + shown_w, y1 + shown_h), (left, top, right, bottom), (0, 0, 80, 80))
     plan = SamplePlan(Scene((tile,), (80, 80), IDENTITY, 1.0, (80, 80)), None, None, False, False)
-    held = DeviceImages.load(lambda index: image, [(height, width)], CPU)
+    held = DeviceImages.load(lambda index, rows=ALL_ROWS: image[rows], [(height, width)], CPU)
     pixels = render_batch([plan], held, (80, 80))[0].numpy()
-    expected = render(plan, lambda index: image, None)  # pyright: ignore[reportArgumentType]
+    expected = render(plan, lambda index, rows=ALL_ROWS: image[rows], None)  # pyright: ignore[reportArgumentType]
     assert np.abs(pixels.astype(int) - expected).max() <= 1
     if (shown_h, shown_w) == (bottom - top, right - left):
         np.testing.assert_array_equal(pixels, expected)

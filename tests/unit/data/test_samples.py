@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from accel_yolo.config.schema import Hyp
+from accel_yolo.data.images import ALL_ROWS
 from accel_yolo.data.order import share
 from accel_yolo.data.partners import PartnerGroups
 from accel_yolo.data.plan import PlanSource
@@ -24,9 +25,9 @@ class Counting:
     def __init__(self) -> None:
         self.read: Counter[int] = Counter()
 
-    def load(self, index: int) -> np.ndarray:
+    def load(self, index: int, rows: slice = ALL_ROWS) -> np.ndarray:
         self.read[index] += 1
-        return np.full((SIDE, SIDE, 3), index, np.uint8)
+        return np.full((SIDE, SIDE, 3), index, np.uint8)[rows]
 
     def labels_of(self, index: int) -> np.ndarray:
         return np.zeros((0, 5), np.float32)
