@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 LARGEST_HUE = 179
 """Hues are half degrees."""
 
+_ROWS = 64
+"""Rows that are changed at a time: what they take stays in the processor's cache and is never given back."""
+
 HsvGains = tuple[float, float, float]
 """Factors of hue, saturation and value."""
 
@@ -43,12 +46,15 @@ def jitter(image: np.ndarray, gains: HsvGains) -> None:
     """
     import cv2
 
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    if gains[0] * LARGEST_HUE < 255:
-        # Rounded, so half a level less truncates; a hair less than half, for products that are whole numbers.
-        # Hues of 180 and more wrap on their way back to RGB.
-        rows = np.concatenate((np.diag(gains), np.full((3, 1), -0.4999)), axis=1)
-        hsv = cv2.transform(hsv, rows)
-    else:
-        cv2.LUT(hsv, hsv_tables(gains), dst=hsv)
-    cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=image)
+    # Rounded, so half a level less truncates; a hair less than half, for products that are whole numbers.
+    # Hues of 180 and more wrap on their way back to RGB.
+    product = np.concatenate((np.diag(gains), np.full((3, 1), -0.4999)), axis=1)
+    tables = None if gains[0] * LARGEST_HUE < 255 else hsv_tables(gains)
+    for top in range(0, len(image), _ROWS):
+        part = image[top : top + _ROWS]
+        hsv = cv2.cvtColor(part, cv2.COLOR_RGB2HSV)
+        if tables is None:
+            cv2.transform(hsv, product, dst=hsv)
+        else:
+            cv2.LUT(hsv, tables, dst=hsv)
+        cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=part)

@@ -15,10 +15,11 @@ import torch
 from accel_yolo import console
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.eval_loader import EvalLoader
+from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.engine.batches import Batches
 from accel_yolo.engine.batchnorm import as_range, describe_batchnorm
 from accel_yolo.engine.build import Training
-from accel_yolo.engine.evaluate import evaluate
+from accel_yolo.engine.evaluate import Evaluation, evaluate
 from accel_yolo.engine.optim import optimizer_tensors
 from accel_yolo.engine.reporting import metrics_json, print_speed, print_table
 from accel_yolo.engine.run_folder import RunFolder
@@ -81,23 +82,29 @@ def state_digest(training: Training, metrics: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def conclude(state: TrainState, run: RunFolder, training: Training, loader: EvalLoader, world: World) -> TrainState:
-    """Validate the best weights once more, write `metrics.json`, say what to do next, and return the state."""
+def evaluate_best(run: RunFolder, training: Training, loader: EvalLoader, world: World) -> Evaluation:
+    """Return the evaluation of the best weights of the run, for a process that did not make it: it was resumed."""
+    detector = detector_from_weights(run.read_weights("best")).to(world.device)
+    return evaluate(detector, loader, training.evaluation, world)
+
+
+def conclude(
+    state: TrainState, run: RunFolder, training: Training, index: SplitIndex, result: Evaluation
+) -> TrainState:
+    """Write `metrics.json` with the evaluation of the best weights, say what to do next, and return the state."""
     if state.stopped:
         console.say(f"Stopped early: no improvement since epoch {state.best_epoch + 1}")
     if state.skips:
         console.warn(f"{state.skips} updates were skipped because their gradient was not finite")
     best = run.weights / "best.safetensors"
-    detector = detector_from_weights(run.read_weights("best")).to(world.device)
-    result = evaluate(detector, loader, training.evaluation, world)
-    metrics = metrics_json(result, loader.index, detector.names)
+    metrics = metrics_json(result, index, training.detector.names)
     if training.config.bit_exact:
         metrics["state_sha256"] = state_digest(training, metrics)
     run.write_json("metrics.json", metrics)
     kept_best = not training.config.nosave
     which = f"Best weights, epoch {state.best_epoch + 1}" if kept_best else f"Weights of epoch {state.epoch} (--nosave)"
     console.say(f"\n{which}:")
-    print_table(metrics, per_class=training.config.verbose or len(detector.names) < 50)
+    print_table(metrics, per_class=training.config.verbose or len(training.detector.names) < 50)
     print_speed(metrics)
     if training.config.bit_exact:
         console.say(f"State after {state.updates} updates: sha256 {metrics['state_sha256']}")
@@ -105,7 +112,7 @@ def conclude(state: TrainState, run: RunFolder, training: Training, loader: Eval
     program, size = _program(), f"--imgsz {training.config.imgsz}"
     single = " --single-cls" if training.config.single_cls else ""
     console.say(f"  {program} val --weights {best} --data {training.config.data} {size}{single}")
-    images = _from_here(Path(loader.index.paths[0]).parent)
+    images = _from_here(Path(index.paths[0]).parent)
     console.say(f"  {program} predict --weights {best} --source {images} {size}")
     return state
 

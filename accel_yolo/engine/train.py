@@ -11,7 +11,7 @@ from accel_yolo.engine.build import build_training, open_data
 from accel_yolo.engine.dealing import dealt_out
 from accel_yolo.engine.evaluate import evaluate
 from accel_yolo.engine.faults import named_faults
-from accel_yolo.engine.finish import conclude, introduce
+from accel_yolo.engine.finish import conclude, evaluate_best, introduce
 from accel_yolo.engine.loaders import build_loaders
 from accel_yolo.engine.preflight import preflight
 from accel_yolo.engine.progress import EpochMeter
@@ -65,6 +65,7 @@ def train_in(run: RunFolder, config: TrainConfig, world: World) -> TrainState:
     state = checkpoints.restore_or(TrainState())
     batches = Batches(train_loader, detector, schedule, world)
     introduce(config, training, batches, state, world)
+    best = None  # the evaluation of the best weights, if this process made it
 
     while state.epoch < config.epochs and not state.stopped:
         meter = EpochMeter(schedule, state, training, world)
@@ -87,6 +88,7 @@ def train_in(run: RunFolder, config: TrainConfig, world: World) -> TrainState:
         if not config.noval or state.epoch + 1 == config.epochs:
             result = evaluate(ema.detector, val_loader, training.evaluation, world)
         state = state.after_epoch(result.ap.fitness if result else None, config.patience)
+        best = result if state.is_best or config.nosave else best
         run.add_epoch(meter.row(state, result), config.epochs)
         checkpoints.finish_epoch(state)
-    return conclude(state, run, training, val_loader, world)
+    return conclude(state, run, training, data.val, best or evaluate_best(run, training, val_loader, world))
