@@ -92,13 +92,14 @@ def loader(ours: Ours) -> Turn:
 
 
 class _Given:
-    """Stands in for a loader: batches that are there already."""
+    """Stands in for a loader: batches that are there already; an epoch goes on where the last one ended."""
 
-    def __init__(self, batches: list[HostBatch]) -> None:
-        self.pieces, self._batches = [range(len(batches[0].images))], batches
+    def __init__(self, batches: list[HostBatch], steps_per_epoch: int) -> None:
+        self.pieces, self._batches, self._steps = [range(len(batches[0].images))], batches, steps_per_epoch
 
-    def epoch(self, _epoch: int) -> Iterator[HostBatch]:
-        return itertools.cycle(self._batches)
+    def epoch(self, epoch: int) -> Iterator[HostBatch]:
+        first = epoch * self._steps % len(self._batches)
+        return itertools.cycle(self._batches[first:] + self._batches[:first])
 
 
 def steps_on(stepper: Stepper, source: Any) -> Iterator[DeviceBatch]:
@@ -121,7 +122,8 @@ def step(ours: Ours) -> Turn:
     """Return a turn: steps on a fixed batch, matching of the boxes included."""
     stepper, size = ours.stepper(), ours.world.size
     share = ours.arguments.batch // size
-    batches = steps_on(stepper, _Given([random_batch(share, ours.arguments.imgsz)]))
+    given = _Given([random_batch(share, ours.arguments.imgsz)], stepper.schedule.steps_per_epoch)
+    batches = steps_on(stepper, given)
 
     def turn() -> dict[str, Any]:
         for _ in range(ours.arguments.steps):
@@ -171,7 +173,8 @@ def curve(ours: Ours) -> Turn:
     names = [str(name) for name in stored["order"][: ours.arguments.steps]]
     held = {name: _stored(stored, name) for name in set(names)}
     hosts = [held[name] for name in names]
-    batches, options = steps_on(stepper, _Given(hosts)), stepper.training.loss
+    batches = steps_on(stepper, _Given(hosts, stepper.schedule.steps_per_epoch))
+    options = stepper.training.loss
 
     def turn() -> dict[str, Any]:
         losses = []
