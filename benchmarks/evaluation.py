@@ -1,13 +1,10 @@
 """Prints what validation costs: COCO's evaluator against pycocotools, and the stages of `val` for a weight file.
 
     python benchmarks/evaluation.py --weights yolov5n.pt --data coco128.yaml
-    python benchmarks/evaluation.py --weights yolov5n.pt --data coco128.yaml --reference CHECKOUT \\
-        --reference-python PYTHON
 
 The evaluator is measured on 5 000 generated images with 100 detections each; loading the labels is left out on both
 sides. Stages are processor time of one process that does everything itself, so other work on the machine counts
-little. With --reference the validation command of both sides is run in turns, start to end, at 640 px in batches of
-32; the reference is run from outside, in its own environment.
+little. The whole command against the reference: side_by_side.py --parts validation.
 """
 
 from __future__ import annotations
@@ -18,14 +15,11 @@ import io
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from arms import markdown
-from setup_of_arms import Setup
-from whole_commands import validation
 
 from accel_yolo import console
 from accel_yolo.config.dataset import load_data_spec
@@ -179,19 +173,12 @@ def main() -> None:
     parser.add_argument(
         "--no-evaluator", action="store_true", help="leave out the evaluator (pycocotools takes a minute)"
     )
-    parser.add_argument("--reference", type=Path, help="checkout of the reference")
-    parser.add_argument("--reference-python", default=sys.executable, help="Python that has its requirements")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    arguments.device = "cpu"
     console.quiet()
     if not arguments.no_evaluator:
         print(evaluator(), flush=True)
     if arguments.weights:
         print(stages(arguments), flush=True)
-        if arguments.reference:
-            print(validation(Setup.of(arguments)), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from accel_yolo import console
 from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.engine import build
+from accel_yolo.engine.saving import Checkpoints
 from accel_yolo.engine.train import train
 from accel_yolo.engine.world import World
 
@@ -28,6 +30,24 @@ def tiny_config(data: Path, project: Path, **changes: Any) -> TrainConfig:
         "project": str(project), "exist_ok": True, "hyp": hyp,
     }  # fmt: skip
     return TrainConfig(**{**settings, **changes})
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends a run."""
+
+
+def interrupted_run(config: TrainConfig, epochs: int) -> None:
+    """Train until `epochs` epochs are saved and validated, and end there."""
+    original = Checkpoints.finish_epoch
+
+    def finish_epoch(checkpoints: Checkpoints, state: Any) -> None:
+        original(checkpoints, state)
+        if state.epoch == epochs:
+            raise Interrupted
+
+    Checkpoints.finish_epoch = finish_epoch
+    with pytest.raises(Interrupted):
+        train(config, {})
 
 
 def digest(tensors: dict[str, Tensor]) -> str:

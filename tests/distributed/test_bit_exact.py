@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from jobs import tiny_config
+from jobs import interrupted_run, tiny_config
 
 from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.engine.saving import find_resumed
@@ -106,26 +106,6 @@ def test_a_resumed_run_finds_the_data_of_each_machine_where_its_command_line_say
     run_processes(1, finished_run, config)
     found = run_processes(2, where_things_lie, config, {"data": "elsewhere.yaml", "workers": 3, "epochs": 9})
     assert found == [(str(sparse_data), 0, 1), ("elsewhere.yaml", 3, 1)], "the recipe is that of machine 0"
-
-
-class Interrupted(Exception):
-    """Stands for whatever ends a run."""
-
-
-def interrupted_run(config: TrainConfig, epochs: int) -> None:
-    """Train until `epochs` epochs are saved and validated, and end there."""
-    from accel_yolo.engine.saving import Checkpoints
-
-    original = Checkpoints.finish_epoch
-
-    def finish_epoch(checkpoints: Checkpoints, state: Any) -> None:
-        original(checkpoints, state)
-        if state.epoch == epochs:
-            raise Interrupted
-
-    Checkpoints.finish_epoch = finish_epoch
-    with pytest.raises(Interrupted):
-        train(config, {})
 
 
 def test_the_default_mode_does_not_pass_this_test(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import tiny_config
+from jobs import interrupted_run, tiny_config
 from namespaces import Machine, two_machines
 from processes import run_in_processes, run_on
 
@@ -181,27 +181,11 @@ def test_two_machines_with_two_processes_each_compute_the_bits_of_one_process(la
 
 
 def test_a_run_is_resumed_though_machine_1_has_no_checkpoint(lan: Lan, alone: dict[str, Any]) -> None:
-    run_on(lan.machines, 1, first_epoch, exact_config(lan, "resumed"))
+    run_on(lan.machines, 1, interrupted_run, exact_config(lan, "resumed"), 1)
     assert not list((lan.machines[1].folder / "runs" / "resumed").glob("checkpoints/*"))
     config = exact_config(lan, "resumed", resume=str(lan.disk / "runs" / "resumed"))
     results = run_on(lan.machines, 1, finished_run, config)
     assert results[0]["metrics"] == alone
-
-
-def first_epoch(config: TrainConfig) -> None:
-    """Train until the first epoch is saved and validated, and end there."""
-    from accel_yolo.engine.saving import Checkpoints
-    from accel_yolo.engine.train import train
-
-    original = Checkpoints.finish_epoch
-
-    def finish_epoch(self: Checkpoints, state: Any) -> None:
-        original(self, state)
-        raise InterruptedError
-
-    Checkpoints.finish_epoch = finish_epoch
-    with pytest.raises(InterruptedError):
-        train(config, {})
 
 
 def test_validation_gives_the_same_numbers_on_two_machines(

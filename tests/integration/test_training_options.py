@@ -10,13 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from jobs import tiny_config
+from jobs import interrupted_run, tiny_config
 
 from accel_yolo import console
 from accel_yolo.config.schema import Hyp, TrainConfig, ValConfig
 from accel_yolo.engine.checkpoint import CheckpointFolder, read
-from accel_yolo.engine.saving import Checkpoints
-from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.train import train
 from accel_yolo.engine.trainable import Trainable
 from accel_yolo.engine.validate import validate
@@ -88,33 +86,16 @@ def test_nosave_and_noval_still_end_with_weights_and_metrics(run: Callable, tmp_
     assert json.loads((folder / "metrics.json").read_text())["images"] == 9
 
 
-def resumed_at(config: TrainConfig, stopped_after: int) -> None:
-    """Train until an epoch is finished, then resume in another world."""
-    original = Checkpoints.finish_epoch
-
-    def finish_epoch(checkpoints: Checkpoints, state: TrainState) -> None:
-        original(checkpoints, state)
-        if state.epoch == stopped_after:
-            raise KeyboardInterrupt
-
-    Checkpoints.finish_epoch = finish_epoch
-    console.quiet()
-    with pytest.raises(KeyboardInterrupt):
-        train(config, {})
-    Checkpoints.finish_epoch = original
-    train(replace(config, resume=str(Path(config.project) / config.name)), {})
-
-
 @pytest.mark.parametrize("how", ["straight", "nosave", "resumed after the best epoch"])
 def test_the_metrics_of_a_run_are_those_of_its_best_weights(
     run_processes: Callable, sparse_data: Path, tmp_path: Path, how: str
 ) -> None:
     config = tiny_config(sparse_data, tmp_path, epochs=3, hyp=Hyp(lr0=0.02, warmup_epochs=0), nosave=how == "nosave")
-    if how.startswith("resumed"):
-        run_processes(1, resumed_at, config, 2)
-    else:
-        run_processes(1, trained, config)
     folder = tmp_path / "exp"
+    if how.startswith("resumed"):
+        run_processes(1, interrupted_run, config, 2)
+        config = replace(config, resume=str(folder))
+    run_processes(1, trained, config)
     rows = [row.split(",") for row in (folder / "results.csv").read_text().splitlines()[1:]]
     map50_95 = [float(row[7]) for row in rows]
     # The best epoch is not the last, so that mixing them up shows.
