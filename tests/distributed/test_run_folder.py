@@ -1,0 +1,49 @@
+"""The files of a run, seen from processes that do not write them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jobs import tiny_config
+
+from accel_yolo.engine import run_folder
+from accel_yolo.engine.run_folder import RunFolder
+from accel_yolo.engine.world import World
+from accel_yolo.errors import EnvironmentFault, UserError
+
+
+def read_after_a_slow_write(folder: Path) -> dict[str, int]:
+    world = World.start("cpu")
+    write = run_folder.write_text_atomic
+
+    def slowly(path: Path, content: str) -> None:
+        time.sleep(1)
+        write(path, content)
+
+    run_folder.write_text_atomic = slowly
+    RunFolder(folder, world, (tiny_config(folder, folder), {})).write_json("metrics.json", {"images": 9})
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_a_file_is_there_for_every_process_when_writing_it_returns(run_processes: Callable, tmp_path: Path) -> None:
+    assert run_processes(2, read_after_a_slow_write, tmp_path) == [{"images": 9}] * 2
+
+
+def write_on_a_full_disk(folder: Path) -> str:
+    world = World.start("cpu")
+
+    def fails(path: Path, content: str) -> None:
+        raise EnvironmentFault("cannot write", str(path), "no space left")
+
+    run_folder.write_text_atomic = fails
+    with pytest.raises(UserError) as caught:
+        RunFolder(folder, world, (tiny_config(folder, folder), {})).write_json("metrics.json", {})
+    return type(caught.value).__name__
+
+
+def test_a_file_that_cannot_be_written_stops_every_process(run_processes: Callable, tmp_path: Path) -> None:
+    assert run_processes(2, write_on_a_full_disk, tmp_path) == ["EnvironmentFault", "StoppedByPeer"]
