@@ -118,7 +118,7 @@ def stages(arguments: argparse.Namespace) -> str:
     """Return the table of the stages of an evaluation on the CPU."""
     torch.set_num_threads(arguments.threads)
     spec = load_data_spec(arguments.data, ("val",))
-    index = build_index(spec, "val", nc=len(spec.names), single_cls=False, bad_data="fail", workers=0)
+    index = build_index(spec, "val", single_cls=False, bad_data="fail", workers=0)
     model = inference_copy(detector_from_weights(load_weights(find_weights(arguments.weights))))
     shapes = eval_shapes(index.sizes_hw, arguments.imgsz, max(32, *model.strides))
     batch = images_per_pass(arguments.batch, torch.device("cpu"))

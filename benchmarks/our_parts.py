@@ -22,12 +22,13 @@ from accel_yolo.data.partners import PartnerGroups
 from accel_yolo.data.plan import PlanSource
 from accel_yolo.data.render_cpu import Load
 from accel_yolo.data.samples import TrainSamples
+from accel_yolo.data.subsets import some_images
 from accel_yolo.data.workers import Workers
 from accel_yolo.engine.batches import Batches, DeviceBatch, batch_loss
 from accel_yolo.engine.build import Data, open_data
 from accel_yolo.engine.memory import Memory
 from accel_yolo.engine.state import TrainState
-from accel_yolo.engine.stepping import Stepper, taken
+from accel_yolo.engine.stepping import Stepper
 from accel_yolo.engine.world import World
 
 GROUP = 16
@@ -65,7 +66,7 @@ class Ours:
         arguments, own = self.arguments, self.data().train
         # Small data sets are repeated, so that a loop need not begin anew, with nothing rendered ahead, all the time.
         numbers = np.tile(np.arange(len(own)), arguments.repeat)
-        index = taken(own, numbers)
+        index = some_images(own, numbers)
         groups = PartnerGroups(len(index), arguments.batch, GROUP) if arguments.decode_once else None
         source = PlanSource(index.sizes_hw, arguments.imgsz, self.config.hyp, groups=groups)
         load: Load = DecodedImages(own, arguments.imgsz, augmenting=True)

@@ -115,7 +115,7 @@ def named_classes() -> dict[int, str]:
 
 def index(spec: DataSpec) -> None:
     """Get the index of the training split."""
-    build_index(spec, "train", nc=CLASSES, single_cls=False, bad_data="limit", workers=os.cpu_count() or 1)
+    build_index(spec, "train", single_cls=False, bad_data="limit", workers=os.cpu_count() or 1)
 
 
 def building(model: str) -> tuple[float, float]:

@@ -27,7 +27,7 @@ BATCH = 32
 def reference_map(weights: Path, data: Path, imgsz: int) -> tuple[float, float]:
     """Return (mAP50, mAP50-95) of a weight file under the shapes of the reference's validation while training."""
     spec = load_data_spec(data)
-    index = build_index(spec, "val", nc=spec.nc, single_cls=False, bad_data="fail", workers=1)
+    index = build_index(spec, "val", single_cls=False, bad_data="fail", workers=1)
     layout = RectLayout.plan(index.sizes_hw, BATCH, imgsz=imgsz, pad_strides=PAD_STRIDES)
     shapes = np.zeros((len(index), 2), dtype=np.int64)
     for position, image in enumerate(layout.order.tolist()):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from accel_yolo import console
-from accel_yolo.config.shipped import configs_dir, find_config, is_dir, is_file, label_of
+from accel_yolo.config.data_format import coco_file_of, coco_names, format_of, image_folders
+from accel_yolo.config.data_places import datasets_dir, located_splits, root_candidates
+from accel_yolo.config.shipped import find_config, is_file, label_of
 from accel_yolo.config.yaml_io import Located, load_yaml
 from accel_yolo.errors import DataError
 
 SPLITS = ("train", "val", "test")
-KNOWN_KEYS = ("path", *SPLITS, "names", "nc", "download", "hyp", "generator")
-_DATASETS_VARIABLES = ("ACCEL_YOLO_DATASETS_DIR", "YOLOv5_DATASETS_DIR")
+KNOWN_KEYS = ("path", *SPLITS, "names", "nc", "format", "images", "download", "hyp", "generator")
 # Ratio of difflib from which an unknown key counts as a misspelt one ("trian", "nams", "valid").
 _MISSPELT = 0.75
 
@@ -27,12 +27,15 @@ class DataSpec:
     Attributes:
         file: the YAML.
         root: folder that the splits are relative to.
-        train, val, test: folders of images or text files that list them; () for a split the YAML does not have.
+        train, val, test: folders of images, text files that list them, or COCO jsons; () for a split the YAML does not
+            have.
         names: class number (0, 1, ...) to class name.
         download: URL of an archive, or None; nothing else is ever taken from `download:`.
         hyp: the hyper-parameter file that the data set suggests, or None.
         is_coco: whether the validation split is COCO val2017 (image ids and category ids then follow COCO's).
         generator: name of the program that makes the data set ("demo"), or None; its files need not exist yet.
+        format: how objects are labelled: "yolo", "coco" or "voc".
+        images: folder of the images of a split of COCO jsons; {} leaves it to be found.
     """
 
     file: Path
@@ -45,6 +48,8 @@ class DataSpec:
     hyp: str | None = None
     is_coco: bool = False
     generator: str | None = None
+    format: str = "yolo"
+    images: dict[str, Path] = field(default_factory=dict)
 
     @property
     def nc(self) -> int:
@@ -69,11 +74,10 @@ def load_data_spec(name_or_path: str | Path, splits: tuple[str, ...] = ("train",
     _, path = find_config("data", str(name_or_path), "--data")
     located = load_yaml(path, DataError, label_of(path))
     content = _checked_keys(located)
-    names = _class_names(located)
     entries = {split: _entries(located, split) for split in SPLITS}
     for split in dict.fromkeys(("train", "val", *splits)):
         if not entries[split]:
-            remedy = f"add `{split}:` with a folder of images or a list file"
+            remedy = f"add `{split}:` with a folder of images, a list file or a COCO json"
             raise DataError(f"no {split} split", located.file, remedy=remedy)
     hyp, download, generator = (_optional_text(located, key) for key in ("hyp", "download", "generator"))
     candidates = root_candidates(_optional_text(located, "path") or "", path)
@@ -81,7 +85,12 @@ def load_data_spec(name_or_path: str | Path, splits: tuple[str, ...] = ("train",
         root = datasets_dir() / (content.get("path") or path.stem)
         found = {split: tuple(root / entry for entry in entries[split]) for split in SPLITS}
     else:
-        root, found = _located_splits(located, entries, candidates, splits)
+        root, found = located_splits(located, entries, candidates, splits, _how_to_get(located))
+    kind = "yolo" if generator else format_of(located, {split: found[split] for split in splits})
+    if kind == "coco":
+        found = {split: tuple(map(coco_file_of, found[split])) for split in SPLITS}
+    jsons = [file for split in SPLITS for file in found[split] if is_file(file)] if kind == "coco" else []
+    names = coco_names(jsons[0]) if jsons and content.get("names") is None else _class_names(located)
     return DataSpec(
         file=path,
         root=root,
@@ -91,6 +100,8 @@ def load_data_spec(name_or_path: str | Path, splits: tuple[str, ...] = ("train",
         hyp=_hyp_beside(hyp, path),
         is_coco=len(names) == 80 and any("val2017" in Path(entry).stem for entry in entries["val"]),
         generator=generator,
+        format=kind,
+        images=image_folders(located, root, SPLITS) if kind == "coco" else {},
     )
 
 
@@ -99,31 +110,6 @@ def suggested_hyp(path: Path) -> str | None:
     located = load_yaml(path, DataError, label_of(path))
     _mapping(located)
     return _hyp_beside(_optional_text(located, "hyp"), path)
-
-
-def datasets_dir() -> Path:
-    """Return the folder of data sets: ACCEL_YOLO_DATASETS_DIR, else YOLOv5_DATASETS_DIR, else ./datasets."""
-    for variable in _DATASETS_VARIABLES:
-        if chosen := os.environ.get(variable):
-            return Path(chosen).expanduser().absolute()
-    return Path("datasets").absolute()
-
-
-def root_candidates(written: str, file: Path) -> list[Path]:
-    """Return the folders that `path:` may mean, in the order they are tried.
-
-    An absolute path means itself. A relative one is taken from the YAML's folder, the working folder and the folder
-    of data sets; YOLOv5's own files write ../datasets/<name> for the latter.
-    """
-    given = Path(written).expanduser()
-    if given.is_absolute():
-        return [given]
-    bases = [Path.cwd()]
-    if not file.is_relative_to(configs_dir()):
-        bases.insert(0, file.absolute().parent)
-    inner = given.relative_to("../datasets") if given.is_relative_to("../datasets") else given
-    candidates = [base / given for base in bases] + [datasets_dir() / inner]
-    return list(dict.fromkeys(_tidy(path) for path in candidates))
 
 
 def _mapping(located: Located) -> dict[Any, Any]:
@@ -209,39 +195,6 @@ def _hyp_beside(hyp: str | None, file: Path) -> str | None:
     if hyp and is_file(file.parent / hyp):
         return str(file.parent / hyp)
     return hyp
-
-
-def _located_splits(
-    located: Located, entries: dict[str, tuple[str, ...]], candidates: list[Path], splits: tuple[str, ...]
-) -> tuple[Path, dict[str, tuple[Path, ...]]]:
-    """Return the first root under which every needed path exists, and the paths of all splits under it."""
-    needed = [(split, entry) for split in dict.fromkeys(splits) for entry in entries[split]]
-    for root in candidates:
-        if all(_exists(_under(root, entry)) for _, entry in needed):
-            return root, {split: tuple(_under(root, entry) for entry in entries[split]) for split in SPLITS}
-    # Blame an entry that is missing under the root that has most of what is needed.
-    best = max(candidates, key=lambda root: sum(_exists(_under(root, entry)) for _, entry in needed))
-    split, entry = next(pair for pair in needed if not _exists(_under(best, pair[1])))
-    places = ", ".join(dict.fromkeys(str(_under(root, entry)) for root in candidates))
-    raise DataError("missing images", located.where(split), entry, f"looked at {places}; {_how_to_get(located)}")
-
-
-def _under(root: Path, entry: str) -> Path:
-    """Return the path of an entry; a leading ../ that leads nowhere is left out, as exported data sets need."""
-    path = root / Path(entry).expanduser()
-    if not _exists(path) and entry.startswith("../") and _exists(root / entry[3:]):
-        path = root / entry[3:]
-    return _tidy(path)
-
-
-def _tidy(path: Path) -> Path:
-    """Return `path` without `..`, unless a symbolic link on the way makes that another place."""
-    plain = Path(os.path.normpath(path))
-    return plain if not path.exists() or (plain.exists() and plain.samefile(path)) else path
-
-
-def _exists(path: Path) -> bool:
-    return is_file(path) or is_dir(path)
 
 
 def _is_url(text: str) -> bool:

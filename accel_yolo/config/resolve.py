@@ -127,9 +127,10 @@ def resume_train(saved: tuple[Config, Origins], asked: tuple[TrainConfig, Origin
 def resolve_val(typed: Mapping[str, Any]) -> tuple[ValConfig, Origins]:
     """Return the configuration of a validation and where each value came from. Raises ConfigError."""
     config, origins = _plain(ValConfig, typed)
-    if "save_json" not in typed and Path(config.data).name.removesuffix(".yaml").endswith("coco"):
+    data = config.data[0]
+    if "save_json" not in typed and Path(data).name.removesuffix(".yaml").endswith("coco"):
         # As in YOLOv5: on COCO, the number to report is that of COCO's own tool.
-        return replace(config, save_json=True), {**origins, "save_json": config.data}
+        return replace(config, save_json=True), {**origins, "save_json": data}
     return config, origins
 
 
@@ -212,10 +213,13 @@ def _section(located: Located, name: str) -> dict[Any, Any]:
 
 
 def _find_data(values: dict[str, Any], origins: Origins) -> None:
-    """Replace the name of the data YAML by the one found, and take its suggestion of a hyper-parameter file."""
+    """Replace the names of data YAMLs by those found, and take the first one's suggestion of a hyper-parameter file."""
     from accel_yolo.config.dataset import suggested_hyp
 
-    values["data"], path = find_config("data", values["data"], _place("data", origins))
+    written = values["data"] if isinstance(values["data"], (tuple, list)) else (values["data"],)
+    found = [find_config("data", each, _place("data", origins)) for each in written]
+    values["data"] = tuple(name for name, _ in found)
+    path = found[0][1]
     if origins["hyp_file"] == DEFAULT and (hyp := suggested_hyp(path)):
         values["hyp_file"], origins["hyp_file"] = hyp, label_of(path)
 

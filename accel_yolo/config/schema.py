@@ -13,7 +13,9 @@ from accel_yolo.config.settings import (
     bad_data_choice,
     cache_choice,
     check_fields,
+    class_choice,
     count,
+    data_files,
     filled,
     flag_of,
     precision_choice,
@@ -73,7 +75,9 @@ class TrainConfig:
 
     weights: str = setting("yolov5s.pt", Text())
     cfg: str = setting("", Text())
-    data: str = filled("coco128", "a data YAML or the name of a shipped one")
+    data: tuple[str, ...] = data_files()
+    classes: tuple[str, ...] = class_choice()
+    fraction: float = real(1.0, above=0, high=1)
     hyp_file: str = filled("scratch-low", "a hyper-parameter YAML or the name of a shipped one")
     epochs: int = count(100, low=1)
     batch: int = count(16, low=1)
@@ -129,7 +133,8 @@ class TrainConfig:
 class ValConfig:
     """Everything a validation depends on, apart from data and weights themselves."""
 
-    data: str = filled("coco128", "a data YAML or the name of a shipped one")
+    data: tuple[str, ...] = data_files()
+    classes: tuple[str, ...] = class_choice()
     weights: tuple[str, ...] = weight_files(("yolov5s.pt",))
     batch: int = count(32, low=1)
     imgsz: int = size(640)

@@ -62,6 +62,16 @@ def weight_files(default: tuple[str, ...]) -> Any:
     return setting(default, Several(Text(empty=False, meaning="a weight file or a release name such as yolov5s.pt")))
 
 
+def data_files() -> Any:
+    """Return the field of a setting that is one or more data YAMLs."""
+    return setting(("coco128",), Several(Text(empty=False, meaning="a data YAML or the name of a shipped one")))
+
+
+def class_choice() -> Any:
+    """Return the field of a setting that is some classes; () is all of them."""
+    return setting((), Several(Text(empty=False, meaning="a class, by name or number"), least=0))
+
+
 def precision_choice() -> Any:
     """Return the field of a setting that is the precision."""
     return setting("auto", Choice(("auto", "fp32", "fp16", "bf16")))

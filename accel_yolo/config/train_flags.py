@@ -11,7 +11,23 @@ _AUTOBATCH = "choosing the batch size is a later capability: give a number, such
 TRAIN = (
     value("--weights", "weights to start from, a file or a release name; '' starts from scratch", _WHAT, "FILE"),
     value("--cfg", "model YAML or the name of a shipped one (default: that of the weights)", _WHAT, "FILE"),
-    value("--data", "data YAML or the name of a shipped one", _WHAT, "FILE"),
+    Flag(
+        ("--data",),
+        "data YAML or the name of a shipped one; several are put together by the names of their classes",
+        "data",
+        _WHAT,
+        nargs="+",
+        metavar="FILE",
+    ),
+    Flag(
+        ("--classes",),
+        "train on these classes only, by name or number; they are numbered anew",
+        "classes",
+        _WHAT,
+        nargs="+",
+        metavar="CLASS",
+    ),
+    value("--fraction", "share of the training images that is used, drawn by the seed", _WHAT),
     Flag(
         ("--hyp",),
         "hyper-parameter YAML or the name of a shipped one (default: the one the data YAML names, else scratch-low)",

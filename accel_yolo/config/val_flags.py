@@ -11,7 +11,15 @@ _LABEL_FILES = "label files from val are a later capability: use detect --save-t
 
 VAL = (
     Flag(("--weights",), "weights, a file or a release name", "weights", _WHAT, nargs="+", metavar="FILE"),
-    value("--data", "data YAML or the name of a shipped one", _WHAT, "FILE"),
+    Flag(
+        ("--data",),
+        "data YAML or the name of a shipped one; several are put together by the names of their classes",
+        "data",
+        _WHAT,
+        nargs="+",
+        metavar="FILE",
+    ),
+    Flag(("--classes",), "measure these classes only, by name or number", "classes", _WHAT, nargs="+", metavar="CLASS"),
     Flag(
         ("--task",),
         "the split: val, train or test",

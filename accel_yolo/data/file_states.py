@@ -18,11 +18,12 @@ def answer(question: bytes) -> bytes:
     Links are followed; what is no regular file, or cannot be found, has -1 for both.
 
     Args:
-        question: absolute paths of images, joined by NUL.
+        question: the kind of the label files ("" when images have none of their own), then absolute paths of images,
+            joined by NUL.
     """
-    images = os.fsdecode(question).split("\0")
+    kind, *images = os.fsdecode(question).split("\0")
     numbers: list[int] = []
-    for path in (*images, *label_paths_of(images)):
+    for path in (*images, *(label_paths_of(images, kind) if kind else ())):
         try:
             found = os.stat(path)  # noqa: PTH116 - one system call for each of 10^5 files
         except (OSError, ValueError):

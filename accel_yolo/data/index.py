@@ -3,45 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from accel_yolo import console, files
 from accel_yolo.data import index_cache
 from accel_yolo.data.demo import ensure_demo
-from accel_yolo.data.formats.yolo import label_path_of
+from accel_yolo.data.formats.record import LabelRules
 from accel_yolo.data.index_cache import Verified
-from accel_yolo.data.listing import list_images
 from accel_yolo.data.problems import Problem
-from accel_yolo.data.scan import LabelRules, scan
+from accel_yolo.data.scan import scan
+from accel_yolo.data.sources import Source
 from accel_yolo.data.split_index import IndexCounts, SplitIndex, assemble
 from accel_yolo.errors import DataError, EnvironmentFault, printable
 
 if TYPE_CHECKING:
     from accel_yolo.config.dataset import DataSpec
 
-__all__ = ["IndexCounts", "SplitIndex", "build_index", "build_indices", "summary"]
+__all__ = ["IndexCounts", "SplitIndex", "build_index", "examined", "summary"]
 
 LISTED_PROBLEMS = 20
 DROPPED_LIMIT = 0.05
 """Largest share of images that may be bad before the run stops (`--bad-data limit`)."""
 
 
-def build_index(spec: DataSpec, split: str, *, nc: int, single_cls: bool, bad_data: str, workers: int) -> SplitIndex:
+def build_index(spec: DataSpec, split: str, *, single_cls: bool, bad_data: str, workers: int) -> SplitIndex:
     """Return the index of one split of a data set.
 
-    Every image is checked once (decoded where nothing less tells that it is whole), and so is every label line; later
+    Every image is checked once (decoded where nothing less tells that it is whole), and so is every label; later
     runs only look at sizes and times of the files.
     The first 20 findings are listed on the console.
 
     Args:
         spec: the data set.
         split: "train", "val" or "test".
-        nc: number of classes.
         single_cls: all classes become 0.
         bad_data: "limit" leaves bad images out and stops above 5 % of them, "drop" never stops, "fail" stops at the
             first.
@@ -50,31 +48,34 @@ def build_index(spec: DataSpec, split: str, *, nc: int, single_cls: bool, bad_da
     Raises:
         DataError: the split has no images, no labels, or too many bad images.
     """
-    if spec.generator:
-        _generate(spec)
-    places = spec.split(split)
-    if not places:
-        raise DataError("the data set has no such split", printable(str(spec.file)), split, f"add '{split}:' to it")
-    paths, unsearched = list_images(places)
-    if not paths:
-        raise DataError("no images", _named(places), remedy=f"check '{split}:' of {printable(str(spec.file))}")
-    scanning = _Scanning(LabelRules(nc, single_cls), str(spec.root), workers, bad_data == "fail", f"verifying {split}")
-    verified = _verified(paths, places, scanning)
-    problems = (*unsearched, *verified.problems)
-    _judge(problems, verified.index.counts, bad_data)
-    _require_labels(verified.index, paths, places)
+    source, rules = _source(spec, split), _rules(spec, single_cls)
+    verified = _verified(source, _Scanning(source, rules, workers, bad_data == "fail", f"verifying {split}"))
+    unsearched = () if source.state else source.listing.problems
+    _judge((*unsearched, *verified.problems), verified.index.counts, bad_data)
+    _require_labels(verified.index, source)
     return verified.index
 
 
-def build_indices(
-    spec: DataSpec, splits: Sequence[str], *, single_cls: bool, bad_data: str, workers: int
-) -> dict[str, SplitIndex]:
-    """Return the index of each of some splits of a data set, by its name; see `build_index`."""
-    nc = len(spec.names)
-    return {
-        split: build_index(spec, split, nc=nc, single_cls=single_cls, bad_data=bad_data, workers=workers)
-        for split in splits
-    }
+def examined(spec: DataSpec, split: str, *, workers: int) -> Verified:
+    """Return what is good of a split, object by object, and everything that is wrong with the rest; nothing is kept.
+
+    Raises:
+        DataError: the split has no images.
+    """
+    source = _source(spec, split)
+    rules = replace(_rules(spec, False), lenient=True)
+    scanned = _Scanning(source, rules, workers, False, f"checking {split}").run(source.listing.paths)
+    return replace(scanned, problems=(*(() if source.state else source.listing.problems), *scanned.problems))
+
+
+def _source(spec: DataSpec, split: str) -> Source:
+    if spec.generator:
+        _generate(spec)
+    return Source(spec, split)
+
+
+def _rules(spec: DataSpec, single_cls: bool) -> LabelRules:
+    return LabelRules(tuple(spec.names.values()), single_cls, spec.format)
 
 
 def summary(index: SplitIndex, split: str) -> str:
@@ -92,32 +93,45 @@ def summary(index: SplitIndex, split: str) -> str:
 class _Scanning:
     """How to scan when the kept index does not serve."""
 
+    source: Source
     rules: LabelRules
-    root: str
     workers: int
     stop_at_first: bool
     title: str
 
     def run(self, paths: Sequence[str]) -> Verified:
         """Return the index of the usable images and all findings; a bad image is raised if that is asked for."""
+        if not paths:
+            remedy = f"check '{self.source.split}:' of {printable(str(self.source.spec.file))}"
+            raise DataError("no images", self.source.named, remedy=remedy)
+        coco = self.source.listing.coco
         parts, problems = scan(
-            paths, self.rules, workers=self.workers, stop_at_first=self.stop_at_first, title=self.title
+            paths, self.rules, coco, workers=self.workers, stop_at_first=self.stop_at_first, title=self.title
         )
         if self.stop_at_first:
             _stop_at_bad(problems)
         dropped = len(paths) - sum(len(part.paths) for part in parts)
-        return Verified(assemble(parts, self.root, dropped=dropped), tuple(problems))
+        index = assemble(parts, str(self.source.spec.root), dropped=dropped)
+        if coco is None:
+            return Verified(index, tuple(problems))
+        return Verified(index, (*self.source.listing.problems, *problems), self.source.state, tuple(paths))
 
 
-def _verified(paths: Sequence[str], places: Sequence[Path], scanning: _Scanning) -> Verified:
+def _verified(source: Source, scanning: _Scanning) -> Verified:
     """Return the kept index if it still describes the files, else a new one; one process of a machine scans."""
-    named = f"nc={scanning.rules.nc} single_cls={scanning.rules.single_cls}"
-    file = index_cache.cache_file(places, named)
+    rules = scanning.rules
+    classes = json.dumps([*rules.names, str(source.spec.images.get(source.split, ""))])
+    named = f"nc={len(rules.names)} single_cls={rules.single_cls} {classes if rules.format != 'yolo' else ''}"
+    file = index_cache.cache_file(source.places, f"{rules.format} {named}")
     # Two things that take time, one of them mostly waiting.
     with ThreadPoolExecutor(1) as beside:
-        asked = beside.submit(index_cache.key_of, paths, named)
-        kept = index_cache.read(file)
-        key = asked.result()
+        reading = beside.submit(index_cache.read, file)
+        before = reading.result() if source.state else None
+        is_known = before is not None and before[1].state == source.state
+        # What a json lists is known from the last time, unless the json has changed.
+        paths = list(before[1].listed) if is_known and before else source.listing.paths
+        key = index_cache.key_of(paths, source.label_kind, named + source.state)
+        kept = reading.result()
     if kept is not None and kept[0] == key:
         return kept[1]
     with contextlib.ExitStack() as held:
@@ -127,7 +141,10 @@ def _verified(paths: Sequence[str], places: Sequence[Path], scanning: _Scanning)
         kept = index_cache.read(file)
         if kept is not None and kept[0] == key:
             return kept[1]
-        verified = scanning.run(paths)
+        verified = scanning.run(source.listing.paths)
+        # The files may lie elsewhere than the last time.
+        if source.listing.paths != paths:
+            key = index_cache.key_of(source.listing.paths, source.label_kind, named + source.state)
         index_cache.write(file, key, verified)
     return verified
 
@@ -168,13 +185,15 @@ def _judge(problems: Sequence[Problem], counts: IndexCounts, bad_data: str) -> N
         raise DataError(what, _place(bad[0]), _finding(bad[0]), remedy)
 
 
-def _require_labels(index: SplitIndex, paths: Sequence[str], places: Sequence[Path]) -> None:
+def _require_labels(index: SplitIndex, source: Source) -> None:
     if not len(index):
-        raise DataError("no usable image", _named(places), f"{len(paths)} images, all bad", "correct these files")
-    if not len(index.labels):
-        looked = printable(os.path.dirname(label_path_of(paths[0])))  # noqa: PTH120
         raise DataError(
-            "no labels", _named(places), f"{len(index)} images without objects", f"labels were looked for in {looked}"
+            "no usable image", source.named, f"{index.counts.dropped} images, all bad", "correct these files"
+        )
+    if not len(index.labels):
+        looked = source.labels_looked_for(index.paths[0])
+        raise DataError(
+            "no labels", source.named, f"{len(index)} images without objects", f"labels were looked for in {looked}"
         )
 
 
@@ -184,7 +203,3 @@ def _place(problem: Problem) -> str:
 
 def _finding(problem: Problem) -> str:
     return f"{problem.rule}: {printable(problem.value)}" if problem.value else problem.rule
-
-
-def _named(places: Sequence[Path]) -> str:
-    return ", ".join(printable(str(place)) for place in places)

@@ -8,13 +8,16 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 
 from accel_yolo import console
 from accel_yolo.data.clerks import MOST_CLERKS, Clerks
-from accel_yolo.data.formats.yolo import NO_LABELS, Labels, parse_labels
+from accel_yolo.data.formats.coco import CocoLabels
+from accel_yolo.data.formats.record import NO_LABELS, LabelRules, Labels
+from accel_yolo.data.formats.voc import parse_voc
+from accel_yolo.data.formats.yolo import parse_yolo
 from accel_yolo.data.images import verify
-from accel_yolo.data.label_paths import label_path_of, label_paths_of
+from accel_yolo.data.label_paths import VOC, label_path_of, label_paths_of
 from accel_yolo.data.listing import read_regular
 from accel_yolo.data.outcome import Outcome
 from accel_yolo.data.problems import BadFile, Problem
@@ -26,28 +29,31 @@ FEW_IMAGES = 2000
 _CHUNK, _CHUNK_OF_MANY = 32, 128
 
 
-@dataclass(frozen=True)
-class LabelRules:
-    """What a class may be: below `nc`, or anything (it becomes 0) with `single_cls`."""
-
-    nc: int
-    single_cls: bool
+COCO = "coco"
+"""The format whose labels do not lie beside the images: they are added here, to images that others have verified."""
 
 
 def scan(
-    paths: Sequence[str], rules: LabelRules, *, workers: int, stop_at_first: bool, title: str
+    paths: Sequence[str],
+    rules: LabelRules,
+    coco: CocoLabels | None = None,
+    *,
+    workers: int,
+    stop_at_first: bool,
+    title: str,
 ) -> tuple[list[Part], list[Problem]]:
     """Return the usable images, in the order of `paths`, and what is wrong with the others.
 
     Args:
         paths: absolute image paths, sorted.
         rules: see `LabelRules`.
+        coco: the labels of images that have no label files.
         workers: processes (for few images: threads) at work; at least one.
         stop_at_first: return as soon as one image is bad.
         title: shown before the progress bar.
     """
     parts: list[Part] = []
-    problems = _shared_labels(paths)
+    problems = [] if coco else _shared_labels(paths, rules.format)
     count = max(1, min(workers, usable_cores(), MOST_CLERKS))
     # A name from a list may hold anything; no file has a NUL in its name, and here it parts the names.
     alone = count == 1 or len(paths) <= FEW_IMAGES or any("\0" in path for path in paths)
@@ -55,8 +61,9 @@ def scan(
     with at_work as outcomes, console.progress(paths, total=len(paths), desc=title) as bar:
         for outcome in outcomes:
             bar.update(outcome.examined)
-            parts.append(outcome.part)
-            problems.extend(outcome.problems)
+            part, found = _labelled(outcome, coco, rules) if coco else (outcome.part, outcome.problems)
+            parts.append(part)
+            problems.extend(found)
             if stop_at_first and any(problem.drops_image for problem in problems):
                 break
     return parts, problems
@@ -68,8 +75,10 @@ def answer(question: bytes) -> bytes:
     Args:
         question: the rules as a line of JSON, then the paths, joined by NUL.
     """
-    rules, _, paths = question.partition(b"\n")
-    return _examined(os.fsdecode(paths).split("\0"), LabelRules(**json.loads(rules))).packed()
+    head, _, paths = question.partition(b"\n")
+    rules = json.loads(head)
+    rules["names"] = tuple(rules["names"])
+    return _examined(os.fsdecode(paths).split("\0"), LabelRules(**rules)).packed()
 
 
 @contextlib.contextmanager
@@ -98,17 +107,19 @@ def _examined(paths: Sequence[str], rules: LabelRules) -> Outcome:
     problems: list[Problem] = []
     for path in paths:
         try:
-            record = _examine(path, rules)
+            record, found = _examine(path, rules)
         except BadFile as bad:
             problems.append(bad.problem)
             continue
         records.append(record)
-        problems.extend(_duplicates(path, record.labels))
+        problems.extend(found)
+        if record.labels.duplicates_removed:
+            problems.append(_duplicates(label_path_of(path, rules.format), record.labels))
     return Outcome(len(paths), part_of(records), tuple(problems))
 
 
-def _examine(path: str, rules: LabelRules) -> Record:
-    """Return the facts of one image.
+def _examine(path: str, rules: LabelRules) -> tuple[Record, list[Problem]]:
+    """Return the facts of one image, and what is wrong with objects that are left out of it.
 
     Raises:
         BadFile: what is wrong with it or its labels.
@@ -117,29 +128,55 @@ def _examine(path: str, rules: LabelRules) -> Record:
     if content is None:
         raise BadFile(Problem(path, 0, "", "no such file, or not a regular file"))
     size_hw = verify(content, path)
-    labels, has_file = _labels_of(path, rules)
-    return Record(path, size_hw, labels, has_file, hashlib.sha256(content).digest())
+    labels, has_file, problems = _labels_beside(path, size_hw, rules)
+    return Record(path, size_hw, labels, has_file, hashlib.sha256(content).digest()), problems
 
 
-def _labels_of(image_path: str, rules: LabelRules) -> tuple[Labels, bool]:
-    file = label_path_of(image_path)
+def _labels_beside(path: str, size_hw: tuple[int, int], rules: LabelRules) -> tuple[Labels, bool, list[Problem]]:
+    """Return the objects in the label file of an image, whether there is one, and what is wrong with other objects.
+
+    Raises:
+        BadFile: the file cannot be read, or something is wrong and the rules are not lenient.
+    """
+    if rules.format == COCO:
+        return NO_LABELS, False, []
+    file = label_path_of(path, rules.format)
     content = read_regular(file, "the label file cannot be read")
     if content is None:
         if os.path.lexists(file):
             raise BadFile(Problem(file, 0, "", "the label file cannot be read, or is not a regular file"))
-        return NO_LABELS, False
-    return parse_labels(content, file, nc=rules.nc, single_cls=rules.single_cls), True
+        return NO_LABELS, False, []
+    is_voc = rules.format == VOC
+    labels, problems = parse_voc(content, file, rules, size_hw) if is_voc else parse_yolo(content, file, rules)
+    if problems and not rules.lenient:
+        raise BadFile(problems[0])
+    return labels, True, problems
 
 
-def _duplicates(path: str, labels: Labels) -> Iterator[Problem]:
-    if labels.duplicates_removed:
-        value = str(labels.duplicates_removed)
-        yield Problem(label_path_of(path), 0, value, "duplicate rows were left out", drops_image=False)
+def _labelled(outcome: Outcome, coco: CocoLabels, rules: LabelRules) -> tuple[Part, list[Problem]]:
+    """Return verified images with their labels from elsewhere, and what is wrong; bad images are named by their id."""
+    problems = [
+        replace(problem, rule=f"{problem.rule} (image id {coco.id_of(problem.file)})") for problem in outcome.problems
+    ]
+    part, records = outcome.part, []
+    for path, size_hw, digest in zip(part.paths, part.sizes_hw.tolist(), part.content_digests, strict=True):
+        size = size_hw[0], size_hw[1]
+        labels, found = coco.labels_of(path, size, rules)
+        problems.extend(found if rules.lenient else found[:1])
+        if labels.duplicates_removed:
+            problems.append(_duplicates(path, labels))
+        if rules.lenient or not found:
+            records.append(Record(path, size, labels, len(labels.rows) > 0, digest.tobytes()))
+    return part_of(records), problems
 
 
-def _shared_labels(paths: Sequence[str]) -> list[Problem]:
+def _duplicates(file: str, labels: Labels) -> Problem:
+    return Problem(file, 0, str(labels.duplicates_removed), "duplicate rows were left out", drops_image=False)
+
+
+def _shared_labels(paths: Sequence[str], kind: str) -> list[Problem]:
     """Return a warning for each image whose label file is also that of another image (same name, other ending)."""
-    files = label_paths_of(paths)
+    files = label_paths_of(paths, kind)
     if len(set(files)) == len(files):
         return []
     owner: dict[str, str] = {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accel_yolo.data.formats.yolo import Labels
+from accel_yolo.data.formats.record import Labels
 
 ARRAYS = ("sizes_hw", "labels", "label_starts", "polygons", "polygon_starts", "content_keys")
 """The arrays of an index."""

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from accel_yolo import console
-from accel_yolo.config.dataset import DataSpec, load_data_spec
+from accel_yolo.config.data_union import DataUnion, chosen_classes, load_data_union
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.autoanchor import fitted
-from accel_yolo.data.index import SplitIndex, build_indices, summary
+from accel_yolo.data.index import SplitIndex, summary
+from accel_yolo.data.splits import SplitOptions, kept_names, open_splits
 from accel_yolo.engine.batchnorm import convert_batchnorm
 from accel_yolo.engine.data_comparison import compare_data
 from accel_yolo.engine.dealing import dealt_out
@@ -41,7 +42,7 @@ LEAST_TRAINING_STRIDES = 2
 class Data:
     """Indices of a run and the names of its classes."""
 
-    spec: DataSpec
+    union: DataUnion
     names: dict[int, str]
     train: SplitIndex
     val: SplitIndex
@@ -74,25 +75,22 @@ class Training:
     meta: WeightsMeta
 
 
-def class_names(spec: DataSpec, single_cls: bool) -> dict[int, str]:
-    """Return the names of a data set; with `single_cls` one name, "item" unless there is only one anyway."""
-    return {0: "item"} if single_cls and len(spec.names) != 1 else spec.names
-
-
 def open_data(config: TrainConfig, world: World) -> Data:
     """Return the verified indices of the training and validation split, equal on all processes."""
     with world.together(), world.one_per_machine_first():
-        spec = load_data_spec(config.data)
-        names = class_names(spec, config.single_cls)
-        indices = build_indices(
-            spec, ("train", "val"), single_cls=config.single_cls, bad_data=config.bad_data, workers=config.workers
+        union = load_data_union(config.data)
+        classes = chosen_classes(union.names, config.classes)
+        options = SplitOptions(
+            config.single_cls, config.bad_data, config.workers, classes, fraction=config.fraction, seed=config.seed
         )
+        names, indices = kept_names(union.names, options), open_splits(union, ("train", "val"), options)
         if not len(indices["train"].labels):
-            raise ConfigError("no objects to learn from", str(spec.file), "0 labels in the training split")
-    compare_data(world, spec, indices)
+            chosen = " ".join(config.classes) or None
+            raise ConfigError("no objects to learn from in the training split", union.files, chosen)
+    compare_data(world, union, indices)
     for split, index in indices.items():
         console.say(summary(index, split))
-    return Data(spec, names, **indices)
+    return Data(union, names, **indices)
 
 
 def fitting_imgsz(imgsz: int, detector: Detector, least_strides: int = 1) -> int:
@@ -161,7 +159,7 @@ def described_detector(config: TrainConfig, data: Data, resumed: Weights | None)
         return detector, resumed.meta
     detector, parent = build_detector_for(config, data.names)
     refit_anchors(config, detector, data.train)
-    step = f"trained on {data.spec.file.name} for {config.epochs} epochs by accel_yolo {__version__}"
+    step = f"trained on {data.union.label} for {config.epochs} epochs by accel_yolo {__version__}"
     if parent is None:
         return detector, WeightsMeta.of(detector, config.imgsz, step)
     return detector, parent.derived(step, detector, config.imgsz)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from accel_yolo import console
-from accel_yolo.config.dataset import DataSpec, load_data_spec
+from accel_yolo.config.data_union import DataUnion, load_data_union
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig
-from accel_yolo.data.index import SplitIndex, build_indices, summary
+from accel_yolo.data.index import SplitIndex, summary
+from accel_yolo.data.splits import SplitOptions, open_splits
 from accel_yolo.engine.comparison import (
     Difference,
     Fact,
@@ -97,9 +98,9 @@ class _Findings:
         if found:
             self.errors.append(error_of(self.world, found))
 
-    def add_split(self, split: str, spec: DataSpec, index: SplitIndex) -> None:
+    def add_split(self, split: str, union: DataUnion, index: SplitIndex) -> None:
         """Compare a split of the data."""
-        difference = data_difference(self.world, spec, split, index)
+        difference = data_difference(self.world, union, split, index)
         if difference is not None:
             self.errors.append(difference)
         shown = (
@@ -137,13 +138,13 @@ def _compare_data(config: CheckConfig, world: World, findings: _Findings) -> Non
     if not config.data:
         return
     with world.together(), world.one_per_machine_first():
-        spec = load_data_spec(config.data, SPLITS)
-        indices = build_indices(spec, SPLITS, single_cls=False, bad_data="limit", workers=config.workers)
+        union = load_data_union((config.data,), SPLITS)
+        indices = open_splits(union, SPLITS, SplitOptions(False, "limit", config.workers))
     for split, index in indices.items():
         console.say(summary(index, split))
-    findings.compare(name_facts(spec.names))
+    findings.compare(name_facts(union.names))
     for split, index in indices.items():
-        findings.add_split(split, spec, index)
+        findings.add_split(split, union, index)
 
 
 def _show_machines(world: World, facts: Sequence[ProcessFacts]) -> None:

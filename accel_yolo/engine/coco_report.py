@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from accel_yolo.config.data_union import DataUnion
 from accel_yolo.config.dataset import DataSpec
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.engine.evaluate import Evaluation
@@ -15,7 +16,9 @@ from accel_yolo.errors import DataError
 from accel_yolo.metrics import coco
 
 
-def coco_report(result: Evaluation, index: SplitIndex, spec: DataSpec, predictions: Path) -> dict[str, Any]:
+def coco_report(
+    result: Evaluation, index: SplitIndex, union: DataUnion, names: dict[int, str], predictions: Path
+) -> dict[str, Any]:
     """Write the COCO results JSON of an evaluation and return COCO's twelve numbers.
 
     On COCO itself the official annotations are the ground truth; elsewhere the labels of the data set are.
@@ -24,15 +27,19 @@ def coco_report(result: Evaluation, index: SplitIndex, spec: DataSpec, predictio
         DataError: COCO's annotations are missing, or an image is none of COCO's.
     """
     image_ids = [coco.image_id_of(path) for path in index.paths]
-    table = coco.result_table(result.detections, coco.COCO_CATEGORY_IDS if spec.is_coco else None)
+    table = coco.result_table(result.detections, coco.COCO_CATEGORY_IDS if union.is_coco else None)
     coco.save_results(predictions, table, image_ids)
-    if spec.is_coco:
-        truth = coco.ground_truth_from_json(spec.root / "annotations" / "instances_val2017.json")
+    if union.is_coco:
+        truth = coco.ground_truth_from_json(_official_annotations(union.specs[0]))
         table[:, 0] = _numbers(image_ids)[table[:, 0].astype(np.int64)]
         return asdict(coco.coco_metrics(truth, table))
     boxes = result.detections
     table = np.column_stack((boxes[:, :3], boxes[:, 3:5] - boxes[:, 1:3], boxes[:, 5:7]))
-    return asdict(coco.coco_metrics(_truth(index, spec.names), table))
+    return asdict(coco.coco_metrics(_truth(index, names), table))
+
+
+def _official_annotations(spec: DataSpec) -> Path:
+    return spec.val[0] if spec.format == "coco" else spec.root / "annotations" / "instances_val2017.json"
 
 
 def _numbers(image_ids: list[int | str]) -> np.ndarray:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accel_yolo.config.dataset import DataSpec
+from accel_yolo.config.data_union import DataUnion
 from accel_yolo.data.fingerprints import ImageDifference, Kind, fingerprints, image_differences
-from accel_yolo.data.formats.yolo import label_path_of
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.engine.comparison import OddOne, named, odd_one_out, places_of, require_equal
 from accel_yolo.engine.messages import Messages
@@ -20,26 +19,26 @@ from accel_yolo.errors import DataError, UserError, printable
 SPLIT_NAMES = {"train": "training data", "val": "validation data", "test": "test data"}
 
 
-def compare_data(world: Messages, spec: DataSpec, indices: Mapping[str, SplitIndex]) -> None:
+def compare_data(world: Messages, union: DataUnion, indices: Mapping[str, SplitIndex]) -> None:
     """Stop all processes unless all of them have the same classes, images and labels.
 
     Args:
         world: all processes; each calls this.
-        spec: the data set as this process reads it.
+        union: the data sets as this process reads them.
         indices: the index of each split that is used, by the name of the split.
 
     Raises:
         PeerError: a class has another name on some machine.
         DataError: naming the machine that differs, the first file and what differs in it.
     """
-    require_equal(world, name_facts(spec.names))
+    require_equal(world, name_facts(union.names))
     for split, index in indices.items():
-        difference = data_difference(world, spec, split, index)
+        difference = data_difference(world, union, split, index)
         if difference is not None:
             raise difference
 
 
-def data_difference(world: Messages, spec: DataSpec, split: str, index: SplitIndex) -> UserError | None:
+def data_difference(world: Messages, union: DataUnion, split: str, index: SplitIndex) -> UserError | None:
     """Return the error for a split in which machines differ, None if they do not; equal on all processes."""
     digests = world.gather_text(index.digest)
     odd = odd_one_out(places_of(world), digests)
@@ -47,7 +46,7 @@ def data_difference(world: Messages, spec: DataSpec, split: str, index: SplitInd
         return None
     copy = _Copy(world, odd, index)
     what = f"{'machines' if world.machines > 1 else 'processes'} differ in the {SPLIT_NAMES.get(split, split)}"
-    value = copy.difference(str(spec.root)) or f"digest {digests[odd.rank][:12]}"
+    value = copy.difference(str(union.root)) or f"digest {digests[odd.rank][:12]}"
     remedy = "copy the data set again, for example with rsync -a --delete"
     return world.common(DataError(what, named(world, odd.rank), value, remedy))
 
@@ -103,4 +102,4 @@ def _described(difference: ImageDifference, odd: list, usual: list, other: str) 
     if difference.kind is Kind.CONTENT:
         return f"the image {printable(path)} has another content than on {other}"
     counts = f"{objects} objects, {usual_objects} on {other}" if objects != usual_objects else f"not those of {other}"
-    return f"{printable(label_path_of(path))} holds other labels: {counts}"
+    return f"the labels of {printable(path)} are other ones: {counts}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -111,7 +112,8 @@ def conclude(
     console.say(f"\nResults in {console.painted(str(run.path), 'bold')}. Next:")
     program, size = _program(), f"--imgsz {training.config.imgsz}"
     single = " --single-cls" if training.config.single_cls else ""
-    console.say(f"  {program} val --weights {best} --data {training.config.data} {size}{single}")
+    single += f" --classes {' '.join(map(shlex.quote, training.config.classes))}" if training.config.classes else ""
+    console.say(f"  {program} val --weights {best} --data {' '.join(training.config.data)} {size}{single}")
     images = _from_here(Path(index.paths[0]).parent)
     console.say(f"  {program} predict --weights {best} --source {images} {size}")
     return state

@@ -106,7 +106,7 @@ def training_config(config: ProfileConfig, processes: int) -> TrainConfig:
     return TrainConfig(
         weights="",
         cfg=config.cfg,
-        data=config.data,
+        data=(config.data,),
         imgsz=config.imgsz,
         batch=batch,
         nominal_batch=batch,

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.loader import TrainLoader
 from accel_yolo.data.packed import ChosenImages
-from accel_yolo.data.split_index import SplitIndex
+from accel_yolo.data.subsets import some_images
 from accel_yolo.engine.batches import Batches, DeviceBatch, batch_loss
 from accel_yolo.engine.build import Data, Training, build_training
 from accel_yolo.engine.image_cache import opened_caches
@@ -58,7 +58,7 @@ class Stepper:
             "val": np.arange(min(most_val_images, len(data.val))),
         }
         indices = {"train": data.train, "val": data.val}
-        stepped = replace(data, **{split: taken(index, numbers[split]) for split, index in indices.items()})
+        stepped = replace(data, **{split: some_images(index, numbers[split]) for split, index in indices.items()})
         loads = opened_caches(self.training.config, indices, world)
         loads = {split: ChosenImages(load, numbers[split]) for split, load in loads.items()}
         self.images, self._data, self._loads = len(data.train), stepped, loads
@@ -193,22 +193,3 @@ def difference(pairs: np.ndarray) -> tuple[float, float, float]:
     # Standard error of a median, from the median absolute deviation, for normal errors.
     scatter = 1.2533 * 1.4826 * float(np.median(np.abs(apart - middle))) / math.sqrt(len(pairs))
     return first, first - middle, scatter
-
-
-def taken(index: SplitIndex, images: np.ndarray) -> SplitIndex:
-    """Return the index of some images, int [n], in the order given; an image may come several times."""
-    counts = np.diff(index.label_starts)[images]
-    starts = index.label_starts[images]
-    rows = np.concatenate([np.arange(start, start + count) for start, count in zip(starts, counts, strict=True)])
-    rows = rows.astype(np.int64)
-    corners, firsts = np.diff(index.polygon_starts)[rows], index.polygon_starts[rows]
-    vertices = [np.arange(first, first + count) for first, count in zip(firsts, corners, strict=True)]
-    return replace(
-        index,
-        paths=tuple(index.paths[image] for image in images),
-        sizes_hw=index.sizes_hw[images],
-        labels=index.labels[rows],
-        label_starts=np.concatenate(([0], counts.cumsum())),
-        polygons=index.polygons[np.concatenate([np.zeros(0), *vertices]).astype(np.int64)],
-        polygon_starts=np.concatenate(([0], corners.cumsum())).astype(np.int64),
-    )

@@ -190,7 +190,7 @@ def with_data(folder: Path, odd: int, change: str) -> tuple[str, str, int, bool]
     if world.rank == odd:
         change_data(file.parent, change)
     spec = load_data_spec(file)
-    index = build_index(spec, "train", nc=3, single_cls=False, bad_data="drop", workers=1)
+    index = build_index(spec, "train", single_cls=False, bad_data="drop", workers=1)
     return outcome(lambda: compare_data(world, spec, {"train": index, "val": index}))
 
 
@@ -315,7 +315,7 @@ def cost(data: Path, weights: Path) -> float:
     console.quiet()
     config = TrainConfig(data=str(data), weights=str(weights), batch=16, device="cpu")
     spec = load_data_spec(data)
-    index = build_index(spec, "train", nc=80, single_cls=False, bad_data="fail", workers=2)
+    index = build_index(spec, "train", single_cls=False, bad_data="fail", workers=2)
     world.barrier()
     start_s = time.perf_counter()
     preflight(world, config)

@@ -27,7 +27,7 @@ RECIPE = Hyp(mosaic=0.7, mixup=0.5, degrees=10, shear=2, perspective=0.0005, fli
 @pytest.fixture(scope="module")
 def samples(sparse_data: Path) -> TrainSamples:
     spec = load_data_spec(sparse_data)
-    index = build_index(spec, "train", nc=3, single_cls=False, bad_data="fail", workers=1)
+    index = build_index(spec, "train", single_cls=False, bad_data="fail", workers=1)
     return TrainSamples(index, PlanSource(index.sizes_hw, 64, RECIPE), SEED, DecodedImages(index, 64, augmenting=True))
 
 

@@ -46,7 +46,7 @@ def test_the_results_file_scores_the_same_by_pycocotools(
 
 def _annotations(data: Path) -> dict:
     spec = load_data_spec(data)
-    index = build_index(spec, "val", nc=spec.nc, single_cls=False, bad_data="fail", workers=1)
+    index = build_index(spec, "val", single_cls=False, bad_data="fail", workers=1)
     images, annotations = [], []
     for number, path in enumerate(index.paths):
         height, width = index.sizes_hw[number].tolist()

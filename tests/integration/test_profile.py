@@ -17,9 +17,10 @@ from jobs import digest, tiny_config, watched_training
 from accel_yolo import console
 from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.data.index import build_index
+from accel_yolo.data.subsets import some_images
 from accel_yolo.engine.build import open_data
 from accel_yolo.engine.state import TrainState
-from accel_yolo.engine.stepping import Stepper, difference, taken
+from accel_yolo.engine.stepping import Stepper, difference
 from accel_yolo.engine.tuning import tuning_of
 from accel_yolo.engine.world import World
 from accel_yolo.reports.scaling_table import COLUMNS, CSV_COLUMNS
@@ -142,9 +143,9 @@ def test_the_parts_of_a_step_are_measured_and_add_up_to_the_step(sparse_data: Pa
 
 def test_images_taken_from_an_index_keep_their_labels_and_outlines(sparse_data: Path) -> None:
     spec = load_data_spec(str(sparse_data))
-    index = build_index(spec, "train", nc=3, single_cls=False, bad_data="limit", workers=0)
+    index = build_index(spec, "train", single_cls=False, bad_data="limit", workers=0)
     order = np.array([4, 0, 4, 3, 8])
-    part = taken(index, order)
+    part = some_images(index, order)
     assert part.paths == tuple(index.paths[image] for image in order)
     for place, image in enumerate(order):
         assert np.array_equal(part.labels_of(place), index.labels_of(image))

@@ -32,7 +32,7 @@ def detector(published_weights: Path) -> Detector:
 
 def batches_of(data: Path, imgsz: int, batch: int) -> EvalLoader:
     spec = load_data_spec(data)
-    index = build_index(spec, "val", nc=spec.nc, single_cls=False, bad_data="fail", workers=1)
+    index = build_index(spec, "val", single_cls=False, bad_data="fail", workers=1)
     return EvalLoader(index, imgsz, eval_shapes(index.sizes_hw, imgsz, 32), batch, Workers())
 
 

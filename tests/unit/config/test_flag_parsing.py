@@ -17,7 +17,7 @@ from accel_yolo.errors import ConfigError
     [
         ("train", "", {}),
         ("train", "--batch 64 --data coco.yaml --weights yolov5s.pt --device 0", {
-            "batch": 64, "data": "coco.yaml", "weights": "yolov5s.pt", "device": "0"}),
+            "batch": 64, "data": ("coco.yaml",), "weights": "yolov5s.pt", "device": "0"}),
         ("train", "--batch-size 8 --img 320 --hyp x.yaml", {"batch": 8, "imgsz": 320, "hyp_file": "x.yaml"}),
         ("train", "--img-size 320", {"imgsz": 320}),
         ("train", "--imgsz=320", {"imgsz": 320}),

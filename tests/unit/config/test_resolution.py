@@ -222,7 +222,7 @@ def test_only_a_training_run_is_resumed() -> None:
 def test_a_resumed_run_is_recognised_by_any_spelling_of_its_data() -> None:
     saved = resolve_train({"data": "coco128"})
     config, _ = resume_train(saved, resolve_train({"resume": "auto", "data": "data/coco128.yaml"}))
-    assert config.data == "coco128"
+    assert config.data == ("coco128",)
 
 
 @pytest.mark.parametrize(

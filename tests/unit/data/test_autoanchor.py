@@ -37,7 +37,7 @@ def clusters(count: int, seed: int = 0) -> SplitIndex:
 
 @pytest.fixture
 def real(coco128: Path) -> SplitIndex:
-    return build_index(load_data_spec(coco128), "train", nc=80, single_cls=False, bad_data="fail", workers=2)
+    return build_index(load_data_spec(coco128), "train", single_cls=False, bad_data="fail", workers=2)
 
 
 @pytest.mark.parametrize(("imgsz", "recall", "per_target"), [(640, 0.99462, 4.2583), (320, 0.96233, 3.9817)])

@@ -24,7 +24,7 @@ def test_answers_come_in_the_order_of_the_questions_and_equal_those_of_this_proc
     for number in range(20):
         file = tmp_path / f"{number}.jpg"
         file.write_bytes(bytes(number))
-        questions.append(os.fsencode(str(file)))
+        questions.append(b"yolo\0" + os.fsencode(str(file)))
     with Clerks(2, MODULE) as clerks:
         assert list(clerks.answers(questions)) == [file_states.answer(question) for question in questions]
 
@@ -34,13 +34,13 @@ def test_when_the_processes_end_the_questions_are_answered_here() -> None:
         for clerk in clerks._started:
             assert clerk is not None
             clerk.kill()
-        assert list(clerks.answers([b"/a", b"/b", b"/c"])) == [file_states.answer(b"/a")] * 3
+        assert list(clerks.answers([b"yolo\0/a", b"yolo\0/b", b"yolo\0/c"])) == [file_states.answer(b"yolo\0/a")] * 3
 
 
 def test_when_none_can_be_started_the_questions_are_answered_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with Clerks(2, MODULE) as clerks:
-        assert len(list(clerks.answers([b"/a", b"/b"]))) == 2
+        assert len(list(clerks.answers([b"yolo\0/a", b"yolo\0/b"]))) == 2
 
 
 def test_nothing_is_left_running() -> None:
@@ -53,11 +53,12 @@ INDEXING = """
 import multiprocessing, sys
 from pathlib import Path
 from accel_yolo.data import scan
+from accel_yolo.data.formats.record import LabelRules
 
 def index(folder):
     scan.FEW_IMAGES = 10
     paths = sorted(str(path) for path in Path(folder).iterdir())
-    rules = scan.LabelRules(1, False)
+    rules = LabelRules(("a",), False)
     parts, problems = scan.scan(paths, rules, workers=2, stop_at_first=False, title="x")
     print(sum(len(part.paths) for part in parts), len(problems), flush=True)
 """

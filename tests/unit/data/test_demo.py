@@ -102,7 +102,7 @@ def test_the_shipped_description_generates_it_and_its_names_are_the_shapes(
     monkeypatch.setenv("ACCEL_YOLO_DATASETS_DIR", str(tmp_path))
     spec = load_data_spec("demo")
     assert tuple(spec.names.values()) == SHAPES
-    index = build_index(spec, "val", nc=len(SHAPES), single_cls=False, bad_data="fail", workers=1)
+    index = build_index(spec, "val", single_cls=False, bad_data="fail", workers=1)
     assert (len(index), index.counts.background, index.counts.duplicates_removed) == (2, 0, 0)
     assert index.paths[0] == str(tmp_path / "demo" / "images" / "val" / "val_0000.jpg")
 
@@ -196,5 +196,5 @@ def test_the_whole_set_is_usable_without_a_single_finding(tmp_path: Path, monkey
     monkeypatch.setenv("ACCEL_YOLO_DATASETS_DIR", str(tmp_path))
     spec = load_data_spec("demo")
     for split, images in demo.SPLITS.items():
-        index = build_index(spec, split, nc=len(SHAPES), single_cls=False, bad_data="fail", workers=2)
+        index = build_index(spec, split, single_cls=False, bad_data="fail", workers=2)
         assert (len(index), index.counts.dropped, index.counts.duplicates_removed) == (images, 0, 0)

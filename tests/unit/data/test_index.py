@@ -39,14 +39,14 @@ def add_image(root: Path, name: str, label: str | bytes | None = BOX, hw: tuple[
     return image
 
 
-def spec_of(root: Path, *places: Path) -> DataSpec:
-    names = {0: "a", 1: "b", 2: "c"}
+def spec_of(root: Path, *places: Path, nc: int = 3) -> DataSpec:
+    names = {number: f"class {number}" for number in range(nc)}
     return DataSpec(root / "d.yaml", root, places or (root / "images",), places or (root / "images",), (), names)
 
 
 def built(root: Path, *places: Path, bad_data: str = "limit", nc: int = 3, single_cls: bool = False) -> SplitIndex:
-    spec = spec_of(root, *places)
-    return build_index(spec, "train", nc=nc, single_cls=single_cls, bad_data=bad_data, workers=2)
+    spec = spec_of(root, *places, nc=nc)
+    return build_index(spec, "train", single_cls=single_cls, bad_data=bad_data, workers=2)
 
 
 def names_of(index: SplitIndex) -> list[str]:
@@ -80,7 +80,7 @@ def test_images_labels_and_polygons_lie_in_flat_arrays_in_sorted_order(tmp_path:
 
 def test_the_real_images_are_all_usable(coco128: Path) -> None:
     spec = load_data_spec(coco128)
-    index = build_index(spec, "train", nc=80, single_cls=False, bad_data="fail", workers=2)
+    index = build_index(spec, "train", single_cls=False, bad_data="fail", workers=2)
     assert (len(index), len(index.labels), index.counts.background) == (128, 929, 2)
 
 
@@ -273,7 +273,7 @@ def test_no_images_no_labels_and_no_split_are_errors_that_name_the_places(tmp_pa
     with pytest.raises(DataError, match=r"no labels in .*images.*looked for in .*labels"):
         built(tmp_path)
     with pytest.raises(DataError, match=r"no such split in .*d\.yaml: test"):
-        build_index(spec_of(tmp_path), "test", nc=3, single_cls=False, bad_data="limit", workers=1)
+        build_index(spec_of(tmp_path), "test", single_cls=False, bad_data="limit", workers=1)
     (tmp_path / "images" / "a.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"no usable image in .*images: 1 images, all bad"):
         built(tmp_path, bad_data="drop")
@@ -425,12 +425,12 @@ def test_the_states_of_many_files_are_asked_by_processes_with_the_same_key(
     names = [f"{number}.jpg" for number in range(10)]
     paths = [str(add_image(tmp_path, name, None if name == "3.jpg" else BOX)) for name in names]
     paths += [str(tmp_path / "gone.jpg"), f"{tmp_path}/no\0file.jpg"]
-    key = index_cache.key_of(paths, "x")
+    key = index_cache.key_of(paths, "yolo", "x")
     monkeypatch.setattr(index_cache, "FEW_IMAGES", 1)
     monkeypatch.setattr(index_cache, "_CHUNK", 3)
-    keys = {index_cache.key_of(paths, "x")}
+    keys = {index_cache.key_of(paths, "yolo", "x")}
     monkeypatch.setattr(index_cache, "usable_cores", lambda: 1)
-    assert keys == {index_cache.key_of(paths, "x")}
+    assert keys == {index_cache.key_of(paths, "yolo", "x")}
     assert key not in keys  # the key holds the chunks; their size is a constant
 
 
@@ -450,18 +450,18 @@ def test_a_label_file_that_is_edited_in_place_is_noticed_though_size_and_folder_
 def test_a_label_file_that_becomes_a_link_or_another_kind_is_noticed(tmp_path: Path) -> None:
     image = str(add_image(tmp_path, "a.jpg"))
     label = tmp_path / "labels" / "a.txt"
-    keys = [index_cache.key_of([image], "x")]
+    keys = [index_cache.key_of([image], "yolo", "x")]
     moved = label.rename(tmp_path / "b.txt")
-    keys.append(index_cache.key_of([image], "x"))
+    keys.append(index_cache.key_of([image], "yolo", "x"))
     label.symlink_to(moved)
-    assert index_cache.key_of([image], "x") == keys[0]
+    assert index_cache.key_of([image], "yolo", "x") == keys[0]
     label.unlink()
     label.mkdir()
-    assert index_cache.key_of([image], "x") == keys[1]
+    assert index_cache.key_of([image], "yolo", "x") == keys[1]
 
 
 def test_the_key_of_a_kept_index_depends_on_files_and_rules(tmp_path: Path) -> None:
     image = str(add_image(tmp_path, "a.jpg"))
-    assert index_cache.key_of([image], "nc=3") == index_cache.key_of([image], "nc=3")
-    assert index_cache.key_of([image], "nc=3") != index_cache.key_of([image], "nc=4")
+    assert index_cache.key_of([image], "yolo", "nc=3") == index_cache.key_of([image], "yolo", "nc=3")
+    assert index_cache.key_of([image], "yolo", "nc=3") != index_cache.key_of([image], "yolo", "nc=4")
     assert index_cache.cache_file([tmp_path], "nc=3").parent == files.cache_dir() / "index"

@@ -55,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
 def index_of(root: Path) -> SplitIndex:
     places = (root / "images",)
     spec = DataSpec(root / "d.yaml", root, places, places, (), {0: "a"})
-    return build_index(spec, "train", nc=1, single_cls=False, bad_data="fail", workers=2)
+    return build_index(spec, "train", single_cls=False, bad_data="fail", workers=2)
 
 
 def packed(index: SplitIndex, folder: Path, imgsz: int = IMGSZ, *, augmenting: bool = True) -> PackedImages:
@@ -95,7 +95,7 @@ def test_every_bit_is_that_of_reading_the_file(index: SplitIndex, folder: Path, 
 
 @pytest.mark.parametrize("augmenting", [True, False])
 def test_every_bit_of_real_images_is_that_of_reading_the_file(coco128: Path, folder: Path, augmenting: bool) -> None:
-    index = build_index(load_data_spec(coco128), "train", nc=80, single_cls=False, bad_data="fail", workers=2)
+    index = build_index(load_data_spec(coco128), "train", single_cls=False, bad_data="fail", workers=2)
     assert_same(packed(index, folder, 320, augmenting=augmenting), decoded(index, 320, augmenting=augmenting))
 
 

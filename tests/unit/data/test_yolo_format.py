@@ -8,20 +8,25 @@ import numpy as np
 import pytest
 
 from accel_yolo.data.formats import yolo
-from accel_yolo.data.formats.yolo import label_path_of, parse_labels
-from accel_yolo.data.label_paths import label_paths_of
-from accel_yolo.data.problems import BadFile, Problem
+from accel_yolo.data.formats.record import LabelRules, Labels
+from accel_yolo.data.label_paths import label_path_of, label_paths_of
+from accel_yolo.data.problems import Problem
 from accel_yolo.errors import printable
 
 
-def parsed(content: bytes, nc: int = 80, single_cls: bool = False):
-    return parse_labels(content, "a.txt", nc=nc, single_cls=single_cls)
+def read(content: bytes, nc: int = 80, single_cls: bool = False, lenient: bool = False) -> tuple[Labels, list[Problem]]:
+    names = tuple(f"class {number}" for number in range(nc))
+    return yolo.parse_yolo(content, "a.txt", LabelRules(names, single_cls, lenient=lenient))
+
+
+def parsed(content: bytes, nc: int = 80, single_cls: bool = False) -> Labels:
+    labels, problems = read(content, nc, single_cls)
+    assert problems == []
+    return labels
 
 
 def problem_of(content: bytes, nc: int = 80, single_cls: bool = False) -> Problem:
-    with pytest.raises(BadFile) as caught:
-        parsed(content, nc, single_cls)
-    return caught.value.problem
+    return read(content, nc, single_cls)[1][0]
 
 
 def test_a_box_line_is_read_as_written() -> None:
