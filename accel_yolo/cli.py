@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from accel_yolo.config.launching import LaunchPlan
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
+_DATA = "data"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] in ("-V", "--version", "version"):
         print(f"accel-yolo {__version__}")
         return 0
+    if words[0] == _DATA and len(words) > 1 and not words[1].startswith("-"):
+        words[:2] = [f"{_DATA} {words[1]}"]
     command = ALIASES.get(words[0], words[0])
+    if command == _DATA:
+        _print_commands(only=_DATA)
+        return 0
     if command not in COMMANDS:
         known = [*COMMANDS, *ALIASES]
         remedy = did_you_mean(words[0], known) or f"give one of {', '.join(COMMANDS)}"
@@ -43,7 +49,7 @@ def run(command: str, argv: Sequence[str] | None = None, prog: str = "") -> int:
     """Return the exit status of one command: 0, or that of the error, which is printed as one line.
 
     Args:
-        command: train, val, predict, check, profile, convert or export.
+        command: a name in `COMMANDS`.
         argv: the words after the command; those of this process when None.
         prog: how the user calls the command, for --help and messages.
     """
@@ -221,6 +227,23 @@ def _convert(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     return work
 
 
+def _data(verb: str) -> Callable[[Mapping[str, Any], LaunchConfig], Work]:
+    def prepared(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+        fills = COMMANDS[f"{_DATA} {verb}"].fills
+        assert fills is not None
+        config = fills(**typed)
+        _speak_as(config)
+
+        def work() -> object:
+            from accel_yolo import data_commands
+
+            return getattr(data_commands, verb)(config)
+
+        return work
+
+    return prepared
+
+
 def _export(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     raise ConfigError("not available yet", "export", remedy=COMMANDS["export"].later)
 
@@ -233,6 +256,7 @@ _PREPARED: Mapping[str, Callable[[Mapping[str, Any], LaunchConfig], Work]] = {
     "check": _check,
     "profile": _profile,
     "convert": _convert,
+    **{f"{_DATA} {verb}": _data(verb) for verb in ("convert", "check", "split", "stats", "show")},
     "export": _export,
 }
 _LAUNCHABLE = ("train", "val", "check")
@@ -272,12 +296,16 @@ def _interrupted() -> int:
     return INTERRUPTED
 
 
-def _print_commands() -> None:
-    print("usage: accel-yolo <command> [flags]; `accel-yolo <command> --help` lists the flags\n")
+def _print_commands(only: str = "") -> None:
+    command = f"{only} <command>".strip()
+    print(f"usage: accel-yolo {command} [flags]; `accel-yolo {command} --help` lists the flags\n")
     rows = [
         [f"  {name}", entry.summary + (" (not available yet)" if entry.later else "")]
         for name, entry in COMMANDS.items()
+        if name.startswith(only)
     ]
     for line in console.aligned(rows):
         print(line)
+    if only:
+        return
     print("\n`detect` is another name of `predict`. train.py, val.py, detect.py and export.py are the same commands.")

@@ -35,7 +35,8 @@ MAY_IMPORT = {
     "inference": L0 | L1 | {"inference", "reports"},
     "export": L0 | L1 | {"inference", "reports", "export"},
     "engine": L0 | L1 | {"inference", "reports", "engine"},
-    "cli": L0 | L1 | {"inference", "reports", "engine", "export", "cli"},
+    "data_commands": L0 | L1 | {"inference", "reports"},
+    "cli": L0 | L1 | {"inference", "reports", "engine", "export", "data_commands", "cli"},
     "__main__": {"cli"},
     # The package itself gives `load`, lazily.
     "__init__": L0 | {"inference"},

@@ -7,6 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from accel_yolo.config.data_flags import DATA_CHECK, DATA_CONVERT, DATA_SHOW, DATA_SPLIT, DATA_STATS
+from accel_yolo.config.data_schema import (
+    DataCheckConfig,
+    DataConvertConfig,
+    DataShowConfig,
+    DataSplitConfig,
+    DataStatsConfig,
+)
 from accel_yolo.config.export_flags import EXPORT, UNAVAILABLE
 from accel_yolo.config.flag import Flag
 from accel_yolo.config.launch_flags import CHECK, PROFILE
@@ -38,6 +46,11 @@ COMMANDS: Mapping[str, Command] = {
     "check": Command("compare machines and try the connections between them", CHECK, CheckConfig),
     "profile": Command("measure training on several numbers of processes", PROFILE, ProfileConfig),
     "convert": Command("convert weights: x.pt to x.safetensors", CONVERT, ConvertConfig),
+    "data convert": Command("write a data set as yolo, coco or voc", DATA_CONVERT, DataConvertConfig),
+    "data check": Command("list everything that is wrong with a data set", DATA_CHECK, DataCheckConfig),
+    "data split": Command("split a data set anew, reproducibly", DATA_SPLIT, DataSplitConfig),
+    "data stats": Command("count and measure what a data set holds", DATA_STATS, DataStatsConfig),
+    "data show": Command("draw images with their boxes on a sheet", DATA_SHOW, DataShowConfig),
     "export": Command("write a detector for other runtimes", EXPORT, None, "export.py", UNAVAILABLE),
 }
 ALIASES = {"detect": "predict"}

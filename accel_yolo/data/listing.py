@@ -10,6 +10,7 @@ from pathlib import Path
 from accel_yolo.data.problems import BadFile, Problem
 from accel_yolo.errors import DataError, printable
 
+_IMAGE_SETS, _VOC_IMAGES = "ImageSets", "JPEGImages"
 IMAGE_ENDINGS = frozenset(("bmp", "dng", "jpeg", "jpg", "mpo", "pfm", "png", "tif", "tiff", "webp"))
 
 
@@ -111,6 +112,9 @@ def _is_folder(child: os.DirEntry[str]) -> bool:
 
 def _listed(list_file: str) -> Iterator[str]:
     """Yield the images of a list: absolute, relative to the list file, or else relative to the working folder."""
+    if f"{os.sep}{_IMAGE_SETS}{os.sep}" in list_file:
+        yield from _listed_ids(list_file)
+        return
     folder = os.path.dirname(list_file)  # noqa: PTH120
     content = Path(list_file).read_bytes().removeprefix(b"\xef\xbb\xbf")
     for line in content.splitlines():
@@ -123,3 +127,28 @@ def _listed(list_file: str) -> Iterator[str]:
             continue
         from_here = os.path.abspath(name)  # noqa: PTH100
         yield from_here if regular_stat(from_here) is not None else beside
+
+
+def _listed_ids(list_file: str) -> Iterator[str]:
+    """Yield the images of a list of Pascal VOC: the first word of each line names an image below JPEGImages."""
+    top = list_file.rpartition(f"{os.sep}{_IMAGE_SETS}{os.sep}")[0]
+    images = os.path.join(top, _VOC_IMAGES)  # noqa: PTH118
+    endings: dict[str, dict[str, str]] = {}
+    for line in Path(list_file).read_bytes().splitlines():
+        words = os.fsdecode(line).split()
+        if not words:
+            continue
+        path = os.path.join(images, words[0])  # noqa: PTH118
+        folder, stem = os.path.split(path)
+        if folder not in endings:
+            endings[folder] = _names_by_stem(folder)
+        # One that is not there is named in the findings.
+        yield os.path.join(folder, endings[folder].get(stem, f"{stem}.jpg"))  # noqa: PTH118
+
+
+def _names_by_stem(folder: str) -> dict[str, str]:
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - 10^5 names
+    except OSError:
+        return {}
+    return {os.path.splitext(name)[0]: name for name in names if is_image_name(name)}  # noqa: PTH122

@@ -1,0 +1,55 @@
+"""Labelled images side by side on one sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from accel_yolo.data.images import read_resized
+from accel_yolo.data.split_index import SplitIndex
+from accel_yolo.inference.drawing import DrawOptions, draw_boxes
+from accel_yolo.inference.results import Detection
+
+_GAP_PX, _GROUND = 6, 255
+
+
+def contact_sheet(
+    index: SplitIndex, images: Sequence[int], names: Mapping[int, str], *, columns: int, tile_px: int
+) -> np.ndarray:
+    """Return uint8 [H, W, 3] RGB: images with their labelled boxes, row by row.
+
+    Args:
+        index: the split.
+        images: numbers of the images to show.
+        names: class number to name.
+        columns: images side by side.
+        tile_px: longer side of each image, px.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    pitch = tile_px + _GAP_PX
+    sheet = np.full((rows * pitch + _GAP_PX, columns * pitch + _GAP_PX, 3), _GROUND, np.uint8)
+    for place, image in enumerate(images):
+        drawn = _drawn(index, image, names, tile_px)
+        height, width = drawn.shape[:2]
+        top = _GAP_PX + place // columns * pitch + (tile_px - height) // 2
+        left = _GAP_PX + place % columns * pitch + (tile_px - width) // 2
+        sheet[top : top + height, left : left + width] = drawn
+    return sheet
+
+
+def _drawn(index: SplitIndex, image: int, names: Mapping[int, str], tile_px: int) -> np.ndarray:
+    pixels = read_resized(index.paths[image], tile_px, augmenting=False)
+    height, width = pixels.shape[:2]
+    found = []
+    # The largest first: smaller boxes lie on top.
+    for row in sorted(index.labels_of(image).tolist(), key=lambda row: -row[3] * row[4]):
+        class_id, cx, cy, box_w, box_h = row
+        left, top, right, bottom = cx - box_w / 2, cy - box_h / 2, cx + box_w / 2, cy + box_h / 2
+        corners = left * width, top * height, right * width, bottom * height
+        found.append(Detection(corners, 1.0, int(class_id), names[int(class_id)]))
+    return draw_boxes(pixels, found, DrawOptions(line_thickness=max(1, tile_px // 160), confidences=False))
