@@ -3,8 +3,10 @@
     python benchmarks/start_up.py [--images 100000] [--source FOLDER] [--folder FOLDER] [--rounds 5]
 
 The data set is made of hard links (copies where links are not possible) of the images in `--source`, each with a label
-file of its own; without a source, of the generated demo set. It lies in a throw-away folder below `--folder`. All files
-are in the page cache. Processor seconds are those of all processes; the clock means little while others run.
+file of its own; without a source, of the generated demo set. The same images are also listed in one COCO json, each
+object with an outline of 20 points; the peak of memory is that of all processes together. All lies in a throw-away
+folder below `--folder`, in the page cache. Processor seconds are those of all processes; the clock means little while
+others run.
 """
 
 from __future__ import annotations
@@ -20,15 +22,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+
+import msgspec
+import numpy as np
 
 from accel_yolo import console
 from accel_yolo.config.dataset import DataSpec
 from accel_yolo.data.demo import ensure_demo
+from accel_yolo.data.formats.writing import WrittenImage, coco_content
 from accel_yolo.data.index import build_index
 from accel_yolo.data.label_paths import label_path_of
 from accel_yolo.data.listing import list_images
+from accel_yolo.data.split_index import SplitIndex
 
 CLASSES = 80
 PROGRAMS = {
@@ -43,6 +51,34 @@ from accel_yolo.models.zoo import build_detector, model_spec
 start, start_cpu = time.perf_counter(), time.process_time()
 build_detector(model_spec(sys.argv[1]), {0: "a"})
 print(time.perf_counter() - start, time.process_time() - start_cpu)
+"""
+
+
+HOW = {"single_cls": False, "bad_data": "limit", "workers": os.cpu_count() or 1}
+INDEXING = """
+import os, sys, threading
+from pathlib import Path
+import psutil
+from accel_yolo import console
+from accel_yolo.config.dataset import DataSpec
+from accel_yolo.data.index import build_index
+root, me, most, over = Path(sys.argv[1]), psutil.Process(), [0], threading.Event()
+def watch():
+    while not over.wait(0.1):
+        total = me.memory_info().rss
+        for child in me.children(recursive=True):
+            try:
+                total += child.memory_info().rss
+            except psutil.Error:
+                pass
+        most[0] = max(most[0], total)
+console.quiet()
+names, images = {number: str(number) for number in range(80)}, {"train": root / "images"}
+spec = DataSpec(root / "d.yaml", root, (root / "train.json",), (), (), names, format="coco", images=images)
+threading.Thread(target=watch).start()
+build_index(spec, "train", single_cls=False, bad_data="limit", workers=os.cpu_count() or 1)
+over.set()
+print(most[0] / 1e6)
 """
 
 
@@ -64,6 +100,14 @@ def main() -> None:
         what = f"index of {arguments.images} images of {size_bytes / arguments.images / 1e3:.0f} kB"
         spec = DataSpec(root / "d.yaml", root, (root / "images",), (root / "images",), (), named_classes())
         row(f"first {what}", [timed(lambda: index(spec))])
+        row(f"kept {what}", [timed(lambda: index(spec)) for _ in range(arguments.rounds)])
+        json_bytes, objects = make_coco(root, build_index(spec, "train", **HOW))
+        what = f"index of the same in a COCO json of {json_bytes / 1e6:.0f} MB, {objects} objects"
+        peak_mb = float(run(INDEXING, str(root)).split()[-1])
+        for file in (root / "cache" / "index").iterdir():
+            file.unlink()
+        spec = replace(spec, format="coco", train=(root / "train.json",), images={"train": root / "images"})
+        row(f"first {what} (peak {peak_mb:.0f} MB)", [timed(lambda: index(spec))])
         row(f"kept {what}", [timed(lambda: index(spec)) for _ in range(arguments.rounds)])
     for name, program in PROGRAMS.items():
         row(name, [timed(lambda program=program: run(program)) for _ in range(arguments.rounds)])
@@ -115,7 +159,24 @@ def named_classes() -> dict[int, str]:
 
 def index(spec: DataSpec) -> None:
     """Get the index of the training split."""
-    build_index(spec, "train", single_cls=False, bad_data="limit", workers=os.cpu_count() or 1)
+    build_index(spec, "train", **HOW)
+
+
+def make_coco(root: Path, split: SplitIndex) -> tuple[int, int]:
+    """Write a COCO json of a split, each object with an outline; return its size in bytes and its objects."""
+    turns = np.arange(20) * np.pi / 10
+    circle = np.stack((np.cos(turns), np.sin(turns)), 1)
+    images = []
+    for number, path in enumerate(split.paths):
+        height, width = split.sizes_hw[number].tolist()
+        rows = split.labels_of(number)
+        outlines = [(row[1:3] + row[3:5] / 2 * circle).clip(0, 1).astype(np.float32) for row in rows]
+        images.append(WrittenImage(Path(path).name, (height, width), rows, outlines))
+    content = coco_content(images, named_classes())
+    for annotation in content["annotations"]:
+        annotation["segmentation"] = [[round(value, 2) for value in annotation["segmentation"][0]]]
+    (root / "train.json").write_bytes(msgspec.json.encode(content))
+    return (root / "train.json").stat().st_size, len(content["annotations"])
 
 
 def building(model: str) -> tuple[float, float]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+
+import xxhash
 
 from accel_yolo import console
 from accel_yolo.data.clerks import MOST_CLERKS, Clerks
@@ -129,7 +130,7 @@ def _examine(path: str, rules: LabelRules) -> tuple[Record, list[Problem]]:
         raise BadFile(Problem(path, 0, "", "no such file, or not a regular file"))
     size_hw = verify(content, path)
     labels, has_file, problems = _labels_beside(path, size_hw, rules)
-    return Record(path, size_hw, labels, has_file, hashlib.sha256(content).digest()), problems
+    return Record(path, size_hw, labels, has_file, xxhash.xxh3_128_digest(content)), problems
 
 
 def _labels_beside(path: str, size_hw: tuple[int, int], rules: LabelRules) -> tuple[Labels, bool, list[Problem]]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import msgspec
 import numpy as np
 
 from accel_yolo.data.formats.coco_file import NO_NUMBER, CocoFile
-from accel_yolo.data.formats.outline import outline_of_segmentation
+from accel_yolo.data.formats.outline import outlines_of
 from accel_yolo.data.formats.record import (
     NO_LABELS,
-    NO_POLYGON,
     BrokenRule,
     LabelledObject,
     LabelRules,
@@ -19,7 +17,6 @@ from accel_yolo.data.formats.record import (
     distinct,
     labels_of,
     object_of_corners,
-    outline_of_px,
 )
 from accel_yolo.data.problems import Problem
 
@@ -33,22 +30,22 @@ class CocoLabels:
         places: path of an image to its file and its number there.
         starts: for each file, [n + 1] int64: the objects of image i are starts[i] to starts[i + 1].
         rows: for each file, [m, 5] float32: class, cx, cy, w, h (0..1) if the images have the sizes of their entries.
-        is_plain: for each file, [m] whether that row is all there is to say of the object.
+        are_good: for each file, [m] whether that row obeys the rules.
     """
 
     files: tuple[CocoFile, ...]
     places: dict[str, tuple[int, int]]
     starts: tuple[np.ndarray, ...]
     rows: tuple[np.ndarray, ...]
-    is_plain: tuple[np.ndarray, ...]
+    are_good: tuple[np.ndarray, ...]
 
     @classmethod
     def of(cls, files: tuple[CocoFile, ...], paths: list[list[str]]) -> CocoLabels:
         """Return the labels of files whose images lie at `paths`, one list for each file."""
         places = {path: (file, number) for file, mine in enumerate(paths) for number, path in enumerate(mine)}
         starts = tuple(np.searchsorted(file.image_of, np.arange(len(file.ids) + 1)) for file in files)
-        rows, is_plain = zip(*map(_plain_rows, files), strict=True) if files else ((), ())
-        return cls(files, places, starts, rows, is_plain)
+        rows, are_good = zip(*map(_rows, files), strict=True) if files else ((), ())
+        return cls(files, places, starts, rows, are_good)
 
     def id_of(self, path: str) -> int | str:
         """Return the id of the image at a path."""
@@ -73,11 +70,13 @@ class CocoLabels:
         if problems and not rules.lenient:
             return NO_LABELS, problems
         mine = range(int(self.starts[which][number]), int(self.starts[which][number + 1]))
-        if written == size_hw and self.is_plain[which][mine.start : mine.stop].all():
+        if not len(mine):
+            return NO_LABELS, problems
+        if written == size_hw and self.are_good[which][mine.start : mine.stop].all():
             rows = self.rows[which][mine.start : mine.stop]
             if rules.single_cls:
                 rows = np.concatenate((np.zeros_like(rows[:, :1]), rows[:, 1:]), 1)
-            return (distinct(rows, [NO_POLYGON] * len(rows)) if len(rows) else NO_LABELS), problems
+            return distinct(rows, outlines_of(file.segmentations[mine.start : mine.stop], size_hw)), problems
         objects: list[LabelledObject] = []
         for row in mine:
             try:
@@ -96,22 +95,13 @@ def _object(file: CocoFile, row: int, size_hw: tuple[int, int], rules: LabelRule
         raise BrokenRule("the category is none of the classes", f"category id {file.categories[row]}")
     left, top, width, height = file.boxes_xywh[row].tolist()
     found = object_of_corners(class_id, (left, top, width, height), size_hw)
-    if not _has_outline(file.segmentations[row]):
-        return found
-    return replace(found, polygon=outline_of_px(outline_of_segmentation(file.segmentations[row]), size_hw))
+    return replace(found, polygon=outlines_of([file.segmentations[row]], size_hw)[0])
 
 
-def _has_outline(segmentation: msgspec.Raw) -> bool:
-    raw = memoryview(segmentation)
-    return raw[:1] == b"[" and raw[:2] != b"[]"
-
-
-def _plain_rows(file: CocoFile) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of all objects as `object_of_corners` makes them, and which of them are as simple as that."""
+def _rows(file: CocoFile) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of all objects as `object_of_corners` makes them, and which of them obey the rules."""
     left, top, width, height = file.boxes_xywh.T
     down, across = file.sizes_hw[file.image_of].astype(np.float64).T
     box = np.column_stack(((left + width / 2) / across, (top + height / 2) / down, width / across, height / down))
-    has_outline = np.fromiter(map(_has_outline, file.segmentations), np.bool_, len(file.segmentations))
-    is_plain = (box >= 0).all(1) & (box <= 1).all(1) & (box[:, 2:] > 0).all(1)
-    is_plain &= (file.class_of != NO_NUMBER) & ~has_outline
-    return np.column_stack((file.class_of, box)).astype(np.float32), is_plain
+    are_good = (box >= 0).all(1) & (box <= 1).all(1) & (box[:, 2:] > 0).all(1) & (file.class_of != NO_NUMBER)
+    return np.column_stack((file.class_of, box)).astype(np.float32), are_good
