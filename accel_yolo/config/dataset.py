@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from accel_yolo import console
+from accel_yolo.config import download as getting
+from accel_yolo.config.download import Download
 from accel_yolo.config.shipped import configs_dir, find_config, is_dir, is_file, label_of
 from accel_yolo.config.yaml_io import Located, load_yaml
 from accel_yolo.errors import DataError
 
 SPLITS = ("train", "val", "test")
-KNOWN_KEYS = ("path", *SPLITS, "names", "nc", "download", "hyp", "generator")
+KNOWN_KEYS = ("path", *SPLITS, "names", "nc", "hyp", "generator", *getting.KEYS)
 _DATASETS_VARIABLES = ("ACCEL_YOLO_DATASETS_DIR", "YOLOv5_DATASETS_DIR")
 # Ratio of difflib from which an unknown key counts as a misspelt one ("trian", "nams", "valid").
 _MISSPELT = 0.75
@@ -29,7 +31,8 @@ class DataSpec:
         root: folder that the splits are relative to.
         train, val, test: folders of images or text files that list them; () for a split the YAML does not have.
         names: class number (0, 1, ...) to class name.
-        download: URL of an archive, or None; nothing else is ever taken from `download:`.
+        download: how the data set is completed when its files are missing, or None. With one, the paths of the splits
+            need not exist yet: building the index fetches what they name.
         hyp: the hyper-parameter file that the data set suggests, or None.
         is_coco: whether the validation split is COCO val2017 (image ids and category ids then follow COCO's).
         generator: name of the program that makes the data set ("demo"), or None; its files need not exist yet.
@@ -41,7 +44,7 @@ class DataSpec:
     val: tuple[Path, ...]
     test: tuple[Path, ...]
     names: dict[int, str]
-    download: str | None = None
+    download: Download | None = None
     hyp: str | None = None
     is_coco: bool = False
     generator: str | None = None
@@ -75,19 +78,20 @@ def load_data_spec(name_or_path: str | Path, splits: tuple[str, ...] = ("train",
         if not entries[split]:
             remedy = f"add `{split}:` with a folder of images or a list file"
             raise DataError(f"no {split} split", located.file, remedy=remedy)
-    hyp, download, generator = (_optional_text(located, key) for key in ("hyp", "download", "generator"))
+    hyp, generator = (_optional_text(located, key) for key in ("hyp", "generator"))
+    download = getting.read_download(located)
     candidates = root_candidates(_optional_text(located, "path") or "", path)
     if generator:
         root = datasets_dir() / (content.get("path") or path.stem)
         found = {split: tuple(root / entry for entry in entries[split]) for split in SPLITS}
     else:
-        root, found = _located_splits(located, entries, candidates, splits)
+        root, found = _located_splits(located, entries, candidates, splits, download)
     return DataSpec(
         file=path,
         root=root,
         **found,
         names=names,
-        download=download if download and _is_url(download) else None,
+        download=download,
         hyp=_hyp_beside(hyp, path),
         is_coco=len(names) == 80 and any("val2017" in Path(entry).stem for entry in entries["val"]),
         generator=generator,
@@ -212,18 +216,41 @@ def _hyp_beside(hyp: str | None, file: Path) -> str | None:
 
 
 def _located_splits(
-    located: Located, entries: dict[str, tuple[str, ...]], candidates: list[Path], splits: tuple[str, ...]
+    located: Located,
+    entries: dict[str, tuple[str, ...]],
+    candidates: list[Path],
+    splits: tuple[str, ...],
+    download: Download | None,
 ) -> tuple[Path, dict[str, tuple[Path, ...]]]:
-    """Return the first root under which every needed path exists, and the paths of all splits under it."""
-    needed = [(split, entry) for split in dict.fromkeys(splits) for entry in entries[split]]
-    for root in candidates:
-        if all(_exists(_under(root, entry)) for _, entry in needed):
-            return root, {split: tuple(_under(root, entry) for entry in entries[split]) for split in SPLITS}
+    """Return the first root under which every needed path exists, and the paths of all splits under it.
+
+    The splits are looked for as the YAML names them, then as they are published. A data set that is on no disk and
+    can be fetched gets the paths that it will have.
+    """
+    part = getting.published_splits(located)
+    published = entries if part is None else {split: _entries(part, split) for split in SPLITS}
+    for form in (entries, published):
+        needed = [entry for split in dict.fromkeys(splits) for entry in form[split]]
+        for root in candidates if all(form[split] for split in splits) else ():
+            if all(_exists(_under(root, entry)) for entry in needed):
+                return root, {split: tuple(_under(root, entry) for entry in form[split]) for split in SPLITS}
+    root = _root_to_fill(located, candidates)
+    if download is not None and download.can_fill(root) and all(published[split] for split in splits):
+        return root, {split: tuple(_tidy(root / entry) for entry in published[split]) for split in SPLITS}
     # Blame an entry that is missing under the root that has most of what is needed.
-    best = max(candidates, key=lambda root: sum(_exists(_under(root, entry)) for _, entry in needed))
-    split, entry = next(pair for pair in needed if not _exists(_under(best, pair[1])))
+    pairs = [(split, entry) for split in dict.fromkeys(splits) for entry in entries[split]]
+    best = max(candidates, key=lambda root: sum(_exists(_under(root, entry)) for _, entry in pairs))
+    split, entry = next(pair for pair in pairs if not _exists(_under(best, pair[1])))
     places = ", ".join(dict.fromkeys(str(_under(root, entry)) for root in candidates))
-    raise DataError("missing images", located.where(split), entry, f"looked at {places}; {_how_to_get(located)}")
+    remedy = f"looked at {places}; {getting.how_to_get(located, download, root)}"
+    raise DataError("missing images", located.where(split), entry, remedy)
+
+
+def _root_to_fill(located: Located, candidates: list[Path]) -> Path:
+    """Return the folder that a data set is fetched into: the one that holds a part of it, else among the data sets."""
+    if not _optional_text(located, "path"):
+        return datasets_dir() / Path(located.file).stem
+    return next((root for root in candidates if is_dir(root)), candidates[-1])
 
 
 def _under(root: Path, entry: str) -> Path:
@@ -242,16 +269,3 @@ def _tidy(path: Path) -> Path:
 
 def _exists(path: Path) -> bool:
     return is_file(path) or is_dir(path)
-
-
-def _is_url(text: str) -> bool:
-    return text.startswith(("http://", "https://")) and not any(character.isspace() for character in text)
-
-
-def _how_to_get(located: Located) -> str:
-    download = _optional_text(located, "download")
-    if download is None:
-        return "correct the path or put the images there"
-    if _is_url(download):
-        return f"get {download} and unpack it into {datasets_dir()}"
-    return f"the script under `download:` in {located.file} is never run: follow it by hand"

@@ -17,6 +17,7 @@ from accel_yolo.data.formats.yolo import label_path_of
 from accel_yolo.data.index_cache import Verified
 from accel_yolo.data.listing import list_images
 from accel_yolo.data.problems import Problem
+from accel_yolo.data.published.obtain import obtain
 from accel_yolo.data.scan import LabelRules, scan
 from accel_yolo.data.split_index import IndexCounts, SplitIndex, assemble
 from accel_yolo.errors import DataError, EnvironmentFault, printable
@@ -55,6 +56,7 @@ def build_index(spec: DataSpec, split: str, *, nc: int, single_cls: bool, bad_da
     places = spec.split(split)
     if not places:
         raise DataError("the data set has no such split", printable(str(spec.file)), split, f"add '{split}:' to it")
+    obtain(spec, places)
     paths, unsearched = list_images(places)
     if not paths:
         raise DataError("no images", _named(places), remedy=f"check '{split}:' of {printable(str(spec.file))}")
