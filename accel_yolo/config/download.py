@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -40,7 +41,7 @@ class Archive:
     @property
     def name(self) -> str:
         """Return the file name in the URL."""
-        return PurePosixPath(re.split(r"[?#]", self.url, maxsplit=1)[0]).name
+        return urllib.parse.urlsplit(self.url).path.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _archives(located: Located) -> tuple[Archive, ...]:
     if not found:
         raise DataError("nothing to download", located.where("download"), remedy="give a URL, or remove the key")
     for archive in found:
-        if not archive.name:
+        if archive.name.strip(".") == "":
             raise DataError("the URL names no file", located.where("download"), archive.url)
     return tuple(found)
 
@@ -142,15 +143,16 @@ def _archive(located: Located, path: tuple[Any, ...], item: Any) -> Archive:
     url = item.get("url")
     if not isinstance(url, str) or not is_url(url.strip()):
         raise DataError("not a URL", located.where(*path), repr(url), "only archives are fetched, no script is run")
-    sha256, size, into = item.get("sha256"), item.get("size"), item.get("into", "")
-    if sha256 is not None and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
-        raise DataError("not a SHA-256", located.where(*path, "sha256"), repr(sha256), "give 64 hexadecimal digits")
+    # As written: a digest of digits alone is a number to YAML.
+    sha256 = located.texts.get((*path, "sha256")) if "sha256" in item else None
+    if "sha256" in item and not _SHA256.fullmatch(sha256 or ""):
+        raise DataError("not a SHA-256", located.where(*path, "sha256"), sha256, "give 64 hexadecimal digits")
+    size, into = item.get("size"), item.get("into", "")
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size <= 0):
         raise DataError("not a size", located.where(*path, "size"), repr(size), "give the number of bytes")
     if not isinstance(into, str) or PurePosixPath(into).is_absolute() or ".." in into.split("/") or "\\" in into:
-        raise DataError(
-            "not a folder below the data set", located.where(*path, "into"), repr(into), "see docs/datasets.md"
-        )
+        remedy = "give a folder below the root of the data set"
+        raise DataError("not inside the data set", located.where(*path, "into"), repr(into), remedy)
     return Archive(url.strip(), sha256.lower() if sha256 else None, size, into.strip("/"))
 
 

@@ -1,4 +1,4 @@
-"""Completes a data set that its YAML tells how to get: fetched, checked, unpacked beside its place, renamed when whole."""
+"""Completes a data set as its YAML says: fetched, checked, unpacked beside its place, renamed when it is whole."""
 
 from __future__ import annotations
 
@@ -91,6 +91,7 @@ def _require(download: Download, root: Path, places: Sequence[Path]) -> None:
 
 def _fetch_all(download: Download, root: Path, needed: Sequence[Path]) -> None:
     """Build the data set in a folder beside `root`, then rename it: `root` is whole or not there."""
+    root = root.resolve()
     workshop = root.with_name(f".{root.name}.partial")
     data, archives = workshop / "data", workshop / "archives"
     try:
@@ -99,9 +100,9 @@ def _fetch_all(download: Download, root: Path, needed: Sequence[Path]) -> None:
         done = _done(workshop)
         remaining = [archive for archive in download.archives if _key(archive) not in done]
         if remaining:
-            _announce(download, root, _with_sizes(remaining, download, root), archives)
+            _announce(download, root, _with_sizes(remaining, root), archives)
         for archive in remaining:
-            file = _fetched(archive, download, root, archives)
+            file = _fetched(archive, root, archives)
             place(file, data / archive.into, workshop / "unpacked", (root.name,))
             # The disk may lose what is not yet written; the note must not survive it.
             _settle()
@@ -141,21 +142,19 @@ def _done(workshop: Path) -> list[str]:
     return []
 
 
-def _with_sizes(archives: Sequence[Archive], download: Download, root: Path) -> list[Archive]:
+def _with_sizes(archives: Sequence[Archive], root: Path) -> list[Archive]:
     """Return the archives with their sizes, asked of the servers; the first answer tells whether there is a network."""
 
     def asked(archive: Archive) -> Archive:
-        trusted = fetch.is_trusted_http(archive.url, archive.sha256)
-        size = fetch.remote_size(archive.url, allow_http=trusted)
+        with _how_to_go_on(archive, root):
+            trusted = fetch.is_trusted_http(archive.url, archive.sha256)
+            size = fetch.remote_size(archive.url, allow_http=trusted)
         return replace(archive, size=archive.size or size)
 
     first, *others = archives
-    with _how_to_go_on(first, root):
-        known = [asked(first)]
-        unknown = [archive for archive in others if archive.size is None]
-        with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
-            answers = dict(zip(unknown, pool.map(asked, unknown), strict=True))
-    return known + [answers.get(archive, archive) for archive in others]
+    known = [asked(first)]
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+        return known + list(pool.map(lambda archive: archive if archive.size else asked(archive), others))
 
 
 def _announce(download: Download, root: Path, archives: Sequence[Archive], folder: Path) -> None:
@@ -164,8 +163,10 @@ def _announce(download: Download, root: Path, archives: Sequence[Archive], folde
     total, largest = sum(sizes), max(sizes, default=0)
     some = "at least " if len(sizes) < len(archives) else ""
     count = "1 file" if len(archives) == 1 else f"{len(archives)} files"
-    console.note(f"fetching {download.file}: {count}, {some}{amount(total)}, into {printable(str(root))}")
-    have = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    console.note(
+        f"fetching the data set of {download.file}: {count}, {some}{amount(total)}, into {printable(str(root))}"
+    )
+    have = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     # Images barely shrink: unpacked they need what the archives have, and the largest archive is there meanwhile.
     need, free = max(total + largest - have, 0), free_disk_bytes(folder)
     if 0 <= free < need:
@@ -173,7 +174,7 @@ def _announce(download: Download, root: Path, archives: Sequence[Archive], folde
         raise EnvironmentFault("no room for the data set", printable(str(root)), f"needs {amount(need)}", remedy)
 
 
-def _fetched(archive: Archive, download: Download, root: Path, folder: Path) -> Path:
+def _fetched(archive: Archive, root: Path, folder: Path) -> Path:
     # Several archives may have one name: patch0 of one split and of another.
     digest = files.sha256_bytes(_key(archive).encode())[:8]
     with _how_to_go_on(archive, root):
@@ -194,8 +195,8 @@ def _how_to_go_on(archive: Archive, root: Path) -> Iterator[None]:
     try:
         yield
     except EnvironmentFault as error:
-        by_hand = f"or get it elsewhere and unpack it into {printable(str(root / archive.into))}"
-        remedy = f"{error.remedy}: what has arrived is kept; {by_hand}"
+        by_hand = f"get it elsewhere and unpack it into {printable(str(root / archive.into))}"
+        remedy = f"{error.remedy}, or {by_hand}"
         raise EnvironmentFault(error.what, error.where, error.value, remedy) from error
 
 

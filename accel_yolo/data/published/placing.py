@@ -13,6 +13,8 @@ from accel_yolo.errors import DataError, EnvironmentFault, printable
 from accel_yolo.fetch import unpack
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+LITTER = "__MACOSX"
+"""A folder that macOS adds to the zips it makes."""
 
 
 def is_archive(name: str) -> bool:
@@ -53,12 +55,11 @@ def place(archive: Path, folder: Path, workplace: Path, own_names: tuple[str, ..
 
 
 def _stem(name: str) -> str:
-    return next(
-        name[: -len(ending)] for ending in sorted(ENDINGS, key=len, reverse=True) if name.lower().endswith(ending)
-    )
+    return next(name[: -len(ending)] for ending in ENDINGS if name.lower().endswith(ending))
 
 
 def _without_own_folder(unpacked: Path, names: tuple[str, ...]) -> Path:
+    shutil.rmtree(unpacked / LITTER, ignore_errors=True)
     inside = list(unpacked.iterdir())
     if len(inside) == 1 and inside[0].is_dir() and inside[0].name.lower() in [name.lower() for name in names]:
         return inside[0]
