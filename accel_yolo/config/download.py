@@ -150,6 +150,8 @@ def _archive(located: Located, path: tuple[Any, ...], item: Any) -> Archive:
     size, into = item.get("size"), item.get("into", "")
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size <= 0):
         raise DataError("not a size", located.where(*path, "size"), repr(size), "give the number of bytes")
+    if (sha256 or size) and _RANGE.search(url):
+        raise DataError("one digest or size for several files", located.where(*path), url, "list them one by one")
     if not isinstance(into, str) or PurePosixPath(into).is_absolute() or ".." in into.split("/") or "\\" in into:
         remedy = "give a folder below the root of the data set"
         raise DataError("not inside the data set", located.where(*path, "into"), repr(into), remedy)

@@ -94,16 +94,17 @@ def _fetch_all(download: Download, root: Path, needed: Sequence[Path]) -> None:
     root = root.resolve()
     workshop = root.with_name(f".{root.name}.partial")
     data, archives = workshop / "data", workshop / "archives"
+    goal = root / next(iter(needed), "")
     try:
-        archives.mkdir(parents=True, exist_ok=True)
-        data.mkdir(exist_ok=True)
-        done = _done(workshop)
+        done = _done(workshop) if _holds_something(data) else []
         remaining = [archive for archive in download.archives if _key(archive) not in done]
         if remaining:
-            _announce(download, root, _with_sizes(remaining, root), archives)
+            _announce(download, root, _with_sizes(remaining, goal), archives)
+        archives.mkdir(parents=True, exist_ok=True)
+        data.mkdir(exist_ok=True)
         for archive in remaining:
-            file = _fetched(archive, root, archives)
-            place(file, data / archive.into, workshop / "unpacked", (root.name,))
+            file = _fetched(archive, archives, goal)
+            _placed(file, data / archive.into, workshop / "unpacked", root.name)
             # The disk may lose what is not yet written; the note must not survive it.
             _settle()
             done.append(_key(archive))
@@ -124,6 +125,15 @@ def _fetch_all(download: Download, root: Path, needed: Sequence[Path]) -> None:
         raise EnvironmentFault("cannot write", printable(str(root)), what, "check space and rights") from error
 
 
+def _placed(file: Path, folder: Path, workplace: Path, name: str) -> None:
+    """Put what a file holds in place; a bad one is removed, so that it is fetched again the next time."""
+    try:
+        place(file, folder, workplace, (name,))
+    except DataError:
+        file.unlink()
+        raise
+
+
 def _settle() -> None:
     if hasattr(os, "sync"):
         os.sync()
@@ -142,11 +152,11 @@ def _done(workshop: Path) -> list[str]:
     return []
 
 
-def _with_sizes(archives: Sequence[Archive], root: Path) -> list[Archive]:
+def _with_sizes(archives: Sequence[Archive], goal: Path) -> list[Archive]:
     """Return the archives with their sizes, asked of the servers; the first answer tells whether there is a network."""
 
     def asked(archive: Archive) -> Archive:
-        with _how_to_go_on(archive, root):
+        with _how_to_go_on(goal):
             trusted = fetch.is_trusted_http(archive.url, archive.sha256)
             size = fetch.remote_size(archive.url, allow_http=trusted)
         return replace(archive, size=archive.size or size)
@@ -174,10 +184,10 @@ def _announce(download: Download, root: Path, archives: Sequence[Archive], folde
         raise EnvironmentFault("no room for the data set", printable(str(root)), f"needs {amount(need)}", remedy)
 
 
-def _fetched(archive: Archive, root: Path, folder: Path) -> Path:
+def _fetched(archive: Archive, folder: Path, goal: Path) -> Path:
     # Several archives may have one name: patch0 of one split and of another.
     digest = files.sha256_bytes(_key(archive).encode())[:8]
-    with _how_to_go_on(archive, root):
+    with _how_to_go_on(goal):
         (folder / digest).mkdir(exist_ok=True)
         return fetch.download(
             archive.url,
@@ -190,13 +200,12 @@ def _fetched(archive: Archive, root: Path, folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _how_to_go_on(archive: Archive, root: Path) -> Iterator[None]:
-    """Say what a person can do where the network does not."""
+def _how_to_go_on(goal: Path) -> Iterator[None]:
+    """Say what a person can do where the network does not: what must be there in the end."""
     try:
         yield
     except EnvironmentFault as error:
-        by_hand = f"get it elsewhere and unpack it into {printable(str(root / archive.into))}"
-        remedy = f"{error.remedy}, or {by_hand}"
+        remedy = f"{error.remedy}, or get it elsewhere and unpack it so that there is {printable(str(goal))}"
         raise EnvironmentFault(error.what, error.where, error.value, remedy) from error
 
 

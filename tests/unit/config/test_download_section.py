@@ -68,6 +68,7 @@ def test_a_script_says_nothing(script: str) -> None:
         ("download: https://example.org/", "the URL names no file"),
         ("download: https://example.org/..", "the URL names no file"),
         ("download: 'https://example.org/p{2..1}.zip'", "nothing to download"),
+        ("download: {url: 'https://example.org/p{1..2}.zip', size: 5}", "one digest or size for several files"),
         ("prepare: visdron", "no such preparation in x.yaml:1, key 'prepare': visdron; did you mean 'visdrone'?"),
         ("prepare: [a]", "not text in x.yaml:1, key 'prepare'"),
     ],

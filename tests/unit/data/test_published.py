@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import multiprocessing
 import shutil
 import socket
@@ -216,8 +217,8 @@ def test_without_a_connection_one_line_says_what_to_get_and_where_to_put_it(work
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/pets.zip"
         line = refused(made(f"download:\n  - url: {url}\n    into: images\n"), EnvironmentFault, url, "no connection")
-    assert line.endswith(f"get it elsewhere and unpack it into {work}/datasets/pets/images")
-    assert not (work / "datasets/pets").exists()
+    assert line.endswith(f"get it elsewhere and unpack it so that there is {work}/datasets/pets/images/train")
+    assert [path.name for path in (work / "datasets").iterdir()] == [".pets.lock"]
 
 
 def test_plain_http_needs_a_digest() -> None:
@@ -257,8 +258,20 @@ def test_a_damaged_archive_is_refused(server: FileServer, work: Path) -> None:
     whole = zipped(pets("train", "val"))
     at = whole.index(picture(50)[200:260])
     server.files["/pets.zip"] = whole[:at] + b"\0" * 60 + whole[at + 60 :]
-    refused(made(f"download: {server.base}/pets.zip\n"), DataError, "damaged", "pets.zip")
+    yaml = made(f"download: {server.base}/pets.zip\n")
+    refused(yaml, DataError, "damaged", "pets.zip")
     assert not (work / "datasets/pets").exists()
+    server.files["/pets.zip"] = whole  # the publisher has mended it
+    assert len(indexed(yaml)) == 2
+
+
+def test_a_data_set_that_its_user_removed_is_fetched_again(server: FileServer, work: Path) -> None:
+    server.files["/pets.zip"] = zipped(pets("train", "val"))
+    yaml = made(f"download: {server.base}/pets.zip\n")
+    workshop = work / "datasets/.pets.partial"  # as a process leaves it that dies between its last two steps
+    workshop.mkdir(parents=True)
+    (workshop / "done.json").write_text(json.dumps([f"{server.base}/pets.zip  "]))
+    assert len(indexed(yaml)) == 2
 
 
 def test_a_data_set_that_came_without_what_the_yaml_names_is_not_fetched_again(server: FileServer) -> None:
