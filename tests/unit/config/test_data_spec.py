@@ -245,6 +245,25 @@ def test_a_shipped_data_set_that_is_not_here_is_fetched_into_the_folder_of_data_
 
 
 @pytest.mark.parametrize(
+    ("name", "published", "prepared"),
+    [
+        ("coco", "annotations/instances_val2017.json", "val2017.txt"),
+        ("VOC", "VOCdevkit/VOC2007/ImageSets/Main/test.txt", "images/test2007/000001.jpg"),
+    ],
+)
+def test_what_yolov5_prepared_is_used_where_it_is_and_else_what_is_published(
+    work: Path, name: str, published: str, prepared: str
+) -> None:
+    root = work / "datasets" / name
+    assert load_data_spec(name, ("val",)).val == (root / published,)
+    (root / prepared).parent.mkdir(parents=True)
+    (root / prepared).write_text("")
+    assert load_data_spec(name, ("val",)).val[0] in (root / prepared, (root / prepared).parent)
+    if name == "coco":
+        assert load_data_spec(name, ("val",)).is_coco
+
+
+@pytest.mark.parametrize(
     ("name", "word"), [("xView", "xviewdataset.org"), ("Argoverse", "argoverse.org"), ("GlobalWheat2020", "zenodo")]
 )
 def test_a_shipped_data_set_that_nobody_may_fetch_says_how_to_get_it(name: str, word: str) -> None:
