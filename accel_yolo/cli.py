@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from accel_yolo import console
+from accel_yolo.commands import DATA, PREPARED, Work
 from accel_yolo.config.flags import ALIASES, COMMANDS, parse
-from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
+from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.errors import ConfigError, UserError, did_you_mean
 from accel_yolo.version import __version__
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from accel_yolo.config.launching import LaunchPlan
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
-_DATA = "data"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,11 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] in ("-V", "--version", "version"):
         print(f"accel-yolo {__version__}")
         return 0
-    if words[0] == _DATA and len(words) > 1 and not words[1].startswith("-"):
-        words[:2] = [f"{_DATA} {words[1]}"]
+    if words[0] == DATA and len(words) > 1 and not words[1].startswith("-"):
+        words[:2] = [f"{DATA} {words[1]}"]
     command = ALIASES.get(words[0], words[0])
-    if command == _DATA:
-        _print_commands(only=_DATA)
+    if command == DATA:
+        _print_commands(only=DATA)
         return 0
     if command not in COMMANDS:
         known = [*COMMANDS, *ALIASES]
@@ -84,9 +83,6 @@ def run(command: str, argv: Sequence[str] | None = None, prog: str = "") -> int:
     return code
 
 
-Work = Callable[[], object]
-
-
 def _prepared(command: str, words: list[str], prog: str) -> Callable[[], int]:
     """Return the work that the user asks for, in this process or in others, after reading all flags and files."""
     from accel_yolo.engine.launched import adopt_launch, die_with_launcher
@@ -108,11 +104,11 @@ def _prepared(command: str, words: list[str], prog: str) -> Callable[[], int]:
 
             plan = plan_launch(launch, device, parsed.launch)
     if plan is None:
-        return _finished(_PREPARED[command](parsed.values, launch))
+        return _finished(PREPARED[command](parsed.values, launch))
     if plan.is_alone:
         return _alone(plan, command, parsed.values, launch)
     console.quiet()  # the processes read everything again, and speak of it
-    _PREPARED[command](parsed.values, launch)
+    PREPARED[command](parsed.values, launch)
     console.quiet(parsed.values.get("quiet", False))
 
     def start() -> int:
@@ -127,7 +123,7 @@ def _alone(plan: LaunchPlan, command: str, typed: dict[str, Any], launch: Launch
     """Return the work of a launch of one process: this one."""
     if plan.use_cpu:
         typed = {**typed, "device": "cpu"}
-    work = _finished(_PREPARED[command](typed, launch))
+    work = _finished(PREPARED[command](typed, launch))
 
     def start() -> int:
         from accel_yolo.engine.launch import environment_of, settled
@@ -148,123 +144,7 @@ def _finished(work: Work) -> Callable[[], int]:
     return run_to_end
 
 
-def _train(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
-    from accel_yolo.config.resolve import resolve_train
-
-    config, origins = resolve_train(typed)
-    _speak_as(config)
-
-    def work() -> object:
-        from accel_yolo.engine.train import train
-
-        return train(config, origins, launch)
-
-    return work
-
-
-def _val(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
-    from accel_yolo.config.resolve import resolve_val
-
-    config, _ = resolve_val(typed)
-    _speak_as(config)
-
-    def work() -> object:
-        from accel_yolo.engine.validate import validate
-
-        return validate(config, launch)
-
-    return work
-
-
-def _predict(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
-    from accel_yolo.config.resolve import resolve_predict
-
-    config, _ = resolve_predict(typed)
-    _speak_as(config)
-
-    def work() -> object:
-        from accel_yolo.inference.predict import predict
-
-        return predict(config)
-
-    return work
-
-
-def _check(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
-    config = CheckConfig(**typed)
-    _speak_as(config)
-
-    def work() -> object:
-        from accel_yolo.engine.check import check
-
-        return check(config, launch)
-
-    return work
-
-
-def _profile(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
-    config = ProfileConfig(**typed)
-    _speak_as(config)
-
-    def work() -> object:
-        from accel_yolo.engine.profile import profile
-
-        return profile(config)
-
-    return work
-
-
-def _convert(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
-    from accel_yolo.config.resolve import resolve_convert
-
-    config, _ = resolve_convert(typed)
-
-    def work() -> object:
-        from accel_yolo.models.convert import convert
-
-        return convert(Path(config.source), Path(config.destination))
-
-    return work
-
-
-def _data(verb: str) -> Callable[[Mapping[str, Any], LaunchConfig], Work]:
-    def prepared(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
-        fills = COMMANDS[f"{_DATA} {verb}"].fills
-        assert fills is not None
-        config = fills(**typed)
-        _speak_as(config)
-
-        def work() -> object:
-            from accel_yolo import data_commands
-
-            return getattr(data_commands, verb)(config)
-
-        return work
-
-    return prepared
-
-
-def _export(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
-    raise ConfigError("not available yet", "export", remedy=COMMANDS["export"].later)
-
-
-# Each resolves what was typed and returns the work, whose heavy imports wait until it is called.
-_PREPARED: Mapping[str, Callable[[Mapping[str, Any], LaunchConfig], Work]] = {
-    "train": _train,
-    "val": _val,
-    "predict": _predict,
-    "check": _check,
-    "profile": _profile,
-    "convert": _convert,
-    **{f"{_DATA} {verb}": _data(verb) for verb in ("convert", "check", "split", "stats", "show")},
-    "export": _export,
-}
 _LAUNCHABLE = ("train", "val", "check")
-
-
-def _speak_as(config: Any) -> None:
-    if config.quiet:
-        console.quiet()
 
 
 def _reported(error: UserError, with_traceback: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import time
 import urllib.error
@@ -16,15 +17,17 @@ from typing import IO
 from accel_yolo import console
 from accel_yolo.archives import unpack
 from accel_yolo.errors import EnvironmentFault
-from accel_yolo.files import fsync_dir, fsync_file, locked, sha256_file
+from accel_yolo.files import fsync_dir, fsync_file, locked, sha256_file, write_text_atomic
 from accel_yolo.version import __version__
 
-__all__ = ["download", "unpack"]
+__all__ = ["download", "is_trusted_http", "remote_size", "unpack"]
 
 ATTEMPTS = 3
 BACKOFF_S = 0.5
 PIECE_BYTES = 1 << 18
+PROGRESS_BYTES = 16 << 20
 LOCK_TIMEOUT_S = 3600.0
+_HEADERS = {"User-Agent": f"accel-yolo/{__version__}"}
 
 
 def download(
@@ -35,6 +38,7 @@ def download(
     sha256: str | None = None,
     timeout_s: float = 30.0,
     allow_http: bool = False,
+    resume: bool = False,
 ) -> Path:
     """Return `destination` after fetching `url` into it; a file that is already there and fits is kept.
 
@@ -47,7 +51,8 @@ def download(
         size: expected bytes, if known.
         sha256: expected digest, if known.
         timeout_s: seconds without a byte before an attempt is given up.
-        allow_http: for servers on this machine.
+        allow_http: for servers on this machine, and for files whose digest is known.
+        resume: keep what has arrived when the transfer fails or this process dies, and continue it the next time.
 
     Raises:
         EnvironmentFault: naming the URL, what was expected and what came; the destination is then untouched.
@@ -58,15 +63,46 @@ def download(
         if destination.is_file() and wanted.fits(destination):
             return destination
         part = destination.with_name(f"{destination.name}.part")
-        part.unlink(missing_ok=True)
+        if resume:
+            wanted.continue_from(part.with_name(f"{part.name}.etag"))
+        else:
+            part.unlink(missing_ok=True)
         try:
             _fetch(wanted, part)
             fsync_file(part)
             part.replace(destination)
             fsync_dir(destination.parent)
         finally:
-            part.unlink(missing_ok=True)
+            if not resume:
+                part.unlink(missing_ok=True)
+        wanted.forget()
     return destination
+
+
+def remote_size(url: str, *, timeout_s: float = 10.0, allow_http: bool = False) -> int | None:
+    """Return how many bytes a server says that a file has, without fetching it; None when it does not say.
+
+    Raises:
+        EnvironmentFault: no connection, or no such file.
+    """
+    wanted = _Wanted(url, None, None, timeout_s, allow_http)
+    wanted.check_scheme(url)
+    request = urllib.request.Request(url, headers=_HEADERS, method="HEAD")
+    try:
+        with contextlib.closing(_opener(wanted).open(request, timeout=timeout_s)) as response:
+            announced = response.headers.get("Content-Length", "")
+    except urllib.error.HTTPError as error:
+        if error.code in (404, 410):
+            raise wanted.failure(f"HTTP {error.code} {error.reason}") from error
+        return None  # some servers refuse the question, not the file
+    except (OSError, http.client.HTTPException) as error:
+        raise wanted.failure("no connection", _reason(error)) from error
+    return int(announced) if announced.isdecimal() else None
+
+
+def is_trusted_http(url: str, sha256: str | None) -> bool:
+    """Return whether plain http will do: nobody stands between, or the digest tells what they did."""
+    return sha256 is not None or urllib.parse.urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass
@@ -77,6 +113,27 @@ class _Wanted:
     timeout_s: float
     allow_http: bool
     etag: str = ""
+    note: Path | None = None
+    """Where the version of a partial file is kept for the next process; None when it is not kept."""
+
+    def continue_from(self, note: Path) -> None:
+        """Take the version of the partial file from `note`, and keep it there from now on."""
+        self.note = note
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            address, _, self.etag = note.read_text("utf-8").partition("\n")
+            if address != self.url:
+                self.etag = ""
+
+    def versioned(self, etag: str) -> None:
+        """Note the version of the file whose bytes come next; a weak tag says "about the same", not enough."""
+        self.etag = "" if etag.startswith("W/") else etag
+        if self.note is not None:
+            write_text_atomic(self.note, f"{self.url}\n{self.etag}")
+
+    def forget(self) -> None:
+        """Remove the note: the file is complete, or useless."""
+        if self.note is not None:
+            self.note.unlink(missing_ok=True)
 
     def check_scheme(self, url: str) -> None:
         scheme = urllib.parse.urlsplit(url).scheme
@@ -132,9 +189,11 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 def _fetch(wanted: _Wanted, part: Path) -> None:
     reason: object = ""
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(BACKOFF_S * 2 ** (attempt - 1))
+    failed = 0
+    while failed < ATTEMPTS:
+        if failed:
+            time.sleep(BACKOFF_S * 2 ** (failed - 1))
+        before = _size(part)
         try:
             _attempt(wanted, part)
         except urllib.error.HTTPError as error:
@@ -142,28 +201,58 @@ def _fetch(wanted: _Wanted, part: Path) -> None:
             if error.code < 500 and error.code not in (408, 416, 429):
                 raise wanted.failure(str(reason)) from error
             if error.code == 416:
+                if _is_complete(error, part):
+                    _require(wanted, part)
+                    return
                 part.unlink(missing_ok=True)
         except (OSError, http.client.HTTPException, _Incomplete) as error:
-            reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise wanted.failure("cannot write", f"{part}: {error.strerror}") from error
+            reason = _reason(error)
         else:
-            wanted.check(part)
+            _require(wanted, part)
             return
+        # A long transfer may break many times; what counts is that it gets on.
+        failed = failed + 1 if _size(part) - before < PROGRESS_BYTES else 0
     raise wanted.failure(f"{ATTEMPTS} attempts failed", reason)
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.is_file() else 0
+
+
+def _is_complete(refusal: urllib.error.HTTPError, part: Path) -> bool:
+    """Return whether a server refused to continue a file because nothing is missing."""
+    return refusal.headers.get("Content-Range", "").rpartition("/")[2] == str(_size(part))
+
+
+def _require(wanted: _Wanted, part: Path) -> None:
+    """Check the finished file; one that is not what was asked for is no start for another attempt."""
+    try:
+        wanted.check(part)
+    except EnvironmentFault:
+        part.unlink(missing_ok=True)
+        wanted.forget()
+        raise
+
+
+def _reason(error: Exception) -> object:
+    return getattr(error, "reason", None) or str(error) or type(error).__name__
+
+
+def _opener(wanted: _Wanted) -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(_Redirects(wanted))
 
 
 def _attempt(wanted: _Wanted, part: Path) -> None:
     """Fetch the file, or what is missing of it, into `part`."""
-    have = part.stat().st_size if part.is_file() and wanted.etag else 0
-    request = urllib.request.Request(wanted.url, headers={"User-Agent": f"accel-yolo/{__version__}"})
+    have = _size(part) if wanted.etag else 0
+    request = urllib.request.Request(wanted.url, headers=_HEADERS)
     if have:
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", wanted.etag)
-    opener = urllib.request.build_opener(_Redirects(wanted))
-    with contextlib.closing(opener.open(request, timeout=wanted.timeout_s)) as response:
+    with contextlib.closing(_opener(wanted).open(request, timeout=wanted.timeout_s)) as response:
         have = have if response.status == 206 else 0
-        etag = response.headers.get("ETag", "")
-        # A weak tag says "about the same", which is not enough to continue a file.
-        wanted.etag = "" if etag.startswith("W/") else etag
         announced = response.headers.get("Content-Length", "")
         remaining = int(announced) if announced.isdecimal() else None
         total = None if remaining is None else remaining + have
@@ -172,6 +261,8 @@ def _attempt(wanted: _Wanted, part: Path) -> None:
         pieces = None if remaining is None else -(-remaining // PIECE_BYTES)
         name = part.name.removesuffix(".part")
         with part.open("ab" if have else "wb") as stream:
+            # After the old bytes are gone and before the first new one: the note never speaks of others.
+            wanted.versioned(response.headers.get("ETag", ""))
             for piece in console.progress(_pieces(response), pieces, f"download {name}"):
                 stream.write(piece)
                 if wanted.size is not None and stream.tell() > wanted.size:

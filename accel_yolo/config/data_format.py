@@ -92,9 +92,9 @@ def image_folders(located: Located, root: Path, splits: Iterable[str]) -> dict[s
         where = located.where("images", split) if isinstance(written, dict) else located.where("images")
         if split not in splits:
             raise DataError("no such split", where, split, f"give one of {', '.join(splits)}")
-        if not isinstance(folder, str) or not is_dir(root / folder):
+        if not isinstance(folder, str) or (is_dir(root) and not is_dir(root / folder)):
             raise DataError("not a folder", where, folder, "give the folder that file_name is relative to")
-    return {split: root / folder for split, folder in chosen.items()}
+    return {split: root / str(folder) for split, folder in chosen.items()}
 
 
 def _shown_by(place: Path) -> str:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from accel_yolo.config.download import Download, how_to_get
 from accel_yolo.config.shipped import configs_dir, is_dir, is_file
 from accel_yolo.config.yaml_io import Located
 from accel_yolo.errors import DataError
@@ -40,32 +41,49 @@ def root_candidates(written: str, file: Path) -> list[Path]:
 
 def located_splits(
     located: Located,
-    entries: Mapping[str, Sequence[str]],
+    forms: tuple[Mapping[str, Sequence[str]], Mapping[str, Sequence[str]]],
     candidates: Sequence[Path],
     splits: Sequence[str],
-    how_to_get: str,
+    download: Download | None,
 ) -> tuple[Path, dict[str, tuple[Path, ...]]]:
     """Return the first root under which every needed path exists, and the paths of all splits under it.
 
+    The splits are looked for as the YAML names them, then as they are published. A data set that is on no disk and
+    can be fetched gets the paths that it will have.
+
     Args:
         located: the data YAML.
-        entries: what it lists for each split.
+        forms: what it lists for each split, and what it lists for each split as it is published.
         candidates: the roots it may mean.
         splits: the splits whose paths are needed.
-        how_to_get: remedy for the error.
+        download: how the data set can be fetched.
 
     Raises:
-        DataError: a path exists under none of them.
+        DataError: a path exists under none of the roots, and the data set cannot be fetched.
     """
-    needed = [(split, entry) for split in dict.fromkeys(splits) for entry in entries[split]]
-    for root in candidates:
-        if all(_exists(_under(root, entry)) for _, entry in needed):
-            return root, {split: tuple(_under(root, entry) for entry in entries[split]) for split in entries}
+    entries, published = forms
+    for form in forms:
+        needed = [entry for split in dict.fromkeys(splits) for entry in form[split]]
+        for root in candidates if all(form[split] for split in splits) else ():
+            if all(_exists(_under(root, entry)) for entry in needed):
+                return root, {split: tuple(_under(root, entry) for entry in form[split]) for split in entries}
+    root = _root_to_fill(located, candidates)
+    if download is not None and download.can_fill(root) and all(published[split] for split in splits):
+        return root, {split: tuple(_tidy(root / entry) for entry in published[split]) for split in entries}
     # Blame an entry that is missing under the root that has most of what is needed.
-    best = max(candidates, key=lambda root: sum(_exists(_under(root, entry)) for _, entry in needed))
-    split, entry = next(pair for pair in needed if not _exists(_under(best, pair[1])))
+    pairs = [(split, entry) for split in dict.fromkeys(splits) for entry in entries[split]]
+    best = max(candidates, key=lambda root: sum(_exists(_under(root, entry)) for _, entry in pairs))
+    split, entry = next(pair for pair in pairs if not _exists(_under(best, pair[1])))
     places = ", ".join(dict.fromkeys(str(_under(root, entry)) for root in candidates))
-    raise DataError("missing images", located.where(split), entry, f"looked at {places}; {how_to_get}")
+    remedy = f"looked at {places}; {how_to_get(located, download, root)}"
+    raise DataError("missing images", located.where(split), entry, remedy)
+
+
+def _root_to_fill(located: Located, candidates: Sequence[Path]) -> Path:
+    """Return the folder that a data set is fetched into: the one that holds a part of it, else among the data sets."""
+    if not str(located.data.get("path") or "").strip():
+        return datasets_dir() / Path(located.file).stem
+    return next((root for root in candidates if is_dir(root)), candidates[-1])
 
 
 def _under(root: Path, entry: str) -> Path:

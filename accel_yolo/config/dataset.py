@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from accel_yolo import console
+from accel_yolo.config import download as getting
 from accel_yolo.config.data_format import coco_file_of, coco_names, format_of, image_folders
 from accel_yolo.config.data_places import datasets_dir, located_splits, root_candidates
+from accel_yolo.config.download import Download
 from accel_yolo.config.shipped import find_config, is_file, label_of
 from accel_yolo.config.yaml_io import Located, load_yaml
 from accel_yolo.errors import DataError
 
 SPLITS = ("train", "val", "test")
-KNOWN_KEYS = ("path", *SPLITS, "names", "nc", "format", "images", "download", "hyp", "generator")
+KNOWN_KEYS = ("path", *SPLITS, "names", "nc", "format", "images", "hyp", "generator", *getting.KEYS)
 # Ratio of difflib from which an unknown key counts as a misspelt one ("trian", "nams", "valid").
 _MISSPELT = 0.75
 
@@ -30,7 +32,8 @@ class DataSpec:
         train, val, test: folders of images, text files that list them, or COCO jsons; () for a split the YAML does not
             have.
         names: class number (0, 1, ...) to class name.
-        download: URL of an archive, or None; nothing else is ever taken from `download:`.
+        download: how the data set is completed when its files are missing, or None. With one, the paths of the splits
+            need not exist yet: building the index fetches what they name.
         hyp: the hyper-parameter file that the data set suggests, or None.
         is_coco: whether the validation split is COCO val2017 (image ids and category ids then follow COCO's).
         generator: name of the program that makes the data set ("demo"), or None; its files need not exist yet.
@@ -44,7 +47,7 @@ class DataSpec:
     val: tuple[Path, ...]
     test: tuple[Path, ...]
     names: dict[int, str]
-    download: str | None = None
+    download: Download | None = None
     hyp: str | None = None
     is_coco: bool = False
     generator: str | None = None
@@ -79,13 +82,16 @@ def load_data_spec(name_or_path: str | Path, splits: tuple[str, ...] = ("train",
         if not entries[split]:
             remedy = f"add `{split}:` with a folder of images, a list file or a COCO json"
             raise DataError(f"no {split} split", located.file, remedy=remedy)
-    hyp, download, generator = (_optional_text(located, key) for key in ("hyp", "download", "generator"))
+    hyp, generator = (_optional_text(located, key) for key in ("hyp", "generator"))
+    download = getting.read_download(located)
     candidates = root_candidates(_optional_text(located, "path") or "", path)
     if generator:
         root = datasets_dir() / (content.get("path") or path.stem)
         found = {split: tuple(root / entry for entry in entries[split]) for split in SPLITS}
     else:
-        root, found = located_splits(located, entries, candidates, splits, _how_to_get(located))
+        part = getting.published_splits(located)
+        published = entries if part is None else {split: _entries(part, split) for split in SPLITS}
+        root, found = located_splits(located, (entries, published), candidates, splits, download)
     kind = "yolo" if generator else format_of(located, {split: found[split] for split in splits})
     if kind == "coco":
         found = {split: tuple(map(coco_file_of, found[split])) for split in SPLITS}
@@ -96,7 +102,7 @@ def load_data_spec(name_or_path: str | Path, splits: tuple[str, ...] = ("train",
         root=root,
         **found,
         names=names,
-        download=download if download and _is_url(download) else None,
+        download=download,
         hyp=_hyp_beside(hyp, path),
         is_coco=len(names) == 80 and any("val2017" in Path(entry).stem for entry in entries["val"]),
         generator=generator,
@@ -195,16 +201,3 @@ def _hyp_beside(hyp: str | None, file: Path) -> str | None:
     if hyp and is_file(file.parent / hyp):
         return str(file.parent / hyp)
     return hyp
-
-
-def _is_url(text: str) -> bool:
-    return text.startswith(("http://", "https://")) and not any(character.isspace() for character in text)
-
-
-def _how_to_get(located: Located) -> str:
-    download = _optional_text(located, "download")
-    if download is None:
-        return "correct the path or put the images there"
-    if _is_url(download):
-        return f"get {download} and unpack it into {datasets_dir()}"
-    return f"the script under `download:` in {located.file} is never run: follow it by hand"

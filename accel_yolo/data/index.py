@@ -15,6 +15,7 @@ from accel_yolo.data.demo import ensure_demo
 from accel_yolo.data.formats.record import LabelRules
 from accel_yolo.data.index_cache import Verified
 from accel_yolo.data.problems import Problem
+from accel_yolo.data.published.obtain import obtain
 from accel_yolo.data.scan import scan
 from accel_yolo.data.sources import Source
 from accel_yolo.data.split_index import IndexCounts, SplitIndex, assemble
@@ -71,7 +72,9 @@ def examined(spec: DataSpec, split: str, *, workers: int) -> Verified:
 def _source(spec: DataSpec, split: str) -> Source:
     if spec.generator:
         _generate(spec)
-    return Source(spec, split)
+    source = Source(spec, split)
+    obtain(spec, source.places)
+    return source
 
 
 def _rules(spec: DataSpec, single_cls: bool) -> LabelRules:

@@ -45,14 +45,15 @@ def plot_split(path: Path, title: str, names: Sequence[str], labels: np.ndarray,
 
 
 def _draw_classes(axes: Axes, names: Sequence[str], counts: np.ndarray) -> None:
-    order = np.argsort(-counts, kind="stable")
-    axes.bar(range(len(names)), counts[order], color=_BLUE, width=0.85)
+    order: list[int] = np.argsort(-counts, kind="stable").tolist()
+    ordered = [names[number] for number in order]
+    axes.bar(range(len(names)), [int(counts[number]) for number in order], color=_BLUE, width=0.85)
     axes.set(ylabel="objects", title="classes", xlim=(-0.6, len(names) - 0.4))
     if len(names) <= _MOST_NAMED:
-        axes.set_xticks(range(len(names)), [names[number] for number in order], rotation=90)
+        axes.set_xticks(range(len(names)), ordered, rotation=90)
     else:
         step = -(-len(names) // _MOST_NAMED)
-        shown = [names[number] for number in order[::step]]
+        shown = ordered[::step]
         axes.set_xticks(range(0, len(names), step), shown, rotation=90, fontsize=7)
     if counts.max(initial=0) > 50 * max(int(np.median(counts)), 1):
         axes.set_yscale("log")

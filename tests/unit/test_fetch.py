@@ -15,7 +15,7 @@ import pytest
 
 from accel_yolo import fetch
 from accel_yolo.errors import EnvironmentFault
-from accel_yolo.fetch import download
+from accel_yolo.fetch import download, remote_size
 
 CONTENT = bytes(range(256)) * 3000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -32,6 +32,9 @@ class Server:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                outer.answer(self)
+
+            def do_HEAD(self) -> None:
                 outer.answer(self)
 
             def log_message(self, format: str, *args: object) -> None:
@@ -60,11 +63,18 @@ class Server:
         start = 0
         if asked and handler.headers.get("If-Range") == self.etag:
             start, status = int(asked.removeprefix("bytes=").removesuffix("-")), 206
+            if start >= len(body):
+                handler.send_response(416)
+                handler.send_header("Content-Range", f"bytes */{len(body)}")
+                handler.end_headers()
+                return
         handler.send_response(status)
         handler.send_header("Content-Length", str(len(body) - start))
         handler.send_header("Content-Type", kind)
         handler.send_header("ETag", self.etag)
         handler.end_headers()
+        if handler.command == "HEAD":
+            return
         stop = start + self.cut_after.pop(0) if self.cut_after else len(body)
         handler.wfile.write(body[start:stop])
 
@@ -168,6 +178,69 @@ def test_a_wrong_size_is_noticed_before_the_transfer(server, tmp_path):
 )  # fmt: skip
 def test_what_is_not_the_file_is_refused(server, tmp_path, path, word):
     refused(server, path, tmp_path / "f", word)
+
+
+def unfinished(server: Server, target: Path, arrived: int = 100_000) -> None:
+    """Leave a transfer that broke off after some bytes, with what it needs to go on."""
+    server.cut_after = [arrived, 0, 0]
+    with pytest.raises(EnvironmentFault, match="3 attempts"):
+        download(server.base + "/data", target, allow_http=True, resume=True)
+    assert target.with_name("f.part").stat().st_size == arrived
+    server.requests.clear()
+
+
+def test_a_transfer_that_may_be_resumed_is_continued_by_the_next_call(server, tmp_path):
+    unfinished(server, tmp_path / "f")
+    download(server.base + "/data", tmp_path / "f", sha256=DIGEST, allow_http=True, resume=True)
+    assert [asked for _, asked in server.requests] == ["bytes=100000-"]
+    assert (tmp_path / "f").read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["f"]
+
+
+def test_a_part_of_another_version_is_no_start(server, tmp_path):
+    unfinished(server, tmp_path / "f")
+    server.etag = '"two"'
+    download(server.base + "/data", tmp_path / "f", sha256=DIGEST, allow_http=True, resume=True)
+    assert (tmp_path / "f").read_bytes() == CONTENT
+
+
+def test_a_part_of_another_address_is_no_start(server, tmp_path):
+    unfinished(server, tmp_path / "f")
+    download(server.base + "/other", tmp_path / "f", sha256=DIGEST, allow_http=True, resume=True)
+    assert [asked for _, asked in server.requests] == [None]
+
+
+def test_a_part_that_is_already_whole_is_taken(server, tmp_path):
+    unfinished(server, tmp_path / "f")
+    (tmp_path / "f.part").write_bytes(CONTENT)
+    download(server.base + "/data", tmp_path / "f", sha256=DIGEST, allow_http=True, resume=True)
+    assert [asked for _, asked in server.requests] == [f"bytes={len(CONTENT)}-"]
+    assert (tmp_path / "f").read_bytes() == CONTENT
+
+
+def test_a_damaged_part_is_found_by_its_digest_and_fetched_anew_the_next_time(server, tmp_path):
+    unfinished(server, tmp_path / "f")
+    (tmp_path / "f.part").write_bytes(bytes(100_000))
+    with pytest.raises(EnvironmentFault, match="expected sha256"):
+        download(server.base + "/data", tmp_path / "f", sha256=DIGEST, allow_http=True, resume=True)
+    server.requests.clear()
+    download(server.base + "/data", tmp_path / "f", sha256=DIGEST, allow_http=True, resume=True)
+    assert [asked for _, asked in server.requests] == [None]
+
+
+def test_a_long_transfer_may_break_often_as_long_as_it_gets_on(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "PROGRESS_BYTES", 100_000)
+    server.cut_after = [100_000] * 7
+    assert download(server.base + "/data", tmp_path / "f", sha256=DIGEST, allow_http=True).read_bytes() == CONTENT
+
+
+def test_the_size_of_a_file_is_asked_without_fetching_it(server):
+    assert remote_size(server.base + "/data", allow_http=True) == len(CONTENT)
+    assert remote_size(server.base + "/503", allow_http=True) is None
+    with pytest.raises(EnvironmentFault, match="HTTP 404"):
+        remote_size(server.base + "/404", allow_http=True)
+    with pytest.raises(EnvironmentFault, match="not https"):
+        remote_size(server.base + "/data")
 
 
 def test_a_missing_page_is_not_asked_for_again_but_a_busy_server_is(server, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import xml.sax
 import xml.sax.handler
+import xml.sax.xmlreader
 from dataclasses import dataclass, field
 
 import defusedxml

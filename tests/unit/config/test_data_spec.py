@@ -172,9 +172,22 @@ def test_missing_images_name_every_place_that_was_tried(home: Path, work: Path) 
         assert str(place / "images/train") in message
 
 
-def test_missing_images_of_a_known_download_say_where_to_get_them(home: Path, work: Path) -> None:
-    message = refused(home, "path: mine\ntrain: a\nval: b\ndownload: https://example.org/mine.zip\n" + NAMES)
-    assert f"get https://example.org/mine.zip and unpack it into {work / 'datasets'}" in message
+def test_a_data_set_that_can_be_fetched_has_the_paths_it_will_have(home: Path, work: Path) -> None:
+    spec = load_data_spec(made(home, "path: mine\ntrain: a\nval: b\ndownload: https://example.org/mine.zip\n" + NAMES))
+    assert spec.root == work / "datasets/mine"
+    assert (spec.train, spec.val) == ((spec.root / "a",), (spec.root / "b",))
+    assert spec.download is not None
+    assert [archive.url for archive in spec.download.archives] == ["https://example.org/mine.zip"]
+
+
+def test_a_data_set_without_a_path_is_fetched_into_a_folder_named_like_its_yaml(home: Path, work: Path) -> None:
+    spec = load_data_spec(made(home, "train: a\nval: b\ndownload: https://example.org/mine.zip\n" + NAMES))
+    assert spec.root == work / "datasets/data"
+
+
+def test_missing_images_that_nobody_may_fetch_say_how_to_get_them(home: Path) -> None:
+    message = refused(home, "path: mine\ntrain: a\nval: b\nby_hand: >\n  ask\n  Ann\n" + NAMES)
+    assert message.endswith("; ask Ann")
 
 
 def test_a_download_script_is_never_run_and_never_a_url(home: Path) -> None:
@@ -224,9 +237,38 @@ def test_the_demo_data_set_need_not_exist_yet(work: Path) -> None:
     assert spec.nc >= 5
 
 
-def test_the_shipped_data_set_that_is_not_here_says_where_to_get_it() -> None:
-    with pytest.raises(DataError, match=r"data/coco128\.yaml:\d+, key 'train'.*get https://.*coco128\.zip"):
-        load_data_spec("coco128")
+def test_a_shipped_data_set_that_is_not_here_is_fetched_into_the_folder_of_data_sets(work: Path) -> None:
+    spec = load_data_spec("coco128")
+    assert spec.root == work / "datasets/coco128"
+    assert spec.download is not None
+    assert [archive.name for archive in spec.download.archives] == ["coco128.zip"]
+
+
+@pytest.mark.parametrize(
+    ("name", "published", "prepared"),
+    [
+        ("coco", "annotations/instances_val2017.json", "val2017.txt"),
+        ("VOC", "VOCdevkit/VOC2007/ImageSets/Main/test.txt", "images/test2007/000001.jpg"),
+    ],
+)
+def test_what_yolov5_prepared_is_used_where_it_is_and_else_what_is_published(
+    work: Path, name: str, published: str, prepared: str
+) -> None:
+    root = work / "datasets" / name
+    assert load_data_spec(name, ("val",)).val == (root / published,)
+    (root / prepared).parent.mkdir(parents=True)
+    (root / prepared).write_text("")
+    assert load_data_spec(name, ("val",)).val[0] in (root / prepared, (root / prepared).parent)
+    if name == "coco":
+        assert load_data_spec(name, ("val",)).is_coco
+
+
+@pytest.mark.parametrize(
+    ("name", "word"), [("xView", "xviewdataset.org"), ("Argoverse", "argoverse.org"), ("GlobalWheat2020", "zenodo")]
+)
+def test_a_shipped_data_set_that_nobody_may_fetch_says_how_to_get_it(name: str, word: str) -> None:
+    with pytest.raises(DataError, match=rf"data/{name}\.yaml:\d+, key 'train'.*{word}"):
+        load_data_spec(name)
 
 
 @pytest.mark.parametrize("name", shipped_names("data"))

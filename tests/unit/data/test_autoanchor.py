@@ -9,7 +9,7 @@ import pytest
 
 from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.data.autoanchor import check_anchors, fit_anchors, fitted, object_sizes_px
-from accel_yolo.data.formats.yolo import Labels
+from accel_yolo.data.formats.record import Labels
 from accel_yolo.data.index import SplitIndex, build_index
 from accel_yolo.data.split_index import Record, assemble, part_of
 
@@ -24,7 +24,7 @@ def index_of(sizes_norm: np.ndarray, hw: tuple[int, int] = (480, 640)) -> SplitI
     for number, (width, height) in enumerate(sizes_norm):
         rows = np.array([[0, 0.5, 0.5, width, height]], np.float32)
         labels = Labels(rows, (np.zeros((0, 2), np.float32),))
-        records.append(Record(f"/d/images/{number:06d}.jpg", hw, labels, True, bytes(32)))
+        records.append(Record(f"/d/images/{number:06d}.jpg", hw, labels, True, bytes(16)))
     return assemble([part_of(records)], "/d", dropped=0)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from accel_yolo.data.fingerprints import Kind, fingerprints, image_differences
-from accel_yolo.data.formats.yolo import Labels
-from accel_yolo.data.split_index import Record, SplitIndex, assemble, part_of
+from accel_yolo.data.formats.record import Labels
+from accel_yolo.data.split_index import CONTENT_BYTES, Record, SplitIndex, assemble, part_of
 from accel_yolo.files import sha256_bytes
 
 ROOT = "/d"
@@ -19,7 +19,7 @@ def record(
     name: str, *, content: str = "", box: float = 0.5, polygon: np.ndarray = OUTLINE, root: str = ROOT
 ) -> Record:
     rows = np.array([[0, box, 0.5, 0.2, 0.2], [1, 0.5, 0.5, 0.1, 0.1]], np.float32)
-    digest = bytes.fromhex(sha256_bytes((content or name).encode()))
+    digest = bytes.fromhex(sha256_bytes((content or name).encode()))[:CONTENT_BYTES]
     return Record(f"{root}/images/{name}", (24, 32), Labels(rows, (polygon, polygon[:0])), True, digest)
 
 

@@ -1,0 +1,135 @@
+"""What each command does with its settings: a plan that is checked at once, and work whose heavy imports wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from accel_yolo import console
+from accel_yolo.config.flags import COMMANDS
+from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
+from accel_yolo.errors import ConfigError
+
+DATA = "data"
+"""The command whose verbs look at data sets."""
+
+Work = Callable[[], object]
+
+
+def _train(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    from accel_yolo.config.resolve import resolve_train
+
+    config, origins = resolve_train(typed)
+    speak_as(config)
+
+    def work() -> object:
+        from accel_yolo.engine.train import train
+
+        return train(config, origins, launch)
+
+    return work
+
+
+def _val(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    from accel_yolo.config.resolve import resolve_val
+
+    config, _ = resolve_val(typed)
+    speak_as(config)
+
+    def work() -> object:
+        from accel_yolo.engine.validate import validate
+
+        return validate(config, launch)
+
+    return work
+
+
+def _predict(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    from accel_yolo.config.resolve import resolve_predict
+
+    config, _ = resolve_predict(typed)
+    speak_as(config)
+
+    def work() -> object:
+        from accel_yolo.inference.predict import predict
+
+        return predict(config)
+
+    return work
+
+
+def _check(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    config = CheckConfig(**typed)
+    speak_as(config)
+
+    def work() -> object:
+        from accel_yolo.engine.check import check
+
+        return check(config, launch)
+
+    return work
+
+
+def _profile(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    config = ProfileConfig(**typed)
+    speak_as(config)
+
+    def work() -> object:
+        from accel_yolo.engine.profile import profile
+
+        return profile(config)
+
+    return work
+
+
+def _convert(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    from accel_yolo.config.resolve import resolve_convert
+
+    config, _ = resolve_convert(typed)
+
+    def work() -> object:
+        from accel_yolo.models.convert import convert
+
+        return convert(Path(config.source), Path(config.destination))
+
+    return work
+
+
+def _data(verb: str) -> Callable[[Mapping[str, Any], LaunchConfig], Work]:
+    def prepared(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+        fills = COMMANDS[f"{DATA} {verb}"].fills
+        assert fills is not None
+        config = fills(**typed)
+        speak_as(config)
+
+        def work() -> object:
+            from accel_yolo import data_commands
+
+            return getattr(data_commands, verb)(config)
+
+        return work
+
+    return prepared
+
+
+def _export(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    raise ConfigError("not available yet", "export", remedy=COMMANDS["export"].later)
+
+
+# Each resolves what was typed and returns the work, whose heavy imports wait until it is called.
+PREPARED: Mapping[str, Callable[[Mapping[str, Any], LaunchConfig], Work]] = {
+    "train": _train,
+    "val": _val,
+    "predict": _predict,
+    "check": _check,
+    "profile": _profile,
+    "convert": _convert,
+    **{f"{DATA} {verb}": _data(verb) for verb in ("convert", "check", "split", "stats", "show")},
+    "export": _export,
+}
+
+
+def speak_as(config: Any) -> None:
+    if config.quiet:
+        console.quiet()
