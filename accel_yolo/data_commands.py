@@ -19,7 +19,7 @@ from accel_yolo.config.data_schema import (
     DataStatsConfig,
 )
 from accel_yolo.config.data_union import DataUnion, chosen_classes, load_data_union
-from accel_yolo.config.dataset import SPLITS, DataSpec
+from accel_yolo.config.dataset import SPLITS
 from accel_yolo.data.convert import write_data_set
 from accel_yolo.data.index import examined, summary
 from accel_yolo.data.order import Stream, generator
@@ -146,16 +146,13 @@ def show(config: DataShowConfig) -> None:
 
 def _opened(data: str, splits: Sequence[str]) -> tuple[DataUnion, tuple[str, ...]]:
     """Return a data set and the splits that are meant: those named, else all that it has."""
-    union = load_data_union((data,), tuple(splits))
+    union = load_data_union((data,), tuple(splits) or None)
     (spec,) = union.specs
     if splits:
         return union, tuple(splits)
-    return union, tuple(name for name in SPLITS if spec.generator or _is_there(spec, name))
-
-
-def _is_there(spec: DataSpec, split: str) -> bool:
-    places = spec.split(split)
-    return bool(places) and all(place.exists() for place in places)
+    # The test split of a published data set often has no labels, and is then not on disk.
+    is_there = bool(spec.test) and all(place.exists() for place in spec.test)
+    return union, tuple(name for name in SPLITS if (is_there if name == "test" else spec.split(name)))
 
 
 def _in_several_splits(indices: dict[str, SplitIndex]) -> list[str]:

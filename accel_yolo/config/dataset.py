@@ -64,12 +64,13 @@ class DataSpec:
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
 
-def load_data_spec(name_or_path: str | Path, splits: tuple[str, ...] = ("train", "val")) -> DataSpec:
+def load_data_spec(name_or_path: str | Path, splits: tuple[str, ...] | None = ("train", "val")) -> DataSpec:
     """Return the description of a data set; lists are not expanded, images not read.
 
     Args:
         name_or_path: a data YAML, or the name of a shipped one ("coco128", "data/coco128.yaml").
-        splits: the splits that will be used; their folders and lists must exist.
+        splits: the splits that will be used; their folders and lists must exist. None stands for train and val where
+            the YAML has them; otherwise it must have both.
 
     Raises:
         DataError: no such YAML; a key, value or path that cannot be, with the line; a split that is missing.
@@ -78,7 +79,8 @@ def load_data_spec(name_or_path: str | Path, splits: tuple[str, ...] = ("train",
     located = load_yaml(path, DataError, label_of(path))
     content = _checked_keys(located)
     entries = {split: _entries(located, split) for split in SPLITS}
-    for split in dict.fromkeys(("train", "val", *splits)):
+    splits, needed = _needed(entries, splits)
+    for split in needed:
         if not entries[split]:
             remedy = f"add `{split}:` with a folder of images, a list file or a COCO json"
             raise DataError(f"no {split} split", located.file, remedy=remedy)
@@ -109,6 +111,16 @@ def load_data_spec(name_or_path: str | Path, splits: tuple[str, ...] = ("train",
         format=kind,
         images=image_folders(located, root, SPLITS) if kind == "coco" else {},
     )
+
+
+def _needed(
+    entries: dict[str, tuple[str, ...]], splits: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the splits that will be used, and those that the YAML must have."""
+    if splits is not None:
+        return splits, tuple(dict.fromkeys(("train", "val", *splits)))
+    there = tuple(split for split in ("train", "val") if entries[split])
+    return there, there or ("train",)
 
 
 def suggested_hyp(path: Path) -> str | None:
