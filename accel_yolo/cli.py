@@ -16,6 +16,7 @@ from accel_yolo.version import __version__
 
 if TYPE_CHECKING:
     from accel_yolo.config.launching import LaunchPlan
+    from accel_yolo.config.search_words import AskedSearch
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
 
@@ -43,7 +44,7 @@ def run(command: str, argv: Sequence[str] | None = None, prog: str = "") -> int:
     """Return the exit status of one command: 0, or that of the error, which is printed as one line.
 
     Args:
-        command: train, val, predict, check, profile, convert or export.
+        command: train, tune, val, predict, check, profile, convert or export.
         argv: the words after the command; those of this process when None.
         prog: how the user calls the command, for --help and messages.
     """
@@ -83,6 +84,7 @@ Work = Callable[[], object]
 
 def _prepared(command: str, words: list[str], prog: str) -> Callable[[], int]:
     """Return the work that the user asks for, in this process or in others, after reading all flags and files."""
+    from accel_yolo.config.search_words import asked_search
     from accel_yolo.engine.launched import adopt_launch, die_with_launcher
 
     die_with_launcher()
@@ -90,6 +92,8 @@ def _prepared(command: str, words: list[str], prog: str) -> Callable[[], int]:
     console.quiet(console.is_follower())
     parsed = parse(command, words, prog)
     launch = LaunchConfig(**parsed.launch)
+    if (asked := asked_search(parsed)) is not None:
+        return _finished(_search(asked, launch))
     plan = None
     if command in _LAUNCHABLE:
         device = parsed.values.get("device", "")
@@ -152,6 +156,17 @@ def _train(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
         from accel_yolo.engine.train import train
 
         return train(config, origins, launch)
+
+    return work
+
+
+def _search(asked: AskedSearch, launch: LaunchConfig) -> Work:
+    _speak_as(asked.config)
+
+    def work() -> object:
+        from accel_yolo.engine.search import search
+
+        return search(asked, launch)
 
     return work
 

@@ -28,6 +28,7 @@ class Stream(IntEnum):
     COPY_PASTE = 7
     MIXUP_COPY_PASTE = 8
     MULTI_SCALE = 9
+    SEARCH = 10
 
 
 def generator(seed: int, epoch: int, position: int, stream: Stream) -> np.random.Generator:
