@@ -21,7 +21,7 @@ from accel_yolo.engine.launched import adopt_launch
 from accel_yolo.engine.search_results import tell_best, write_results
 from accel_yolo.engine.search_settings import StudySettings
 from accel_yolo.engine.search_study import Claim, Study, require_optuna
-from accel_yolo.engine.search_trial import HYP, TrialTraining, stopped_from_outside
+from accel_yolo.engine.search_trial import HYP, LOG, TrialTraining, stopped_from_outside
 from accel_yolo.errors import CheckpointError, ConfigError, DataError, UserError
 from accel_yolo.files import next_run_folder
 from accel_yolo.reports.search_table import TrialRow, ranked
@@ -68,6 +68,7 @@ def search(asked: AskedSearch, launch: LaunchConfig) -> None:
         f"Study {console.painted(str(folder), 'bold')}: {asked.search.trials} trials over {len(genes)} "
         f"hyper-parameters, for the highest fitness (0.1 mAP50 + 0.9 mAP50-95)"
     )
+    console.say(f"A trial writes what a training prints to {study.trials}/<number>/{LOG}")
     _tell_moved(settings)
     with _heeded() as stop:
         rows = _Worker(study, asked, stop).work()

@@ -26,7 +26,8 @@ def write_results(study: Study) -> list[TrialRow]:
     best = ranked(rows)[:1]
     if best:
         write_text_atomic(study.folder / RECIPE, _recipe(best[0], rows, study.settings, study.folder))
-    plot(rows, study.settings.genes, study.folder / PICTURE)
+    if any(row.fitness is not None for row in rows):
+        plot(rows, study.settings.genes, study.folder / PICTURE)
     keep = {row.number for row in [*best, *(row for row in rows if row.state == "running")]}
     for row in rows:
         folder = study.trials / f"{row.number:04d}"
@@ -59,6 +60,8 @@ def tell_best(study: Study, rows: Sequence[TrialRow], program: str, words: Seque
     console.table(best_rows(rows), BEST_COLUMNS)
     counts = {state: sum(row.state == state for row in rows) for state in ("complete", "pruned", "failed", "running")}
     shown = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    names = f"{TABLE}, {PICTURE}, {RECIPE}"
-    console.say(f"\n{len(rows)} trials: {shown}. {names} in {console.painted(str(study.folder), 'bold')}. Next:")
+    trials = "1 trial" if len(rows) == 1 else f"{len(rows)} trials"
+    console.say(
+        f"\n{trials}: {shown}. {TABLE}, {PICTURE}, {RECIPE} in {console.painted(str(study.folder), 'bold')}. Next:"
+    )
     console.say(f"  {program} train {shlex.join([*words, '--hyp', str(study.folder / RECIPE)])}")

@@ -29,10 +29,15 @@ def plot(rows: Sequence[TrialRow], genes: Sequence[Gene], path: Path) -> None:
     from matplotlib.figure import Figure
 
     shown = sorted((row for row in rows if row.fitness is not None), key=lambda row: row.number)
-    columns = min(_COLUMNS, max(len(genes), 1))
-    lines = math.ceil(len(genes) / columns)
-    figure = Figure(figsize=(max(2.1 * columns, 7), 2.8 + 1.9 * lines), layout="constrained")
-    grid = figure.add_gridspec(1 + lines, columns, height_ratios=[1.5, *[1.0] * lines])
+    lines = math.ceil(len(genes) / _COLUMNS)
+    columns = math.ceil(len(genes) / lines)
+    width, height = max(2.1 * columns, 7), 3.1 + 1.9 * lines
+    # Inches as shares: a layout that is worked out would take seconds for this many axes.
+    figure = Figure(figsize=(width, height))
+    edges = {"left": 0.7 / width, "right": 1 - 0.15 / width, "bottom": 0.3 / height, "top": 1 - 0.4 / height}
+    grid = figure.add_gridspec(
+        1 + lines, columns, height_ratios=[1.7, *[1.0] * lines], hspace=0.42, wspace=0.12, **edges
+    )
     _draw_history(figure.add_subplot(grid[0, :]), shown)
     first = None
     for place, gene in enumerate(genes):
@@ -59,11 +64,14 @@ def _draw_history(axes: Axes, rows: Sequence[TrialRow]) -> None:
         last = max(row.number for row in rows)
         axes.step([row.number for row in complete] + [last], [*steps, steps[-1]], where="post", c=_LINE, label="best")
         axes.scatter(*_points(best), c=_BEST, s=70, marker="*", label=f"trial {best[0].number}", zorder=3)
-    axes.set(xlabel="trial", ylabel="fitness")
+    axes.set_xlabel("trial", fontsize=8)
+    axes.set_ylabel("fitness", fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.margins(y=0.1)
     axes.locator_params(axis="x", integer=True)
     axes.grid(alpha=0.3)
     if rows:
-        axes.legend(loc="lower right", fontsize=8, ncols=4)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize=8, ncols=4, frameon=False)
 
 
 def _points(rows: Sequence[TrialRow]) -> tuple[list[int], list[float]]:
@@ -81,8 +89,16 @@ def _draw_gene(axes: Axes, gene: Gene, rows: Sequence[TrialRow]) -> None:
         values = [row.hyp[gene.name] for row in some]
         axes.scatter(values, [row.fitness or 0.0 for row in some], c=colour, s=size, marker=marker)
     title = f"{gene.name} = {best[0].hyp[gene.name]:.3g}" if best else gene.name
-    axes.set_title(title, fontsize=9)
+    axes.set_title(title, fontsize=8)
+    margin = 0.04
     if gene.log:
-        axes.set_xscale("log")
+        reach, middle = (gene.high / gene.low) ** margin, math.sqrt(gene.low * gene.high)
+        axes.set(xscale="log", xlim=(gene.low / reach, gene.high * reach))
+    else:
+        reach, middle = (gene.high - gene.low) * margin, (gene.low + gene.high) / 2
+        axes.set_xlim(gene.low - reach, gene.high + reach)
+    axes.set_xticks([gene.low, middle, gene.high], labels=[f"{tick:.2g}" for tick in (gene.low, middle, gene.high)])
+    axes.minorticks_off()
+    axes.margins(y=0.12)
     axes.tick_params(labelsize=7)
     axes.grid(alpha=0.3)

@@ -74,7 +74,7 @@ def test_evolve_is_the_same_search_in_a_new_folder() -> None:
         ("train", "--evolve --resume", "a search does not continue a training in --resume: auto; .*--resume_evolve"),
         ("train", "--evolve --machines 2", "each trial trains on one machine in --machines: 2; .*--study"),
         ("train", "--evolve 0", "wrong value in --evolve: 0; give a whole number of at least 1"),
-        ("tune", "--search lr", "wrong value in --search: lr; did you mean 'lr0'"),
+        ("tune", "--search learning_rate", "wrong value in --search: learning_rate; give one of lr0, lrf, "),
         ("tune", "--search mosiac", "did you mean 'mosaic'"),
         ("tune", "--trials none", "wrong value in --trials: none"),
         ("tune", "--epochs 0", "wrong value in --epochs: 0"),
