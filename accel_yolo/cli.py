@@ -84,7 +84,6 @@ Work = Callable[[], object]
 
 def _prepared(command: str, words: list[str], prog: str) -> Callable[[], int]:
     """Return the work that the user asks for, in this process or in others, after reading all flags and files."""
-    from accel_yolo.config.search_words import asked_search
     from accel_yolo.engine.launched import adopt_launch, die_with_launcher
 
     die_with_launcher()
@@ -92,6 +91,8 @@ def _prepared(command: str, words: list[str], prog: str) -> Callable[[], int]:
     console.quiet(console.is_follower())
     parsed = parse(command, words, prog)
     launch = LaunchConfig(**parsed.launch)
+    from accel_yolo.config.search_words import asked_search  # not before the help has been printed: it reads YAML
+
     if (asked := asked_search(parsed)) is not None:
         return _finished(_search(asked, launch))
     plan = None

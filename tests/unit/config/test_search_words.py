@@ -86,3 +86,11 @@ def test_evolve_is_the_same_search_in_a_new_folder() -> None:
 def test_wrong_use_is_named(command: str, line: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         asked_search(parse(command, line.split()))
+
+
+def test_the_commands_of_the_guide_are_searches() -> None:
+    lines = (Path(__file__).resolve().parents[3] / "docs" / "tuning.md").read_text().splitlines()
+    shown = [line.removesuffix(" &") for line in lines if line.startswith("accel-yolo tune ")]
+    assert len(shown) == 3
+    for line in shown:
+        assert asked("tune", line.removeprefix("accel-yolo tune ")).search.trials in (8, 30)
