@@ -52,12 +52,12 @@ class AskedSearch:
         return words_of(TRAIN, {key: value for key, value in {**self.typed, **self.launch}.items() if key in allowed})
 
     def command(self, study: Path) -> str:
-        """Return the command that continues the study."""
+        """Return the command that continues the study, without the name of the program."""
         asked = {name: getattr(self.search, name) for name in rules_of(SearchConfig)}
         own = {name: value for name, value in asked.items() if value != defaults_of(SearchConfig)[name]}
         own |= {"trials": self.search.trials, "study": str(study)}
         kept = {key: value for key, value in {**self.typed, **self.launch}.items() if key not in _SAID_BY_THE_SEARCH}
-        return shlex.join(["accel-yolo", "tune", *words_of(TUNE, {**own, **kept})])
+        return shlex.join(["tune", *words_of(TUNE, {**own, **kept})])
 
 
 def asked_search(parsed: Parsed) -> AskedSearch | None:

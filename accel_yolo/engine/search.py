@@ -22,7 +22,7 @@ from accel_yolo.engine.search_results import tell_best, write_results
 from accel_yolo.engine.search_settings import StudySettings
 from accel_yolo.engine.search_study import Claim, Study, require_optuna
 from accel_yolo.engine.search_trial import HYP, LOG, TrialTraining, stopped_from_outside
-from accel_yolo.errors import CheckpointError, ConfigError, DataError, UserError
+from accel_yolo.errors import CheckpointError, ConfigError, DataError, EnvironmentFault, UserError
 from accel_yolo.files import next_run_folder
 from accel_yolo.reports.search_table import TrialRow, ranked
 
@@ -63,13 +63,28 @@ def search(asked: AskedSearch, launch: LaunchConfig) -> None:
     folder = Path(asked.search.study)
     if asked.is_new:
         folder = next_run_folder(folder.parent, folder.name)
-    study = Study.open(folder, settings, first)
-    console.say(
-        f"Study {console.painted(str(folder), 'bold')}: {asked.search.trials} trials over {len(genes)} "
-        f"hyper-parameters, for the highest fitness (0.1 mAP50 + 0.9 mAP50-95)"
-    )
+    with _writable(folder):
+        _work(Study.open(folder, settings, first), asked)
+
+
+@contextlib.contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """Turn what the disk refuses into one line."""
+    try:
+        yield
+    except (OSError, NotImplementedError) as error:  # the latter is how a file system without locks answers
+        reason = getattr(error, "strerror", None) or error
+        raise EnvironmentFault(
+            "cannot work on the study", str(folder), reason, "check space, rights and locks"
+        ) from error
+
+
+def _work(study: Study, asked: AskedSearch) -> None:
+    size = f"{asked.search.trials} trials over {len(study.settings.genes)} hyper-parameters"
+    name = console.painted(str(study.folder), "bold")
+    console.say(f"Study {name}: {size}, for the highest fitness (0.1 mAP50 + 0.9 mAP50-95)")
     console.say(f"A trial writes what a training prints to {study.trials}/<number>/{LOG}")
-    _tell_moved(settings)
+    _tell_moved(study.settings)
     with _heeded() as stop:
         rows = _Worker(study, asked, stop).work()
     tell_best(study, rows, program(), asked.training_words())
@@ -207,7 +222,7 @@ class _Worker:
 
     def _interrupted(self, claim: Claim, number: int) -> SearchEnded:
         word = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
-        command = self._asked.command(self._study.folder)
+        command = f"{program()} {self._asked.command(self._study.folder)}"
         return SearchEnded(128 + number, f"{word}; trial {claim.number} is kept", f"continue with: {command}")
 
     def _words(self, claim: Claim, *, resume: bool) -> list[str]:

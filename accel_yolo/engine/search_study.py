@@ -77,12 +77,16 @@ class Study:
         with _study_lock(folder):
             if (folder / FILE_NAME).exists():
                 there = cls(folder, settings, _loaded(folder, settings))
-                if not there._is_untried():
+                try:
                     settings.require_same(folder)
+                except ConfigError:
+                    if not there._is_untried():
+                        raise
+                else:
                     return there
                 # Nothing has come out of it: perhaps its very first training met a mistake that is now mended.
-                (folder / FILE_NAME).unlink()
                 shutil.rmtree(there.trials, ignore_errors=True)
+                (folder / FILE_NAME).unlink()
             if any(not path.name.startswith((".", JOURNAL, "study.lock", *RESULTS)) for path in folder.iterdir()):
                 raise ConfigError("not a study, and not empty", "--study", folder, "name another folder")
             # Without study.yaml nobody has worked on it yet: whoever began it was interrupted.

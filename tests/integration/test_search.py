@@ -190,9 +190,9 @@ def test_an_interrupted_search_says_how_to_continue_and_that_command_does(sparse
             assert worker.end() == code, worker.text
         assert not trainings(study)
         last = worker.text.splitlines()[-1]
-        assert last.startswith(f"error: {word}; trial 0 is kept; continue with: accel-yolo tune ")
+        assert last.startswith(f"error: {word}; trial 0 is kept; continue with: ")
         assert "Traceback" not in worker.text
-        arguments = shlex.split(last.partition("continue with: accel-yolo ")[2])
+        arguments = ["tune", *shlex.split(last.partition(" tune ")[2])]
     with working(tmp_path, arguments) as again:
         assert again.end() == 0, again.text
     assert epochs_of(study, 0) == list(range(4)) and "goes on where" in again.text

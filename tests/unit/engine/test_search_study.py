@@ -221,8 +221,13 @@ def test_a_study_without_any_result_may_begin_anew_with_other_settings(tmp_path:
     with pytest.raises(ConfigError, match="--epochs"):
         opened(tmp_path / "s", epochs=9)  # somebody is at work
     claim.lock.release()
+    again = claimed(opened(tmp_path / "s"))
+    assert again.number == 0 and again.taken_over, "with the same settings it goes on"
+    again.lock.release()
     study = opened(tmp_path / "s", epochs=9)
-    assert claimed(study).number == 0 and load_yaml(tmp_path / "s" / "study.yaml").data["train"]["epochs"] == 9
+    begun = claimed(study)
+    assert begun.number == 0 and not begun.taken_over
+    assert load_yaml(tmp_path / "s" / "study.yaml").data["train"]["epochs"] == 9
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
