@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from accel_yolo import console
-from accel_yolo.commands import DATA, PREPARED, Work
+from accel_yolo.commands import DATA, PREPARED, Work, search
 from accel_yolo.config.flags import ALIASES, COMMANDS, parse
 from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.errors import ConfigError, UserError, did_you_mean
@@ -92,6 +92,10 @@ def _prepared(command: str, words: list[str], prog: str) -> Callable[[], int]:
     console.quiet(console.is_follower())
     parsed = parse(command, words, prog)
     launch = LaunchConfig(**parsed.launch)
+    from accel_yolo.config.search_words import asked_search  # not before the help has been printed: it reads YAML
+
+    if (asked := asked_search(parsed)) is not None:
+        return _finished(search(asked, launch))
     plan = None
     if command in _LAUNCHABLE:
         device = parsed.values.get("device", "")

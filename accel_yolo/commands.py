@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accel_yolo import console
 from accel_yolo.config.flags import COMMANDS
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
 from accel_yolo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from accel_yolo.config.search_words import AskedSearch
 
 DATA = "data"
 """The command whose verbs look at data sets."""
@@ -27,6 +30,18 @@ def _train(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
         from accel_yolo.engine.train import train
 
         return train(config, origins, launch)
+
+    return work
+
+
+def search(asked: AskedSearch, launch: LaunchConfig) -> Work:
+    """Return the work of a search of hyper-parameters."""
+    speak_as(asked.config)
+
+    def work() -> object:
+        from accel_yolo.engine.search import search as search_in_study
+
+        return search_in_study(asked, launch)
 
     return work
 
@@ -98,8 +113,7 @@ def _convert(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
 
 def _data(verb: str) -> Callable[[Mapping[str, Any], LaunchConfig], Work]:
     def prepared(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
-        fills = COMMANDS[f"{DATA} {verb}"].fills
-        assert fills is not None
+        (fills,) = COMMANDS[f"{DATA} {verb}"].fills
         config = fills(**typed)
         speak_as(config)
 

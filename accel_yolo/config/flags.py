@@ -22,36 +22,50 @@ from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileCo
 from accel_yolo.config.predict_flags import CONVERT, PREDICT
 from accel_yolo.config.rules import Rule, Several
 from accel_yolo.config.schema import ConvertConfig, PredictConfig, TrainConfig, ValConfig
+from accel_yolo.config.search_schema import EvolveConfig, SearchConfig
 from accel_yolo.config.settings import defaults_of, rules_of
 from accel_yolo.config.train_flags import TRAIN
+from accel_yolo.config.tune_flags import TUNE
 from accel_yolo.config.val_flags import VAL
 from accel_yolo.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command: what it does, its flags and the configuration they fill."""
+    """A command: what it does, its flags and the configurations they fill."""
 
     summary: str
     flags: tuple[Flag, ...]
-    fills: type | None
+    fills: tuple[type, ...]
     script: str = ""
     later: str = ""
 
+    @property
+    def rules(self) -> dict[str, Rule]:
+        """The rule of each of its own settings."""
+        return {name: rule for kind in self.fills for name, rule in rules_of(kind).items()}
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The default of each setting, those of processes and machines included."""
+        kinds = (LaunchConfig, *self.fills)
+        return {name: default for kind in kinds for name, default in defaults_of(kind).items()}
+
 
 COMMANDS: Mapping[str, Command] = {
-    "train": Command("train a detector on a data set", TRAIN, TrainConfig, "train.py"),
-    "val": Command("measure a detector on a data set", VAL, ValConfig, "val.py"),
-    "predict": Command("detect objects in images", PREDICT, PredictConfig, "detect.py"),
-    "check": Command("compare machines and try the connections between them", CHECK, CheckConfig),
-    "profile": Command("measure training on several numbers of processes", PROFILE, ProfileConfig),
-    "convert": Command("convert weights: x.pt to x.safetensors", CONVERT, ConvertConfig),
-    "data convert": Command("write a data set as yolo, coco or voc", DATA_CONVERT, DataConvertConfig),
-    "data check": Command("list everything that is wrong with a data set", DATA_CHECK, DataCheckConfig),
-    "data split": Command("split a data set anew, reproducibly", DATA_SPLIT, DataSplitConfig),
-    "data stats": Command("count and measure what a data set holds", DATA_STATS, DataStatsConfig),
-    "data show": Command("draw images with their boxes on a sheet", DATA_SHOW, DataShowConfig),
-    "export": Command("write a detector for other runtimes", EXPORT, None, "export.py", UNAVAILABLE),
+    "train": Command("train a detector on a data set", TRAIN, (TrainConfig, EvolveConfig), "train.py"),
+    "tune": Command("search the hyper-parameters of a training", TUNE, (TrainConfig, SearchConfig)),
+    "val": Command("measure a detector on a data set", VAL, (ValConfig,), "val.py"),
+    "predict": Command("detect objects in images", PREDICT, (PredictConfig,), "detect.py"),
+    "check": Command("compare machines and try the connections between them", CHECK, (CheckConfig,)),
+    "profile": Command("measure training on several numbers of processes", PROFILE, (ProfileConfig,)),
+    "convert": Command("convert weights: x.pt to x.safetensors", CONVERT, (ConvertConfig,)),
+    "data convert": Command("write a data set as yolo, coco or voc", DATA_CONVERT, (DataConvertConfig,)),
+    "data check": Command("list everything that is wrong with a data set", DATA_CHECK, (DataCheckConfig,)),
+    "data split": Command("split a data set anew, reproducibly", DATA_SPLIT, (DataSplitConfig,)),
+    "data stats": Command("count and measure what a data set holds", DATA_STATS, (DataStatsConfig,)),
+    "data show": Command("draw images with their boxes on a sheet", DATA_SHOW, (DataShowConfig,)),
+    "export": Command("write a detector for other runtimes", EXPORT, (), "export.py", UNAVAILABLE),
 }
 ALIASES = {"detect": "predict"}
 
@@ -99,7 +113,7 @@ def build_parser(command: str, prog: str = "") -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
     )
-    defaults = {**defaults_of(LaunchConfig), **(defaults_of(entry.fills) if entry.fills else {})}
+    defaults = entry.defaults
     groups: dict[str, Any] = {}
     # What does not work yet comes last.
     for flag in sorted(entry.flags, key=lambda flag: bool(flag.later)):
@@ -122,7 +136,7 @@ def parse(command: str, argv: Sequence[str], prog: str = "") -> Parsed:
         raise _unknown(rest[0], entry.flags)
     if entry.later:
         raise ConfigError("not available yet", prog or f"accel-yolo {command}", remedy=entry.later)
-    own = rules_of(entry.fills) if entry.fills else {}
+    own = entry.rules
     rules = {**rules_of(LaunchConfig), **own}
     values: dict[str, Any] = {}
     spelled: dict[str, str] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from accel_yolo.config.flag import COMMON, Flag, later, run_folder, switch, value
 from accel_yolo.config.launch_flags import CACHE, LAUNCH, decode_once, kernels
 
-_WHAT, _HOW, _WHERE, _OUTPUT = "model and data", "recipe", "processes", "output"
+_WHAT, _HOW, _WHERE, _OUTPUT, _SEARCH = "model and data", "recipe", "processes", "output", "search"
 _AUTOBATCH = "choosing the batch size is a later capability: give a number, such as --batch 16"
 
 TRAIN = (
@@ -93,9 +93,17 @@ TRAIN = (
     value("--save-period", "also keep the weights of every n-th epoch; -1 keeps none", _OUTPUT, "N"),
     switch("--verbose", "one line per class after each validation", _OUTPUT),
     *COMMON,
-    later("--evolve", "the search of hyper-parameters is a later capability: edit a copy of a --hyp file", "?"),
-    later("--evolve_population", "it belongs to --evolve, a later capability: leave it out", None),
-    later("--resume_evolve", "it belongs to --evolve, a later capability: leave it out", None),
+    Flag(
+        ("--evolve",),
+        "search hyper-parameters in N trainings (alone: 300), as `accel-yolo tune` does, in runs/evolve",
+        "evolve",
+        _SEARCH,
+        nargs="?",
+        const=300,
+        metavar="N",
+    ),
+    value("--evolve_population", "folder of hyper-parameter files that --evolve tries first", _SEARCH, "FOLDER"),
+    value("--resume_evolve", "folder of the study that --evolve continues", _SEARCH, "FOLDER"),
     later("--bucket", "uploading to a bucket is a later capability: copy the run folder", None),
     later("--image-weights", "weighting images by class is a later capability: leave it out"),
     later("--quad", "the quad loader is a later capability: leave it out or use --imgsz"),

@@ -29,6 +29,7 @@ class Stream(IntEnum):
     MIXUP_COPY_PASTE = 8
     MULTI_SCALE = 9
     FRACTION = 10
+    SEARCH = 11
 
 
 def generator(seed: int, epoch: int, position: int, stream: Stream) -> np.random.Generator:

@@ -110,16 +110,16 @@ def conclude(
     if training.config.bit_exact:
         console.say(f"State after {state.updates} updates: sha256 {metrics['state_sha256']}")
     console.say(f"\nResults in {console.painted(str(run.path), 'bold')}. Next:")
-    program, size = _program(), f"--imgsz {training.config.imgsz}"
+    start, size = program(), f"--imgsz {training.config.imgsz}"
     single = " --single-cls" if training.config.single_cls else ""
     single += f" --classes {' '.join(map(shlex.quote, training.config.classes))}" if training.config.classes else ""
-    console.say(f"  {program} val --weights {best} --data {' '.join(training.config.data)} {size}{single}")
+    console.say(f"  {start} val --weights {best} --data {' '.join(training.config.data)} {size}{single}")
     images = _from_here(Path(index.paths[0]).parent)
-    console.say(f"  {program} predict --weights {best} --source {images} {size}")
+    console.say(f"  {start} predict --weights {best} --source {images} {size}")
     return state
 
 
-def _program() -> str:
+def program() -> str:
     """Return what starts this program from the user's shell: `accel-yolo`, or the interpreter if that is not there."""
     return "accel-yolo" if shutil.which("accel-yolo") else f"{_from_here(Path(sys.executable))} -m accel_yolo"
 

@@ -107,11 +107,16 @@ def environment_of(plan: LaunchPlan, folder: Path | None = None) -> dict[str, st
     variables["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(threads))
     variables["PYTHONUNBUFFERED"] = "1"
     variables[LAUNCH_DIR] = str(folder)
+    return {**variables, **findable()}
+
+
+def findable() -> dict[str, str]:
+    """Return the variables by which a process started from any folder finds this package: none if it is installed."""
     package = Path(__file__).resolve().parents[2]
-    if package.name not in ("site-packages", "dist-packages"):
-        earlier = os.environ.get("PYTHONPATH", "")
-        variables["PYTHONPATH"] = f"{package}{os.pathsep}{earlier}" if earlier else str(package)
-    return variables
+    if package.name in ("site-packages", "dist-packages"):
+        return {}
+    earlier = os.environ.get("PYTHONPATH", "")
+    return {"PYTHONPATH": f"{package}{os.pathsep}{earlier}" if earlier else str(package)}
 
 
 def _require_gpus(plan: LaunchPlan) -> None:

@@ -19,6 +19,9 @@ Environment = MutableMapping[str, str]
 LAUNCH_DIR = "ACCEL_YOLO_LAUNCH_DIR"
 """Set by our own launcher: the folder where its processes leave what they have to say."""
 
+SEARCHED_BY = "ACCEL_YOLO_SEARCHED_BY"
+"""Set for a trial of a search: the process that started it and must not be outlived."""
+
 DEFAULT_PORT = 29500
 _DERIVED_PORTS = range(20000, 32000)  # below the ports that the kernel hands out for outgoing connections
 
@@ -72,10 +75,15 @@ def adopt_launch(environment: Environment | None = None) -> Launched:
 
 
 def die_with_launcher() -> None:
-    """End this process when its launcher ends, however that ends; without a launcher, do nothing.
+    """End this process when its launcher, or the search that it is a trial of, ends, however that ends; else nothing.
 
     Without this, processes go on alone after their launcher was killed.
     """
+    searched_by = os.environ.pop(SEARCHED_BY, "")  # popped: what this process starts is not the trial
+    if searched_by:
+        end_with_parent(signal.SIGTERM)
+        if str(os.getppid()) != searched_by:
+            sys.exit(128 + signal.SIGTERM)
     if "TORCHELASTIC_RUN_ID" not in os.environ and "ACCELERATE_MIXED_PRECISION" not in os.environ:
         return
     end_with_parent(signal.SIGTERM)

@@ -69,7 +69,12 @@ class AveragePrecision:
     @property
     def fitness(self) -> float:
         """The one number by which weights are compared: a tenth of mAP50 and nine tenths of mAP50-95."""
-        return 0.1 * self.map50 + 0.9 * self.map50_95
+        return fitness_of(self.map50, self.map50_95)
+
+
+def fitness_of(map50: float, map50_95: float) -> float:
+    """Return the one number by which weights, and trials of a search, are compared."""
+    return 0.1 * map50 + 0.9 * map50_95
 
 
 def average_precision(

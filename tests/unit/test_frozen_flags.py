@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from accel_yolo.config.flags import COMMANDS
-from accel_yolo.config.launch_schema import LaunchConfig
-from accel_yolo.config.settings import defaults_of
 
 FROZEN = Path(__file__).with_name("frozen_flags.txt")
 
@@ -17,7 +15,7 @@ def current() -> list[str]:
     """Return one line per flag: command, spellings, how many values, default, whether it works."""
     lines = []
     for command, entry in COMMANDS.items():
-        defaults = {**defaults_of(LaunchConfig), **(defaults_of(entry.fills) if entry.fills else {})}
+        defaults = entry.defaults
         for flag in entry.flags:
             state = "later" if flag.later else f"default {defaults[flag.fills]!r}" if flag.fills else "accepted"
             later_values = "".join(f"; {value} later" for value in flag.later_values)

@@ -9,6 +9,7 @@ import pytest
 from accel_yolo.config.flags import COMMANDS, build_parser, parse
 from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.config.settings import defaults_of
+from accel_yolo.config.tune_flags import OF_ONE_RUN
 from accel_yolo.errors import ConfigError
 
 
@@ -104,8 +105,8 @@ def test_the_flags_of_later_capabilities_are_these() -> None:
     named = {command: {name for c, name, _ in LATER_FLAGS if c == command} for command in ("train", "val", "predict")}
     assert named == {
         "train": {
-            "--evolve", "--evolve_population", "--resume_evolve", "--bucket", "--image-weights", "--quad",
-            "--entity", "--upload_dataset", "--bbox_interval", "--artifact_alias",
+            "--bucket", "--image-weights", "--quad", "--entity", "--upload_dataset", "--bbox_interval",
+            "--artifact_alias",
         },
         "val": {"--augment", "--save-txt", "--save-hybrid", "--save-conf", "--dnn"},
         "predict": {"--view-img", "--save-csv", "--augment", "--visualize", "--update", "--dnn", "--vid-stride"},
@@ -130,8 +131,9 @@ def test_export_as_a_whole_is_of_a_later_capability(line: str) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_flag_fills_a_setting_or_says_why_not_and_every_setting_has_a_flag(command: str) -> None:
     entry = COMMANDS[command]
-    settings = set(defaults_of(entry.fills)) if entry.fills else set()
-    processes = set(defaults_of(LaunchConfig))
+    left_out = set(OF_ONE_RUN) if command == "tune" else set()
+    settings = set(entry.rules) - left_out
+    processes = set(defaults_of(LaunchConfig)) - left_out
     for flag in entry.flags:
         assert flag.help
         assert flag.fills in settings | processes or flag.later or flag.name == "--local_rank"
