@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 TEST_ENV := OMP_NUM_THREADS=1
 JOBS ?= 2
 
-.PHONY: demo test slow lint bench clean
+.PHONY: demo test slow lint docs bench clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "error: Python 3.10 or newer is needed; set PYTHON=python3.x")'
@@ -33,6 +33,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+## Write the pages that are made from the code.
+docs: $(READY)
+	$(BIN)/python docs/from_yolov5.py
 
 ## What this machine does: loader, training step, waiting for data. With REFERENCE=checkout
 ## REFERENCE_PYTHON=its/python DATA=coco128.yaml WEIGHTS=yolov5n.pt side by side with the reference, in turns;
