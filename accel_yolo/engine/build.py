@@ -28,7 +28,8 @@ from accel_yolo.errors import ConfigError
 from accel_yolo.losses.detection import LossOptions
 from accel_yolo.metrics.nms import NmsOptions
 from accel_yolo.models.detector import Detector
-from accel_yolo.models.weights import detector_from_weights, find_weights, freeze, load_weights, transfer
+from accel_yolo.models.freezing import freeze, frozen_share
+from accel_yolo.models.weights import detector_from_weights, find_weights, load_weights, transfer
 from accel_yolo.models.weights_meta import Weights, WeightsMeta
 from accel_yolo.models.zoo import build_detector, model_spec
 from accel_yolo.version import __version__
@@ -105,6 +106,14 @@ def fitting_imgsz(imgsz: int, detector: Detector, least_strides: int = 1) -> int
     return fitting
 
 
+def untrained_detector(config: TrainConfig, names: dict[int, str]) -> Detector:
+    """Return a detector like the one of a run in everything but its numbers, with what is frozen there."""
+    spec = _spec_of(config) if config.cfg else load_weights(find_weights(config.weights)).meta.spec
+    detector = build_detector(spec, names, seed=config.seed)
+    freeze(detector, config.freeze)
+    return detector
+
+
 def build_detector_for(config: TrainConfig, names: dict[int, str]) -> tuple[Detector, WeightsMeta | None]:
     """Return the detector of a run with pretrained weights transferred where they fit, and what those say."""
     if not config.weights:
@@ -115,7 +124,6 @@ def build_detector_for(config: TrainConfig, names: dict[int, str]) -> tuple[Dete
         detector, meta = build_detector(spec, names, seed=config.seed), weights.meta
         own_anchors = bool(config.cfg or config.hyp.anchors)
         transfer(detector, weights.state, own_anchors, f"{config.weights} and {config.cfg or 'its own model'}")
-    freeze(detector, config.freeze)
     return detector, meta
 
 
@@ -160,6 +168,8 @@ def described_detector(config: TrainConfig, data: Data, resumed: Weights | None)
         freeze(detector, config.freeze)
         return detector, resumed.meta
     detector, parent = build_detector_for(config, data.names)
+    if freeze(detector, config.freeze):
+        console.say(f"Frozen: {frozen_share(detector)} (--freeze {' '.join(map(str, config.freeze))})")
     refit_anchors(config, detector, data.train)
     step = f"trained on {data.spec.file.name} for {config.epochs} epochs by accel_yolo {__version__}"
     if parent is None:
@@ -179,7 +189,7 @@ def build_training(config: TrainConfig, data: Data, resumed: Weights | None, wor
         meta = replace(meta, imgsz=config.imgsz)
     detector = detector.to(world.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     ema = Ema(detector, config.ema_decay, config.ema_tau)
-    convert_batchnorm(detector, sync=config.sync_bn, group=config.bn_group, world_size=world.size)
+    convert_batchnorm(detector, sync=config.sync_bn, group=config.bn_group // config.unit, world_size=world.size)
     loss = loss_options(config, detector)
     trainable = Trainable(detector, loss, pixel_programs(config, world).jitter_colour).train()
     choose_kernels(detector, config, max(map(len, dealt_out(config, world)[1])), world)
