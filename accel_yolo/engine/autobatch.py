@@ -1,8 +1,8 @@
 """`--batch -1`: the largest batch whose steps fit into memory, found by taking steps.
 
-Every process takes forward and backward passes of the detector and its loss at growing batch sizes, on a detector of
-its own that is thrown away, and measures the memory at its peak. A straight line through the measurements says how many
-images fit into a share of what is free. All processes agree on the smallest answer.
+For every process, forward and backward passes of the detector and its loss are taken at growing batch sizes, on a
+detector that is thrown away (on a CPU in a process that is), and the memory at their peak is measured. A straight line
+through the measurements says how many images fit into a share of what is free. All processes agree on the smallest.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from accel_yolo import console
 from accel_yolo.config.resolve import AUTOBATCH, Origins
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.device_images import free_device_bytes
-from accel_yolo.data.ring import SLOTS
 from accel_yolo.data.room import amount
-from accel_yolo.engine.build import LEAST_TRAINING_STRIDES, Data, fitting_imgsz, loss_options, untrained_detector
-from accel_yolo.engine.memory import Peak, sharers_of
-from accel_yolo.engine.probe import Probe
+from accel_yolo.engine.build import Data
+from accel_yolo.engine.memory import sharers_of
+from accel_yolo.engine.probe import Steps, taken_bytes
+from accel_yolo.engine.probe_process import taken_elsewhere
 from accel_yolo.engine.world import World
 from accel_yolo.errors import ConfigError, EnvironmentFault
 
@@ -52,14 +52,14 @@ class Measured:
     def fitting(self, room_bytes: int, part: int) -> int:
         """Return how many images fit into `room_bytes`, a multiple of `part`; 0 for none.
 
-        More than what was measured is estimated by a straight line. What was measured to fit, fits; what failed, and
-        all beyond it, does not.
+        More than what was measured is estimated by a straight line. What was measured to fit, fits. Where memory ran
+        out, there is less than the system said: no more is taken than `SHARE` of what was had.
         """
+        if self.failed is not None and self.taken_bytes:
+            room_bytes = min(room_bytes, max(round(SHARE * self.taken_bytes[-1]), self.taken_bytes[0]))
         pairs = list(zip(self.sizes, self.taken_bytes, strict=True))
         known = max((size for size, taken in pairs if taken <= room_bytes), default=0)
         too_large = [size for size, taken in pairs if taken > room_bytes]
-        if self.failed is not None:
-            too_large.append(self.failed)
         if not known:
             return 0
         estimate = known
@@ -81,14 +81,16 @@ def with_chosen_batch(config: TrainConfig, origins: Origins, data: Data, world: 
     Raises:
         EnvironmentFault: not even the smallest batch fits on some process.
     """
-    part = math.lcm(config.unit, max(config.bn_group, 1), max(config.micro_batch, 1))
-    most = max(_most(config, len(data.train), world) // world.size // part, 1) * part
+    part, most, sizes = tried(config, len(data.train), world.size, on_cpu=world.device.type == "cpu")
+    import torch._dynamo  # building an optimizer loads it, and it takes more memory than a small batch
+
+    assert torch._dynamo is not None
     free_bytes = free_device_bytes(world.device) // sharers_of(world.device, world)
     world.barrier()  # nobody begins before all have seen what is free
     with world.together():
         if world.device.type not in ("cpu", "cuda") or free_bytes < 0:
             raise ConfigError("this device does not say what memory a step takes", "--batch", "-1", "give a number")
-        measured = measure(config, data, world, _sizes(config, part, most))
+        measured = measure(config, data, world, sizes)
         room_bytes = round(SHARE * free_bytes)
         fits = measured.fitting(room_bytes, part)
         if config.micro_batch and fits:
@@ -108,45 +110,43 @@ def measure(config: TrainConfig, data: Data, world: World, sizes: Sequence[int])
         config: the run.
         data: its data; only the names of the classes matter.
         world: device and precision.
-        sizes: images of the steps, ascending; the first that fails is the last.
+        sizes: samples of the steps, ascending; the first that fails is the last.
     """
-    peak = Peak(world.device)
-    detector = untrained_detector(config, data.names)
-    config = replace(config, batch=sizes[0], imgsz=fitting_imgsz(config.imgsz, detector, LEAST_TRAINING_STRIDES))
-    probe = Probe(detector, config, loss_options(config, detector), world.device, world.precision)
-    taken: list[int] = []
-    for size in sizes:
-        grown = probe.peak_of(size // config.unit, peak)
-        if grown is None:
-            return Measured(tuple(sizes[: len(taken)]), tuple(taken), failed=size)
-        slots = 0 if world.device.type == "cuda" else SLOTS * probe.image_bytes * (size // config.unit)
-        buckets = probe.gradient_bytes if world.size > 1 else 0  # while DDP arranges what it exchanges
-        taken.append(grown + probe.kept_bytes + buckets + slots)
-    return Measured(tuple(sizes), tuple(taken))
+    steps = Steps(config, data.names, tuple(sizes), world.device, world.precision)
+    # A GPU refuses memory without any harm; a second process would need a context of its own there.
+    taken = tuple(taken_bytes(steps)) if world.device.type == "cuda" else tuple(taken_elsewhere(steps))
+    failed = sizes[len(taken)] if len(taken) < len(sizes) else None
+    return Measured(tuple(sizes[: len(taken)]), taken, failed)
 
 
-def _most(config: TrainConfig, images: int, world: World) -> int:
-    """Return the most images of a batch of all processes.
+def tried(config: TrainConfig, images: int, processes: int, *, on_cpu: bool) -> tuple[int, int, list[int]]:
+    """Return, for one process: the number that its share is a multiple of, the most of it, and the sizes to try.
 
-    No more than the split has: others would be seen twice. On a CPU no more than are in an update: larger batches are
-    no faster there, and smaller ones begin to learn sooner.
+    The split bounds the batch, because others of its images would be seen twice in a step; on a CPU `--nominal-batch`
+    does too: larger batches are no faster there, and smaller ones let the run begin to learn sooner.
+
+    Args:
+        config: the run.
+        images: of the training split.
+        processes: of the run.
+        on_cpu: whether it trains on a CPU.
     """
-    most = min(images, MOST_IMAGES * world.size)
-    return min(most, config.nominal_batch) if world.device.type == "cpu" else most
-
-
-def _sizes(config: TrainConfig, part: int, most: int) -> list[int]:
-    if config.micro_batch:
-        return [config.micro_batch]
-    return [part * times for times in GROWTH if part * times <= most]
+    part = math.lcm(config.unit, max(config.bn_group, 1), max(config.micro_batch, 1))
+    most = min(images, MOST_IMAGES * processes)
+    if on_cpu:
+        most = min(most, config.nominal_batch)
+    most = max(most // processes // part, 1) * part
+    if config.micro_batch:  # what a pass holds does not grow with the batch
+        return part, most, [config.micro_batch]
+    return part, most, [part * times for times in GROWTH if part * times <= most]
 
 
 def _does_not_fit(measured: Measured, part: int, room_bytes: int) -> EnvironmentFault:
     value = amount(measured.taken_bytes[0]) if measured.taken_bytes else "memory ran out"
     value += f", {amount(room_bytes)} may be taken"
     remedy = "use a smaller --imgsz or model, or fewer processes on a device"
-    images = "one image does" if part == 1 else f"{part} images do"
-    return EnvironmentFault(f"not even a step of {images} fit into memory", "--batch -1", value, remedy)
+    images = "one image" if part == 1 else f"{part} images"
+    return EnvironmentFault(f"not even a step of {images} fits into memory", "--batch -1", value, remedy)
 
 
 def _described(measured: Measured, each: int, free_bytes: int, *, capped: bool, world: World) -> str:

@@ -98,12 +98,17 @@ def open_data(config: TrainConfig, world: World) -> Data:
 
 def fitting_imgsz(imgsz: int, detector: Detector, least_strides: int = 1) -> int:
     """Return an image size rounded up to whole strides of the detector; a warning says so when it changes."""
-    stride = max(32, *detector.strides)
-    fitting = max(math.ceil(imgsz / stride), least_strides) * stride
+    stride, fitting = max(32, *detector.strides), whole_strides(imgsz, detector, least_strides)
     if fitting != imgsz:
         reason = f"is no multiple of {stride}" if imgsz % stride else f"is less than {least_strides} x {stride}"
         console.warn(f"--imgsz {imgsz} {reason}; using {fitting}")
     return fitting
+
+
+def whole_strides(imgsz: int, detector: Detector, least: int = 1) -> int:
+    """Return an image size in px rounded up to whole strides of the detector, at least so many of them."""
+    stride = max(32, *detector.strides)
+    return max(math.ceil(imgsz / stride), least) * stride
 
 
 def untrained_detector(config: TrainConfig, names: dict[int, str]) -> Detector:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.order import Stream, generator
+from accel_yolo.data.ring import SLOTS
 from accel_yolo.engine.batchnorm import GroupedBatchNorm2d, convert_batchnorm
+from accel_yolo.engine.build import LEAST_TRAINING_STRIDES, loss_options, untrained_detector, whole_strides
 from accel_yolo.engine.memory import Peak
 from accel_yolo.engine.trainable import Trainable
 from accel_yolo.losses.assignment import assign, entry_counts
@@ -30,6 +33,45 @@ _OUT_OF_MEMORY = (
     "could not create a primitive",
 )
 """How libraries below torch say it, where the kind of the exception does not."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What is to be tried.
+
+    Attributes:
+        config: the run; its batch does not matter.
+        names: of the classes.
+        sizes: samples of the steps, ascending.
+        device: where.
+        precision: "fp32", "fp16" or "bf16".
+    """
+
+    config: TrainConfig
+    names: dict[int, str]
+    sizes: tuple[int, ...]
+    device: torch.device
+    precision: str
+
+
+def taken_bytes(steps: Steps) -> Iterator[int]:
+    """Yield what each step takes, with all that training keeps beside it; ends early where memory runs out.
+
+    Raises:
+        UserError: the detector cannot be made.
+    """
+    peak = Peak(steps.device)
+    detector = untrained_detector(steps.config, steps.names)
+    config = replace(steps.config, imgsz=whole_strides(steps.config.imgsz, detector, LEAST_TRAINING_STRIDES))
+    probe = Probe(detector, config, loss_options(config, detector), steps.device, steps.precision)
+    # On a CPU the batches that workers render ahead lie in the same memory.
+    slots_bytes = SLOTS * probe.image_bytes if steps.device.type != "cuda" else 0
+    for size in steps.sizes:
+        images = size // config.unit
+        grown = probe.peak_of(images, peak)
+        if grown is None:
+            return
+        yield grown + probe.kept_bytes + slots_bytes * images
 
 
 class Probe:
@@ -75,8 +117,9 @@ class Probe:
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes that training keeps beside weights and gradients: moments of the optimizer, and the average."""
-        moments = 1 if self._config.optimizer == "SGD" else 2
+        """Bytes that training keeps beside weights and gradients: moments of the optimizer, the average, and gradients
+        once more, for DDP while it arranges what is exchanged."""
+        moments = (1 if self._config.optimizer == "SGD" else 2) + 1
         average = sum(value.numel() * value.element_size() for value in self._detector.state_dict().values())
         return moments * self.gradient_bytes + average
 

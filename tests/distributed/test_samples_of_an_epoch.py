@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from accel_yolo.data.plan import PlanSource
 from accel_yolo.data.quad import QuadSamples
 from accel_yolo.data.samples import TrainSamples
 from accel_yolo.data.split_index import SplitIndex
+from accel_yolo.data.user_augmentation import UserAugmentation
 from accel_yolo.data.weighting import by_average_precision, by_repeat_factor
 from accel_yolo.data.workers import Workers
 
@@ -166,3 +168,37 @@ def test_quad_shows_the_same_units_on_1_2_and_3_processes_and_with_workers(sampl
     assert len(set(alone.values())) == 9
     assert digests(quads(), 2, 0) == alone
     assert digests(quads(), 3, 1, "spawn" if variant == "rect" else None) == alone
+
+
+OWN = """
+import random
+
+import torch
+from torchvision.transforms import v2
+
+turned = v2.Compose([v2.RandomVerticalFlip(0.5), v2.RandomAffine(10, (0.1, 0.1)), v2.ColorJitter(0.4)])
+
+def grain(image, target, generator):
+    image, target = turned(image, target)
+    noise = torch.randint(0, 9, image.shape[1:], generator=generator) + random.randint(0, 9)
+    return (image + noise).clamp(max=255).to(torch.uint8), target
+"""
+
+
+def test_a_users_augmentation_gives_the_same_samples_on_1_2_and_3_processes_and_with_workers(
+    samples: TrainSamples, expected: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "grainy.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def augmented() -> TrainSamples:
+        own = UserAugmentation("grainy:grain", 3, SEED)
+        load = DecodedImages(samples.index, 64, augmenting=True)
+        return TrainSamples(samples.index, samples.source, SEED, load, augment=own)
+
+    alone = digests(augmented(), 1, 0)
+    assert not set(alone.values()) & set(expected.values())
+    assert digests(augmented(), 2, 1, "fork") == alone
+    assert digests(augmented(), 3, 0) == alone
+    assert digests(augmented(), 1, 1, "spawn") == alone

@@ -1,0 +1,106 @@
+"""What docs/recipe.md promises of whole trainings: a user's augmentation, weighted orders, frozen parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobs import tiny_config
+from test_resume import final_digest, run_training, settings
+
+from accel_yolo import console
+from accel_yolo.config.schema import Hyp, TrainConfig
+from accel_yolo.engine.checkpoint import CheckpointFolder, read
+from accel_yolo.engine.train import train
+from accel_yolo.errors import UserError
+
+DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "recipe.md").read_text()
+
+
+def said(config: TrainConfig, folder: Path) -> tuple[str, list[str]]:
+    """Train in a folder and return how it ended, and the lines that were printed."""
+    import os
+
+    os.chdir(folder)
+    lines: list[str] = []
+    console.say = lines.append
+    try:
+        train(config, {})
+    except UserError as error:
+        return f"{type(error).__name__}: {error}", lines
+    return "finished", lines
+
+
+def test_the_augmentation_of_the_document_trains(run_processes: Callable, sparse_data: Path, tmp_path: Path) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+    (name,) = re.findall(r"--augment-with (\w+:\w+)\n", DOCUMENT)
+    (tmp_path / f"{name.partition(':')[0]}.py").write_text(program)
+    config = tiny_config(sparse_data, tmp_path / "runs", augment_with=name, workers=1, quad=True)
+    (ended, _), (_, _) = run_processes(2, said, config, tmp_path)
+    assert ended == "finished"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_augmentation_that_fails_stops_the_run_with_one_line(
+    run_processes: Callable, sparse_data: Path, tmp_path: Path, workers: int
+) -> None:
+    (tmp_path / "unlucky.py").write_text("def f(image, target):\n    raise ValueError('not today')\n")
+    config = tiny_config(sparse_data, tmp_path / "runs", augment_with="unlucky:f", workers=workers)
+    ((ended, _),) = run_processes(1, said, config, tmp_path)
+    assert re.fullmatch(
+        r"ConfigError: the augmentation failed in --augment-with unlucky:f, position \d of epoch 0 \(\S+\.png\): "
+        "ValueError: not today",
+        ended,
+    )
+
+
+def class_ap_of(run: Path) -> list[float]:
+    newest = CheckpointFolder(run / "checkpoints").newest_valid()
+    assert newest is not None
+    return read(newest)[1]["train"]["class_ap"]
+
+
+def test_a_resumed_run_draws_images_as_the_run_that_was_not_interrupted(
+    run_processes: Callable, sparse_data: Path, tmp_path: Path
+) -> None:
+    def weighted(project: str) -> TrainConfig:
+        hyp = Hyp(warmup_epochs=0, lr0=0.02)
+        return settings(sparse_data, tmp_path / project, image_weights=True, hyp=hyp)
+
+    assert run_processes(1, run_training, weighted("straight"), {}) == ["finished"]
+    assert run_processes(1, run_training, weighted("broken"), {}, ("finish_epoch", 2)) == ["stopped"]
+    assert len(class_ap_of(tmp_path / "broken" / "exp")) == 3
+    again = replace(weighted("broken"), resume=str(tmp_path / "broken" / "exp"))
+    assert run_processes(1, run_training, again, {}) == ["finished"]
+    assert final_digest(tmp_path / "broken" / "exp") == final_digest(tmp_path / "straight" / "exp")
+
+
+def test_images_drawn_by_weights_train_alike_on_one_and_two_processes(
+    run_processes: Callable, sparse_data: Path, tmp_path: Path
+) -> None:
+    digests = []
+    for size in (1, 2):
+        project = tmp_path / str(size)
+        exact: dict[str, Any] = {"bit_exact": True, "micro_batch": 4, "bn_group": 4}
+        config = tiny_config(sparse_data, project, epochs=3, image_weights=True, quad=True, **exact)
+        assert run_processes(size, run_training, config, {}) == ["finished"] * size
+        digests.append(final_digest(project / "exp"))
+    assert digests[0] == digests[1]
+
+
+def test_how_much_is_frozen_is_said_and_it_does_not_move(
+    run_processes: Callable, sparse_data: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(sparse_data, tmp_path, freeze=("backbone", "*.bn"))
+    ((ended, lines),) = run_processes(1, said, config, tmp_path)
+    assert ended == "finished"
+    (line,) = [line for line in lines if line.startswith("Frozen: ")]
+    assert re.fullmatch(r"Frozen: [\d,]+ of 1,[\d,]+ parameters \(--freeze backbone \*\.bn\)", line)
+    newest = CheckpointFolder(tmp_path / "exp" / "checkpoints").newest_valid()
+    assert newest is not None
+    moved = {name.split("/")[0] for name in read(newest)[0]["optimizer"]}
+    assert moved and all(int(name.split(".")[1]) > 9 and ".bn." not in name for name in moved)
