@@ -43,7 +43,7 @@ class TrainSamples:
         assert colour or augment is None, "the user sees finished samples"
         self.index, self.source, self.seed, self.colour = index, source, seed, colour
         self._load, self._plans, self._augment = load, KeyedPlans(index, source, seed), augment
-        self._held: dict[int, tuple[Key, dict[int, np.ndarray]]] = {}
+        self._held: dict[int, tuple[tuple[int, int], dict[int, np.ndarray]]] = {}
 
     def out_hw_at(self, position: int) -> tuple[int, int]:
         """Return the (height, width) in px of the sample at a position."""

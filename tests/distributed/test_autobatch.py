@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from jobs import interrupted_run, tiny_config
 
 from accel_yolo import console
@@ -93,6 +94,7 @@ def test_memory_that_runs_out_on_one_process_makes_the_batch_of_all_smaller_and_
     assert 2 <= saved.batch < 2 * second["measured"][0].failed
 
 
+@pytest.mark.slow
 def test_a_size_of_which_not_even_one_image_fits_is_said_in_one_line(
     run_processes: Run, sparse_data: Path, tmp_path: Path
 ) -> None:
@@ -101,6 +103,7 @@ def test_a_size_of_which_not_even_one_image_fits_is_said_in_one_line(
     assert not (tmp_path / "exp").exists()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_batch_and_measures_nothing(
     run_processes: Run, sparse_data: Path, tmp_path: Path
 ) -> None:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.config.schema import Hyp
+from accel_yolo.data.device_images import DeviceImages
+from accel_yolo.data.device_loader import DeviceLoader
 from accel_yolo.data.index import build_index
-from accel_yolo.data.loader import TrainLoader
+from accel_yolo.data.loader import HostBatch, TrainLoader
 from accel_yolo.data.order import RectLayout, share
 from accel_yolo.data.packed import DecodedImages
 from accel_yolo.data.partners import PartnerGroups
 from accel_yolo.data.plan import PlanSource
+from accel_yolo.data.planned_samples import PlannedSamples
 from accel_yolo.data.quad import QuadSamples
 from accel_yolo.data.samples import TrainSamples
 from accel_yolo.data.split_index import SplitIndex
@@ -151,10 +156,33 @@ def test_an_order_by_average_precision_is_the_same_on_1_2_and_3_processes_and_wi
     assert digests(varied(samples, "image-weights"), 3, 2, None, class_ap) == alone
 
 
+def test_a_device_that_renders_follows_the_same_order_on_1_2_and_3_processes(samples: TrainSamples) -> None:
+    index, class_ap = samples.index, (0.9, 0.125, 1 / 3)
+    # What is copied needs outlines, which a device does not draw.
+    hyp, draw = replace(RECIPE, copy_paste=0.0), by_average_precision(index, (0.0,) * 3)
+    source = PlanSource(index.sizes_hw, 64, hyp, draw=draw)
+    load = DecodedImages(index, 64, augmenting=True)
+    held = DeviceImages.load(load, [source.loaded_hw(image) for image in range(len(index))], torch.device("cpu"))
+
+    def epoch(rank: int, processes: int, workers: int = 0) -> list[HostBatch]:
+        planned = PlannedSamples(index, source, SEED)
+        places = share(BATCH, rank, processes)
+        return list(DeviceLoader(planned, held, BATCH, places, Workers(workers)).epoch(EPOCH, class_ap))
+
+    alone = epoch(0, 1)
+    others = TrainLoader(TrainSamples(index, source, SEED, load, colour=False), BATCH, range(BATCH), Workers())
+    for batch, other in zip(alone, others.epoch(EPOCH, class_ap), strict=True):
+        assert batch.positions == other.positions and np.array_equal(batch.targets, other.targets)
+    for processes in (2, 3):
+        shares = [epoch(rank, processes, workers=processes - 2) for rank in range(processes)]
+        for step, batch in enumerate(alone):
+            assert torch.equal(batch.images, torch.cat([each[step].images for each in shares]))
+
+
 @pytest.mark.parametrize("variant", ["rect", "decode-once, image-weights"])
 def test_quad_shows_the_same_units_on_1_2_and_3_processes_and_with_workers(samples: TrainSamples, variant: str) -> None:
     def quads() -> QuadSamples:
-        made = VARIANTS[variant](samples.index)
+        made: dict[str, Any] = dict(VARIANTS[variant](samples.index))
         if "rect" in made:
             made = {"rect": RectLayout.plan(samples.index.sizes_hw, QUAD_BATCH, imgsz=64)}
         if "groups" in made:

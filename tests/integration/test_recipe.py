@@ -40,7 +40,7 @@ def test_the_augmentation_of_the_document_trains(run_processes: Callable, sparse
     (name,) = re.findall(r"--augment-with (\w+:\w+)\n", DOCUMENT)
     (tmp_path / f"{name.partition(':')[0]}.py").write_text(program)
     config = tiny_config(sparse_data, tmp_path / "runs", augment_with=name, workers=1, quad=True)
-    (ended, _), (_, _) = run_processes(2, said, config, tmp_path)
+    ((ended, _),) = run_processes(1, said, config, tmp_path)
     assert ended == "finished"
 
 
@@ -73,12 +73,14 @@ def test_a_resumed_run_draws_images_as_the_run_that_was_not_interrupted(
 
     assert run_processes(1, run_training, weighted("straight"), {}) == ["finished"]
     assert run_processes(1, run_training, weighted("broken"), {}, ("finish_epoch", 2)) == ["stopped"]
-    assert len(class_ap_of(tmp_path / "broken" / "exp")) == 3
+    class_ap = class_ap_of(tmp_path / "broken" / "exp")
+    assert len(class_ap) == 3 and len(set(class_ap)) > 1, f"equal AP would not matter: {class_ap}"
     again = replace(weighted("broken"), resume=str(tmp_path / "broken" / "exp"))
     assert run_processes(1, run_training, again, {}) == ["finished"]
     assert final_digest(tmp_path / "broken" / "exp") == final_digest(tmp_path / "straight" / "exp")
 
 
+@pytest.mark.slow
 def test_images_drawn_by_weights_train_alike_on_one_and_two_processes(
     run_processes: Callable, sparse_data: Path, tmp_path: Path
 ) -> None:
