@@ -155,5 +155,6 @@ def _described(measured: Measured, each: int, free_bytes: int, *, capped: bool, 
     steps = ", ".join(f"{size}: {amount(taken)}" for size, taken in pairs)
     failed = f", {measured.failed}: out of memory" if measured.failed else ""
     shares = f", {each} on each of {world.size} processes" if world.size > 1 else ""
-    why = "no more are useful" if capped else f"{SHARE:.0%} of {amount(free_bytes)} free for a process may be taken"
+    margin = f"{SHARE:.0%} of {amount(free_bytes)} free for a process may be taken"
+    why = f"{margin}, but more images are not useful" if capped else margin
     return f"Batch {each * world.size} chosen{shares}: memory of a step by its images {steps}{failed}; {why}"

@@ -8,6 +8,7 @@ lives. Also, the memory of a new process grows with what it needs, because nothi
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import traceback
 from multiprocessing.connection import Connection
@@ -56,6 +57,7 @@ def _work(connection: Connection, steps: Steps, threads: int) -> None:
     end_with_parent(signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     console.quiet()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries that run out of memory say so there; the parent says it
     torch.set_num_threads(threads)
     try:
         for taken in taken_bytes(steps):

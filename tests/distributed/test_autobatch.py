@@ -76,6 +76,7 @@ def test_two_processes_choose_one_batch_that_is_saved_and_trains(
     assert first["state"]["step"] == 2, "26 images in batches of 16"
     (line,) = first["said"]
     assert line.startswith("Batch 16 chosen, 8 on each of 2 processes: memory of a step by its images 1: ")
+    assert " GiB free for a process may be taken" in line and "; 80% of " in line
     saved, origins = load_config(tmp_path / "exp" / "config.yaml")
     assert isinstance(saved, TrainConfig) and saved.batch == 16 and origins["batch"] == AUTOBATCH
 

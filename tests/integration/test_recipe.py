@@ -14,9 +14,11 @@ from test_resume import final_digest, run_training, settings
 
 from accel_yolo import console
 from accel_yolo.config.schema import Hyp, TrainConfig
+from accel_yolo.engine.build import loss_options
 from accel_yolo.engine.checkpoint import CheckpointFolder, read
 from accel_yolo.engine.train import train
 from accel_yolo.errors import UserError
+from accel_yolo.models.zoo import build_detector, model_spec
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "recipe.md").read_text()
 
@@ -92,6 +94,28 @@ def test_images_drawn_by_weights_train_alike_on_one_and_two_processes(
         assert run_processes(size, run_training, config, {}) == ["finished"] * size
         digests.append(final_digest(project / "exp"))
     assert digests[0] == digests[1]
+
+
+def test_the_decay_of_the_average_is_the_one_that_was_asked_for(
+    run_processes: Callable, sparse_data: Path, tmp_path: Path
+) -> None:
+    distances = {}
+    for name, changes in {"none": {"ema_decay": 0.0}, "slow": {"ema_tau": 1e-3}, "ramped": {"ema_tau": 1e6}}.items():
+        config = tiny_config(sparse_data, tmp_path, name=name, **changes)
+        assert run_processes(1, said, config, tmp_path)[0][0] == "finished"
+        newest = CheckpointFolder(tmp_path / name / "checkpoints").newest_valid()
+        assert newest is not None
+        groups, _ = read(newest)
+        weight = "model.0.conv.weight"
+        distances[name] = float((groups["ema"][weight] - groups["model"][weight]).norm())
+    # Without decay the average is the weights; a ramp that has just begun follows them closely, a full decay hardly.
+    assert distances["none"] == 0 < distances["ramped"] < distances["slow"] / 10
+
+
+def test_label_smoothing_and_focal_loss_reach_the_loss() -> None:
+    config = TrainConfig(label_smoothing=0.1, hyp=Hyp(fl_gamma=1.5))
+    options = loss_options(config, build_detector(model_spec("yolov5n"), {0: "a", 1: "b"}))
+    assert (options.label_smoothing, options.fl_gamma) == (0.1, 1.5)
 
 
 def test_how_much_is_frozen_is_said_and_it_does_not_move(
