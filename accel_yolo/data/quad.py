@@ -5,11 +5,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from accel_yolo.config.consistency import QUAD
 from accel_yolo.data.keyed_plans import Key
 from accel_yolo.data.order import Stream, generator
 from accel_yolo.data.samples import NO_GAINS, TrainSamples
 
-UNIT = 4
+UNIT = QUAD
 """Positions of a unit."""
 
 ALONE = 0.5

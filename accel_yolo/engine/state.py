@@ -89,9 +89,9 @@ class TrainState:
         stopped = epoch_fitness is not None and patience > 0 and waited >= patience
         return replace(self, phase="train", epoch=self.epoch + 1, best=best, best_epoch=best_epoch, stopped=stopped)
 
-    def weighing(self, class_ap: tuple[float, ...] | None) -> TrainState:
-        """Return the state in which the next order is drawn by these AP of all classes; None keeps those it has."""
-        return self if class_ap is None else replace(self, class_ap=class_ap)
+    def weighing(self, class_ap: tuple[float, ...]) -> TrainState:
+        """Return the state in which the next order is drawn by these AP of all classes."""
+        return replace(self, class_ap=class_ap)
 
     @property
     def is_best(self) -> bool:

@@ -21,6 +21,7 @@ from accel_yolo.engine.progress import EpochMeter
 from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.saving import Checkpoints, find_resumed
 from accel_yolo.engine.schedule import Schedule
+from accel_yolo.engine.sharing import share_numbers
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
 
@@ -102,7 +103,8 @@ def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data) -> T
         if not config.noval or state.epoch + 1 == config.epochs:
             result = evaluate(ema.detector, val_loader, training.evaluation, world)
         state = state.after_epoch(result.ap.fitness if result else None, config.patience)
-        state = state.weighing(result.ap.of_classes(detector.nc) if result and config.image_weights else None)
+        if result and config.image_weights:
+            state = state.weighing(share_numbers(result.ap.of_classes(detector.nc), world))
         best = result if state.is_best or config.nosave else best
         run.add_epoch(meter.row(state, result), config.epochs)
         checkpoints.finish_epoch(state)

@@ -119,7 +119,7 @@ def test_weights_after_twenty_updates_equal_those_of_one_process(
     assert max(worst) < 1e-2, worst
 
 
-@pytest.mark.parametrize("kind", ["synchronised", "frozen"])
+@pytest.mark.parametrize("kind", [pytest.param("synchronised", marks=pytest.mark.slow), "frozen"])
 def test_the_gradient_of_quad_images_is_that_of_one_process(trainings: Callable, kind: str) -> None:
     (alone,), together = (trainings(n, kind, quad=True) for n in (1, 2))
     assert alone["gradients"]

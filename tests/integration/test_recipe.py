@@ -46,12 +46,11 @@ def test_the_augmentation_of_the_document_trains(run_processes: Callable, sparse
     assert ended == "finished"
 
 
-@pytest.mark.parametrize("workers", [0, 1])
 def test_an_augmentation_that_fails_stops_the_run_with_one_line(
-    run_processes: Callable, sparse_data: Path, tmp_path: Path, workers: int
+    run_processes: Callable, sparse_data: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "unlucky.py").write_text("def f(image, target):\n    raise ValueError('not today')\n")
-    config = tiny_config(sparse_data, tmp_path / "runs", augment_with="unlucky:f", workers=workers)
+    config = tiny_config(sparse_data, tmp_path / "runs", augment_with="unlucky:f", workers=1)
     ((ended, _),) = run_processes(1, said, config, tmp_path)
     assert re.fullmatch(
         r"ConfigError: the augmentation failed in --augment-with unlucky:f, position \d of epoch 0 \(\S+\.png\): "
@@ -66,6 +65,7 @@ def class_ap_of(run: Path) -> list[float]:
     return read(newest)[1]["train"]["class_ap"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_draws_images_as_the_run_that_was_not_interrupted(
     run_processes: Callable, sparse_data: Path, tmp_path: Path
 ) -> None:
@@ -96,6 +96,7 @@ def test_images_drawn_by_weights_train_alike_on_one_and_two_processes(
     assert digests[0] == digests[1]
 
 
+@pytest.mark.slow
 def test_the_decay_of_the_average_is_the_one_that_was_asked_for(
     run_processes: Callable, sparse_data: Path, tmp_path: Path
 ) -> None:

@@ -26,10 +26,6 @@ def test_state_of_a_checkpoint_without_average_precision_has_none() -> None:
     assert TrainState.from_json(plain) == TrainState(epoch=2)
 
 
-def test_an_epoch_that_is_not_validated_keeps_the_average_precision_of_the_one_before() -> None:
-    assert TrainState().weighing((0.25, 0.5)).weighing(None).class_ap == (0.25, 0.5)
-
-
 def test_patience_counts_epochs_since_the_best() -> None:
     state, values = TrainState(), [0.1, 0.5, 0.4, 0.5, 0.3]
     stopped = []
