@@ -123,7 +123,7 @@ def tried(config: TrainConfig, images: int, processes: int, *, on_cpu: bool) -> 
     """Return, for one process: the number that its share is a multiple of, the most of it, and the sizes to try.
 
     The split bounds the batch, because others of its images would be seen twice in a step; on a CPU `--nominal-batch`
-    does too: larger batches are no faster there, and smaller ones let the run begin to learn sooner.
+    does too: memory is seldom what is scarce there, and beyond it updates only become rarer.
 
     Args:
         config: the run.
