@@ -86,7 +86,12 @@ def test_memory_that_runs_out_on_one_process_makes_the_batch_of_all_smaller_and_
 ) -> None:
     config = auto(sparse_data, tmp_path, nominal_batch=26, imgsz=256)
     first, second = run_processes(2, trained, config, {1: loaded_bytes() + 200 * MB})
-    assert first["measured"][0].failed is None
+    whole = first["measured"][0]
+    assert whole.failed is None
+    line = np.polyfit(whole.sizes[:3], whole.taken_bytes[:3], 1)
+    assert np.polyval(line, 8) == pytest.approx(whole.taken_bytes[3], rel=0.15), (
+        "a straight line foretells what is taken"
+    )
     assert second["measured"][0].failed in (2, 4, 8), "memory did run out"
     assert first["error"] == second["error"] == ""
     assert first["state"] == second["state"] and first["state"]["epoch"] == 1 and first["state"]["updates"] > 0
