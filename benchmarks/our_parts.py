@@ -98,7 +98,7 @@ class _Given:
     def __init__(self, batches: list[HostBatch], steps_per_epoch: int) -> None:
         self.pieces, self._batches, self._steps = [range(len(batches[0].images))], batches, steps_per_epoch
 
-    def epoch(self, epoch: int) -> Iterator[HostBatch]:
+    def epoch(self, epoch: int, class_ap: tuple[float, ...] = ()) -> Iterator[HostBatch]:
         first = epoch * self._steps % len(self._batches)
         return itertools.cycle(self._batches[first:] + self._batches[:first])
 

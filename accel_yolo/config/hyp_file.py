@@ -27,6 +27,7 @@ RECIPE_KEYS = (
     "cos_lr",
     "label_smoothing",
     "multi_scale",
+    "close_mosaic",
     "sync_bn",
     "bn_group",
     "patience",

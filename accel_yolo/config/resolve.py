@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from accel_yolo import console
-from accel_yolo.config.consistency import bit_exact_micro_batch
+from accel_yolo.config.consistency import QUAD, bit_exact_micro_batch
 from accel_yolo.config.hyp_file import read_hyp_file
+from accel_yolo.config.rules import AUTO_BATCH
 from accel_yolo.config.schema import (
     ConvertConfig,
     Hyp,
@@ -24,7 +25,7 @@ from accel_yolo.errors import ConfigError, did_you_mean
 from accel_yolo.files import write_text_atomic
 from accel_yolo.version import __version__
 
-COMMAND_LINE, DEFAULT = "command line", "default"
+COMMAND_LINE, DEFAULT, AUTOBATCH = "command line", "default", "autobatch"
 Origins = dict[str, str]
 Config = TrainConfig | ValConfig | PredictConfig | ConvertConfig
 Plain = TypeVar("Plain", ValConfig, PredictConfig, ConvertConfig)
@@ -110,12 +111,18 @@ def resume_train(saved: tuple[Config, Origins], asked: tuple[TrainConfig, Origin
     asked_config, asked_origins = asked
     if not isinstance(config, TrainConfig):
         raise ConfigError("not the folder of a training run", "--resume", asked_config.resume, "name a training run")
+    if config.augment_with and asked_config.augment_with != config.augment_with:
+        # The file of a run may come from anywhere: nothing that is named in one is executed.
+        what, remedy = "the run has an augmentation of its own", f"type it again: --augment-with {config.augment_with}"
+        raise ConfigError(what, "--augment-with", asked_config.augment_with or "not given", remedy)
     values = {name: getattr(config, name) for name in rules_of(TrainConfig)}
     origins = dict(origins)
     for name, origin in asked_origins.items():
         if origin != COMMAND_LINE or name in ("project", "name"):  # those say which run, not what it is
             continue
         wanted, had = getattr(asked_config, name), values[name]
+        if name == "batch" and wanted == AUTO_BATCH and origins[name] == AUTOBATCH:
+            continue  # the run keeps what was chosen for it
         if name in RESUMABLE_KEYS:
             values[name], origins[name] = wanted, origin
         elif wanted != had:
@@ -226,7 +233,11 @@ def _find_data(values: dict[str, Any], origins: Origins) -> None:
 
 def _choose_micro_batch(values: dict[str, Any], origins: Origins) -> None:
     """Fill in the micro-batch and the BatchNorm group of a bit-exact run where the user left them open."""
-    given = values["micro_batch"] or values["bn_group"] or bit_exact_micro_batch(values["batch"])
+    given = (
+        values["micro_batch"]
+        or values["bn_group"]
+        or bit_exact_micro_batch(values["batch"], QUAD if values["quad"] else 1)
+    )
     for name in ("micro_batch", "bn_group"):
         if not values[name]:
             values[name], origins[name] = given, "--bit-exact"

@@ -88,6 +88,35 @@ class Number:
         )
 
 
+AUTO_BATCH = -1
+"""The batch that stands for one that is yet to be chosen."""
+
+
+@dataclass(frozen=True)
+class BatchSize:
+    """Images of a batch, or `AUTO_BATCH`, which "auto" means as well."""
+
+    number: Number = Number(whole=True, low=1)
+
+    @property
+    def words(self) -> str:
+        """What is accepted."""
+        return f"{self.number.words}, or -1 (auto) to have it chosen"
+
+    def checked(self, value: Any, where: str) -> int:
+        """Return the number."""
+        if value == "auto" or (value == AUTO_BATCH and isinstance(value, int)):
+            return AUTO_BATCH
+        try:
+            return self.number.checked(value, where)
+        except ConfigError:
+            raise _refuse(value, where, self.words) from None
+
+    def from_text(self, text: str, where: str) -> int:
+        """Return the number written in `text`."""
+        return self.checked(int(text) if _INTEGER.fullmatch(text.strip()) else text, where)
+
+
 @dataclass(frozen=True)
 class Switch:
     """On or off."""
@@ -162,6 +191,31 @@ class Choice:
     def from_text(self, text: str, where: str) -> Any:
         """Return the word."""
         return self.checked(text, where)
+
+
+@dataclass(frozen=True)
+class LayerName:
+    """A layer of a model: its number, or a name that the model will be asked for."""
+
+    number: Number = Number(whole=True, low=0, high=10_000)
+    name: Text = Text(pattern=r"[A-Za-z_*?\[][\w.*?\[\]!-]*")
+
+    @property
+    def words(self) -> str:
+        """What is accepted."""
+        return f"{self.number.words}, or a name such as backbone or model.24"
+
+    def checked(self, value: Any, where: str) -> int | str:
+        """Return the number or the name."""
+        rule = self.name if isinstance(value, str) else self.number
+        try:
+            return rule.checked(value, where)
+        except ConfigError:
+            raise _refuse(value, where, self.words) from None
+
+    def from_text(self, text: str, where: str) -> int | str:
+        """Return the number or the name written in `text`."""
+        return self.checked(int(text) if _INTEGER.fullmatch(text) else text, where)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from accel_yolo.config.consistency import check_consistent
-from accel_yolo.config.rules import Choice, Number, Several, Text
+from accel_yolo.config.consistency import QUAD, check_consistent
+from accel_yolo.config.rules import BatchSize, Choice, LayerName, Number, Several, Text
 from accel_yolo.config.settings import (
+    CALLABLE,
     DEVICE,
     LARGEST_IMGSZ,
     SMALLEST_IMGSZ,
@@ -80,7 +81,7 @@ class TrainConfig:
     fraction: float = real(1.0, above=0, high=1)
     hyp_file: str = filled("scratch-low", "a hyper-parameter YAML or the name of a shipped one")
     epochs: int = count(100, low=1)
-    batch: int = count(16, low=1)
+    batch: int = setting(16, BatchSize())
     imgsz: int = size(640)
     rect: bool = switch()
     resume: str = setting("", Text())
@@ -90,6 +91,11 @@ class TrainConfig:
     noplots: bool = switch()
     device: str = setting("", DEVICE)
     multi_scale: bool = switch()
+    close_mosaic: int = count(0)
+    image_weights: bool = switch()
+    class_balanced: float = share(0.0)
+    quad: bool = switch()
+    augment_with: str = setting("", CALLABLE)
     decode_once: int = count(0)
     single_cls: bool = switch()
     optimizer: str = setting("SGD", Choice(("SGD", "Adam", "AdamW")))
@@ -107,7 +113,7 @@ class TrainConfig:
     cos_lr: bool = switch()
     label_smoothing: float = real(0.0, low=0, below=1)
     patience: int = count(100)
-    freeze: tuple[int, ...] = setting((0,), Several(Number(whole=True, low=0, high=10_000)))
+    freeze: tuple[int | str, ...] = setting((0,), Several(LayerName()))
     save_period: int = count(-1, low=-1)
     seed: int = setting(0, Number(whole=True, low=0, high=2**63 - 1))
     precision: str = precision_choice()
@@ -127,6 +133,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_fields(self, flag_of)
         check_consistent(self)
+
+    @property
+    def unit(self) -> int:
+        """Samples that one image of the network shows."""
+        return QUAD if self.quad else 1
 
 
 @dataclass(frozen=True)

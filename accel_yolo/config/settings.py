@@ -14,6 +14,11 @@ DEVICE = Text(
     meaning="cpu, mps, or the number of a GPU such as 0 (nothing: the first GPU, else the CPU)",
 )
 
+CALLABLE = Text(
+    pattern=r"([^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*)?",
+    meaning="a callable by its import path, such as my_package.my_module:my_transform",
+)
+
 
 def setting(default: Any, rule: Rule) -> Any:
     """Return a dataclass field with its default and its rule."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from accel_yolo.config.flag import COMMON, Flag, later, run_folder, switch, value
 from accel_yolo.config.launch_flags import CACHE, LAUNCH, decode_once, kernels
+from accel_yolo.config.sample_flags import sampling
 
 _WHAT, _HOW, _WHERE, _OUTPUT, _SEARCH = "model and data", "recipe", "processes", "output", "search"
-_AUTOBATCH = "choosing the batch size is a later capability: give a number, such as --batch 16"
 
 TRAIN = (
     value("--weights", "weights to start from, a file or a release name; '' starts from scratch", _WHAT, "FILE"),
@@ -47,16 +47,16 @@ TRAIN = (
     value("--epochs", "passes over the training images", _HOW),
     Flag(
         ("--batch", "--batch-size"),
-        "images per step over all processes together",
+        "images per step over all processes together; -1 or auto: as many as memory allows",
         "batch",
         _HOW,
-        later_values={"-1": _AUTOBATCH},
     ),
     value("--imgsz|--img|--img-size", "side of the square network input in pixels", _HOW),
     value("--optimizer", "SGD, Adam or AdamW", _HOW),
     value("--seed", "start of every random choice", _HOW),
     switch("--rect", "batches of images of like shape instead of mosaics", _HOW),
     switch("--multi-scale", "vary the image size by half from step to step", _HOW),
+    *sampling(_HOW),
     decode_once(_HOW),
     switch("--single-cls", "treat all classes as one", _HOW),
     switch("--cos-lr", "let the learning rate fall along a cosine instead of a line", _HOW),
@@ -64,11 +64,12 @@ TRAIN = (
     value("--patience", "epochs without improvement before stopping; 0 never stops", _HOW),
     Flag(
         ("--freeze",),
-        "leave modules unchanged: 10 for the first ten, 0 1 2 for exactly these",
+        "leave parameters unchanged: 10 for the first ten layers, 0 1 2 for exactly these; backbone, neck, head, or "
+        "names such as model.24 or '*.bn'",
         "freeze",
         _HOW,
         nargs="+",
-        metavar="N",
+        metavar="WHAT",
     ),
     switch("--noautoanchor", "keep the anchors as they are", _HOW),
     switch("--sync-bn", "BatchNorm over the whole batch of all processes", _HOW),
@@ -105,8 +106,6 @@ TRAIN = (
     value("--evolve_population", "folder of hyper-parameter files that --evolve tries first", _SEARCH, "FOLDER"),
     value("--resume_evolve", "folder of the study that --evolve continues", _SEARCH, "FOLDER"),
     later("--bucket", "uploading to a bucket is a later capability: copy the run folder", None),
-    later("--image-weights", "weighting images by class is a later capability: leave it out"),
-    later("--quad", "the quad loader is a later capability: leave it out or use --imgsz"),
     later("--entity", "trackers are a later capability: read results.csv in the run folder", None),
     later("--upload_dataset", "trackers are a later capability: leave it out", "?"),
     later("--bbox_interval", "trackers are a later capability: leave it out", None),

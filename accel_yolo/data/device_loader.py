@@ -47,12 +47,12 @@ class DeviceLoader(TrainLoader):
     ) -> None:
         if samples.source.hyp.copy_paste:
             raise no_copies()
-        super().__init__(samples, batch, places, workers, pieces)  # pyright: ignore[reportArgumentType]
+        super().__init__(samples, batch, places, workers, pieces)
         self._images, self._programs = images, programs
 
-    def task(self, epoch: int, step: int) -> Task:
+    def task(self, epoch: int, step: int, class_ap: tuple[float, ...] = ()) -> Task:
         """Return what is to be planned for a step: a batch without pixels."""
-        task = super().task(epoch, step)
+        task = super().task(epoch, step, class_ap)
         return replace(task, shape=(len(task.keys), 0, 0, 3))
 
     def collected(self, task: Task, images: np.ndarray, answers: list[tuple[np.ndarray, SampleRow]]) -> HostBatch:

@@ -28,8 +28,12 @@ class Stream(IntEnum):
     COPY_PASTE = 7
     MIXUP_COPY_PASTE = 8
     MULTI_SCALE = 9
-    FRACTION = 10
-    SEARCH = 11
+    WEIGHTED_ORDER = 10
+    QUAD = 11
+    USER = 12
+    PROBE = 13
+    FRACTION = 14
+    SEARCH = 15
 
 
 def generator(seed: int, epoch: int, position: int, stream: Stream) -> np.random.Generator:

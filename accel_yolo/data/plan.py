@@ -18,6 +18,7 @@ from accel_yolo.data.geometry import IDENTITY, Draws, Matrix, zoom_and_shift
 from accel_yolo.data.mosaic import Tile, direct_tiles, letterboxed_tile, mosaic_tiles
 from accel_yolo.data.order import RectLayout, Stream, epoch_order, generator, index_at
 from accel_yolo.data.partners import Group, PartnerGroups
+from accel_yolo.data.weighting import WeightedDraw
 from accel_yolo.letterbox import resized_hw
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class PlanSource:
         hyp: the recipe's augmentation.
         rect: order and shapes of rectangular training; None shuffles and allows mosaics.
         groups: where partners come from; None takes them from all images.
+        mosaic_epochs: epochs that may show mosaics, counted from the first; None for all.
+        draw: how the order of an epoch is drawn where some images come more often; None shuffles them.
     """
 
     sizes_hw: np.ndarray
@@ -44,17 +47,25 @@ class PlanSource:
     hyp: Hyp
     rect: RectLayout | None = None
     groups: PartnerGroups | None = None
+    mosaic_epochs: int | None = None
+    draw: WeightedDraw | None = None
 
     def __len__(self) -> int:
         return len(self.sizes_hw)
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
         """Return the order of an epoch, int64 [n]."""
-        return epoch_order(len(self), seed, epoch) if self.rect is None else self.rect.order
+        if self.rect is not None:
+            return self.rect.order
+        return epoch_order(len(self), seed, epoch) if self.draw is None else self.draw.order(seed, epoch)
 
     def out_hw_at(self, position: int) -> tuple[int, int]:
         """Return the (height, width) in px of the sample at a position."""
         return (self.imgsz, self.imgsz) if self.rect is None else self.rect.shape_at(position)
+
+    def makes_mosaics(self, epoch: int) -> bool:
+        """Return whether samples of an epoch may be mosaics, as far as anything but chance decides that."""
+        return self.rect is None and (self.mosaic_epochs is None or epoch < self.mosaic_epochs)
 
     def loaded_hw(self, index: int) -> tuple[int, int]:
         """Return the (height, width) in px of an image as it is loaded."""
@@ -177,7 +188,7 @@ def plan_on_canvas(source: PlanSource, seed: int, epoch: int, position: int) -> 
     index = index_at(moment.order, position)
     hyp, mixup = source.hyp, None
     rng = moment.rng(Stream.MOSAIC)
-    if source.rect is None and rng.random() < hyp.mosaic:
+    if source.makes_mosaics(epoch) and rng.random() < hyp.mosaic:
         streams = Stream.GEOMETRY, Stream.COPY_PASTE
         scene = _mosaic_scene(source, moment, index, rng, streams)
         mixup = _mixup(source, moment)

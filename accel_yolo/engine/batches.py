@@ -47,7 +47,8 @@ class DeviceBatch:
     Attributes:
         parts: its micro-batches; one, unless --micro-batch splits the share.
         size_hw: network input size of this step, px.
-        local_images, global_images: images here and over all processes.
+        local_images, global_images: images here and over all processes, as the network sees them.
+        samples: samples that they show, over all processes: four for each image with `--quad`, else one.
         instances: objects over all processes.
         entry_counts: [L] float32 on the device, matched cells per level over all processes.
         cell_counts: [L] float32 on the device, B·A·H·W per level over all processes.
@@ -58,6 +59,7 @@ class DeviceBatch:
     size_hw: tuple[int, int]
     local_images: int
     global_images: int
+    samples: int
     instances: int
     entry_counts: Tensor
     cell_counts: Tensor
@@ -65,12 +67,12 @@ class DeviceBatch:
 
 
 def batch_loss(sums: Tensor, batch: DeviceBatch, options: LossOptions) -> Tensor:
-    """Return this process's part of the loss of the whole batch, times the images of the batch as the reference has it.
+    """Return this process's part of the loss of the whole batch, times its samples as the reference has it.
 
     The parts of all processes add up to what one process with the whole batch would compute, because sums are divided
     by global counts: not the mean of per-process means, which would weigh objects by where they happen to be.
     """
-    return term_means(sums, batch.entry_counts, batch.cell_counts, options).sum() * batch.global_images
+    return term_means(sums, batch.entry_counts, batch.cell_counts, options).sum() * batch.samples
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Batches:
         self.loader, self.schedule, self.world = loader, schedule, world
         self.strides, self.anchor_t = detector.strides, schedule.config.hyp.anchor_t
         self.anchors_grid = detector.anchors.detach().cpu().numpy()
-        self.batch = schedule.config.batch
+        self.samples, self.images = schedule.config.batch, schedule.config.batch // schedule.config.unit
         self.pieces = loader.pieces
         self._transfer = Transfer(world.device)
 
@@ -103,7 +105,7 @@ class Batches:
         """
         if state.phase != "train":
             return
-        source = iter(self.loader.epoch(state.epoch))
+        source = iter(self.loader.epoch(state.epoch, state.class_ap))
         first = state.step
         ahead = self._prepare(source, first)
         for step in range(first, first + self.schedule.steps_per_epoch):
@@ -143,7 +145,7 @@ class Batches:
 
     def _size(self, height: int, width: int, step: int) -> tuple[int, int]:
         stride = max(32, *self.strides)
-        size = self.schedule.image_size(step, stride)
+        size = self.schedule.image_size(step, stride) * (2 if self.schedule.config.quad else 1)
         longest = max(height, width)
         if not self.schedule.config.multi_scale or size == longest:
             return height, width
@@ -160,7 +162,7 @@ class Batches:
     def _to_batch(self, prepared: _Prepared, word: list[int]) -> DeviceBatch:
         levels = len(self.strides)
         anchors = self.anchors_grid.shape[1]
-        cells = [self.batch * anchors * height * width for height, width in prepared.grids]
+        cells = [self.images * anchors * height * width for height, width in prepared.grids]
         counts = moved(torch.tensor([word[:levels], cells], dtype=torch.float32), self.world.device)
         images, gains = prepared.images.taken(), prepared.gains
         parts = [
@@ -173,7 +175,8 @@ class Batches:
             parts=parts,
             size_hw=prepared.size_hw,
             local_images=len(images),
-            global_images=self.batch,
+            global_images=self.images,
+            samples=self.samples,
             instances=word[levels],
             entry_counts=counts[0],
             cell_counts=counts[1],

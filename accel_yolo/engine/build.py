@@ -29,7 +29,8 @@ from accel_yolo.errors import ConfigError
 from accel_yolo.losses.detection import LossOptions
 from accel_yolo.metrics.nms import NmsOptions
 from accel_yolo.models.detector import Detector
-from accel_yolo.models.weights import detector_from_weights, find_weights, freeze, load_weights, transfer
+from accel_yolo.models.freezing import freeze, frozen_share
+from accel_yolo.models.weights import detector_from_weights, find_weights, load_weights, transfer
 from accel_yolo.models.weights_meta import Weights, WeightsMeta
 from accel_yolo.models.zoo import build_detector, model_spec
 from accel_yolo.version import __version__
@@ -95,12 +96,25 @@ def open_data(config: TrainConfig, world: World) -> Data:
 
 def fitting_imgsz(imgsz: int, detector: Detector, least_strides: int = 1) -> int:
     """Return an image size rounded up to whole strides of the detector; a warning says so when it changes."""
-    stride = max(32, *detector.strides)
-    fitting = max(math.ceil(imgsz / stride), least_strides) * stride
+    stride, fitting = max(32, *detector.strides), whole_strides(imgsz, detector, least_strides)
     if fitting != imgsz:
         reason = f"is no multiple of {stride}" if imgsz % stride else f"is less than {least_strides} x {stride}"
         console.warn(f"--imgsz {imgsz} {reason}; using {fitting}")
     return fitting
+
+
+def whole_strides(imgsz: int, detector: Detector, least: int = 1) -> int:
+    """Return an image size in px rounded up to whole strides of the detector, at least so many of them."""
+    stride = max(32, *detector.strides)
+    return max(math.ceil(imgsz / stride), least) * stride
+
+
+def untrained_detector(config: TrainConfig, names: dict[int, str]) -> Detector:
+    """Return a detector like the one of a run in everything but its numbers, with what is frozen there."""
+    spec = _spec_of(config) if config.cfg else load_weights(find_weights(config.weights)).meta.spec
+    detector = build_detector(spec, names, seed=config.seed)
+    freeze(detector, config.freeze)
+    return detector
 
 
 def build_detector_for(config: TrainConfig, names: dict[int, str]) -> tuple[Detector, WeightsMeta | None]:
@@ -113,7 +127,6 @@ def build_detector_for(config: TrainConfig, names: dict[int, str]) -> tuple[Dete
         detector, meta = build_detector(spec, names, seed=config.seed), weights.meta
         own_anchors = bool(config.cfg or config.hyp.anchors)
         transfer(detector, weights.state, own_anchors, f"{config.weights} and {config.cfg or 'its own model'}")
-    freeze(detector, config.freeze)
     return detector, meta
 
 
@@ -158,6 +171,8 @@ def described_detector(config: TrainConfig, data: Data, resumed: Weights | None)
         freeze(detector, config.freeze)
         return detector, resumed.meta
     detector, parent = build_detector_for(config, data.names)
+    if freeze(detector, config.freeze):
+        console.say(f"Frozen: {frozen_share(detector)} (--freeze {' '.join(map(str, config.freeze))})")
     refit_anchors(config, detector, data.train)
     step = f"trained on {data.union.label} for {config.epochs} epochs by accel_yolo {__version__}"
     if parent is None:
@@ -177,7 +192,7 @@ def build_training(config: TrainConfig, data: Data, resumed: Weights | None, wor
         meta = replace(meta, imgsz=config.imgsz)
     detector = detector.to(world.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     ema = Ema(detector, config.ema_decay, config.ema_tau)
-    convert_batchnorm(detector, sync=config.sync_bn, group=config.bn_group, world_size=world.size)
+    convert_batchnorm(detector, sync=config.sync_bn, group=config.bn_group // config.unit, world_size=world.size)
     loss = loss_options(config, detector)
     trainable = Trainable(detector, loss, pixel_programs(config, world).jitter_colour).train()
     choose_kernels(detector, config, max(map(len, dealt_out(config, world)[1])), world)

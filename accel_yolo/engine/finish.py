@@ -48,6 +48,7 @@ def introduce(config: TrainConfig, training: Training, batches: Batches, state: 
 
 def describe_shares(config: TrainConfig, batches: Batches, world: World) -> list[str]:
     """Return how the batch is shared and what BatchNorm sees, on all processes."""
+    images = config.batch // config.unit
     local = [sum(map(len, batches.pieces)), *(len(piece) for piece in batches.pieces)]
     spread = [[int(value) for value in text.split()] for text in world.gather_text(" ".join(map(str, local)))]
     totals, pieces = [row[0] for row in spread], [size for row in spread for size in row[1:]]
@@ -55,12 +56,16 @@ def describe_shares(config: TrainConfig, batches: Batches, world: World) -> list
     forward = f", {as_range(min(pieces), max(pieces))} per forward pass" if max(pieces) < max(totals) else ""
     update = config.batch * batches.schedule.accumulation(batches.schedule.total_steps)
     sees = describe_batchnorm(
-        sync=config.sync_bn, group=config.bn_group, seen=(min(pieces), max(pieces)), world_size=world.size
+        sync=config.sync_bn,
+        group=config.bn_group // config.unit,
+        seen=(min(pieces), max(pieces)),
+        world_size=world.size,
     )
-    if min(pieces) < min(SMALL_BATCH, config.batch) and not config.sync_bn and not config.bn_group:
+    if min(pieces) < min(SMALL_BATCH, images) and not config.sync_bn and not config.bn_group:
         remedy = "--sync-bn makes it see all processes" if world.size > 1 else "a larger --micro-batch shows it more"
         console.note(f"{sees}: fewer than {SMALL_BATCH} can cost accuracy; {remedy}")
-    return [f"Batch of {config.batch} images{share}{forward}; {update} images per update", sees]
+    shown = f"{config.batch} samples in {images} images of twice the size" if config.quad else f"{images} images"
+    return [f"Batch of {shown}{share}{forward}; {update} {'samples' if config.quad else 'images'} per update", sees]
 
 
 def state_digest(training: Training, metrics: dict[str, Any]) -> str:

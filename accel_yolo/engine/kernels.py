@@ -42,7 +42,8 @@ def choose_kernels(detector: Detector, config: TrainConfig, images: int, world: 
     if config.compile:
         compile_layers(detector)
     if config.cuda_graphs:
-        _record(detector, torch.Size((images, 3, config.imgsz, config.imgsz)), world)
+        side = config.imgsz * (2 if config.quad else 1)
+        _record(detector, torch.Size((images, 3, side, side)), world)
 
 
 def _without_gpu(config: TrainConfig, kind: str) -> None:

@@ -14,8 +14,11 @@ from accel_yolo.data.order import RectLayout
 from accel_yolo.data.partners import PartnerGroups
 from accel_yolo.data.plan import PlanSource
 from accel_yolo.data.planned_samples import PlannedSamples
+from accel_yolo.data.quad import QuadSamples
 from accel_yolo.data.samples import TrainSamples
 from accel_yolo.data.split_index import SplitIndex
+from accel_yolo.data.user_augmentation import UserAugmentation, load_augmentation
+from accel_yolo.data.weighting import by_average_precision, by_repeat_factor
 from accel_yolo.data.workers import Workers, default_workers, usable_cores
 from accel_yolo.engine.build import Data, Training
 from accel_yolo.engine.dealing import dealt_out
@@ -24,6 +27,7 @@ from accel_yolo.engine.image_cache import opened_caches
 from accel_yolo.engine.kernels import pixel_programs
 from accel_yolo.engine.world import World
 from accel_yolo.errors import ConfigError
+from accel_yolo.models.detector import Detector
 
 # Evaluation batches hold at most this many images on a process, whatever the training batch is.
 EVAL_BATCH = 32
@@ -43,11 +47,17 @@ def build_loaders(
     """
     loads = loads or opened_caches(config, {"train": data.train, "val": data.val}, world)
     stride = max(32, *training.detector.strides)
-    train_loader = _train_loader(config, data.train, stride, world, loads["train"])
+    train_loader = _train_loader(config, data.train, training.detector, world, loads["train"])
     shapes = eval_shapes(data.val.sizes_hw, config.imgsz, stride)
     eval_batch = images_per_pass(min(2 * config.batch, EVAL_BATCH), world.device)
     workers = loader_workers(config.workers, config.batch // world.size, world)
     return train_loader, EvalLoader(data.val, config.imgsz, shapes, eval_batch, workers, loads["val"])
+
+
+def require_augmentation(config: TrainConfig) -> None:
+    """Import the user's augmentation, if there is one. Raises ConfigError."""
+    if config.augment_with:
+        load_augmentation(config.augment_with)
 
 
 def loader_workers(wanted: int, images: int, world: World) -> Workers:
@@ -56,11 +66,29 @@ def loader_workers(wanted: int, images: int, world: World) -> Workers:
     return Workers(count, pin_memory=world.device.type == "cuda")
 
 
-def _train_loader(config: TrainConfig, index: SplitIndex, stride: int, world: World, load: Load) -> TrainLoader:
+def plan_source(config: TrainConfig, index: SplitIndex, stride: int, classes: int) -> PlanSource:
+    """Return what the plans of a run are made from.
+
+    Args:
+        config: the run, with its final image size.
+        index: the training split.
+        stride: sides of rectangular batches are multiples of it, px.
+        classes: number of classes.
+    """
     sizes = index.sizes_hw
     rect = RectLayout.plan(sizes, config.batch, imgsz=config.imgsz, stride=stride) if config.rect else None
     groups = PartnerGroups(len(sizes), config.batch, config.decode_once) if config.decode_once else None
-    source = PlanSource(sizes, config.imgsz, config.hyp, rect, groups)
+    mosaic_epochs = max(config.epochs - config.close_mosaic, 0) if config.close_mosaic else None
+    draw = None
+    if config.image_weights:  # as long as nothing has been validated, no class is detected at all
+        draw = by_average_precision(index, (0.0,) * classes)
+    elif config.class_balanced:
+        draw = by_repeat_factor(index, config.class_balanced)
+    return PlanSource(sizes, config.imgsz, config.hyp, rect, groups, mosaic_epochs, draw)
+
+
+def _train_loader(config: TrainConfig, index: SplitIndex, detector: Detector, world: World, load: Load) -> TrainLoader:
+    source = plan_source(config, index, max(32, *detector.strides), detector.nc)
     with world.together():
         places, pieces = dealt_out(config, world)
     workers = loader_workers(config.workers, len(places), world)
@@ -73,5 +101,7 @@ def _train_loader(config: TrainConfig, index: SplitIndex, stride: int, world: Wo
             planned = PlannedSamples(index, source, config.seed)
             return DeviceLoader(planned, images, config.batch, places, workers, pieces, pixel_programs(config, world))
     # A GPU changes colours on its way to normalised input; elsewhere the workers are faster.
-    samples = TrainSamples(index, source, config.seed, load, colour=world.device.type != "cuda")
-    return TrainLoader(samples, config.batch, places, workers, pieces)
+    in_workers = world.device.type != "cuda" or config.quad or bool(config.augment_with)
+    own = UserAugmentation(config.augment_with, detector.nc, config.seed) if config.augment_with else None
+    samples = TrainSamples(index, source, config.seed, load, colour=in_workers, augment=own)
+    return TrainLoader(QuadSamples(samples) if config.quad else samples, config.batch, places, workers, pieces)

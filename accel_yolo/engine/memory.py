@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+import psutil
 import torch
 from torch import Tensor
+
+from accel_yolo.engine.messages import Messages
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,41 @@ class Memory:
         return cls(held_tensor_bytes(), _most_resident_bytes())
 
 
+class Peak:
+    """The most memory that some work takes, above what this process had when this was made."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+            self._before = torch.cuda.memory_reserved(device)
+        else:
+            self._before = psutil.Process().memory_info().rss
+
+    def of(self, work: Callable[[], object]) -> int:
+        """Return the bytes that were held at once while `work` ran; what it raises is raised."""
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(self._device)
+            work()
+            torch.cuda.synchronize(self._device)
+            return max(torch.cuda.max_memory_reserved(self._device) - self._before, 0)
+        with contextlib.suppress(OSError):
+            # Linux counts anew from here. Elsewhere the peak of the process stands: right for work that grows.
+            Path("/proc/self/clear_refs").write_text("5")
+        work()
+        return max(_peak_resident_bytes() - self._before, 0)
+
+
+def sharers_of(device: torch.device, world: Messages) -> int:
+    """Return how many processes share the memory of this process's device, this one included."""
+    name = str(device)
+    if device.type == "cuda":  # each process may see one GPU and call it 0
+        name = str(getattr(torch.cuda.get_device_properties(device), "uuid", name))
+    places = world.gather_text(f"{world.machine} {name}")
+    return places.count(places[world.rank])
+
+
 def held_tensor_bytes() -> int:
     """Return the bytes behind all tensors that are alive in this process, memory that several share counted once.
 
@@ -46,6 +87,14 @@ def held_tensor_bytes() -> int:
                 storage = tensor.untyped_storage()
                 storages[str(tensor.device), storage.data_ptr()] = storage.nbytes()
     return sum(storages.values())
+
+
+def _peak_resident_bytes() -> int:
+    """Return the most that this process has had in memory since its peak was last forgotten."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) * 1024
+    return _most_resident_bytes()
 
 
 def _most_resident_bytes() -> int:

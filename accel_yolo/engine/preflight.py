@@ -71,7 +71,8 @@ def settings_facts(world: World, config: TrainConfig | ValConfig) -> list[Fact]:
 def needs_of(world: World, config: TrainConfig | ValConfig) -> Needs:
     """Return what a run will ask of each machine."""
     is_training = isinstance(config, TrainConfig)
-    share = -(-config.batch // world.size) if is_training else config.batch
+    # A batch that is yet to be chosen will have at least one image for each process.
+    share = max(-(-config.batch // world.size), 1) if is_training else config.batch
     workers = default_workers(config.workers, share, usable_cores(), world.local_size)
     disk_bytes = 0
     if is_training and not config.resume:

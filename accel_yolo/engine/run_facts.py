@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import json
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import accel_yolo
 from accel_yolo.config.schema import Hyp, TrainConfig, ValConfig
 from accel_yolo.config.settings import flag_of, rules_of
+from accel_yolo.data.user_augmentation import load_augmentation
 from accel_yolo.engine.comparison import Fact
 from accel_yolo.files import sha256_bytes, sha256_file
 from accel_yolo.models.spec import FILE
@@ -77,7 +79,21 @@ def config_facts(config: TrainConfig | ValConfig) -> list[Fact]:
             value = _shown(getattr(config.hyp, name))
             facts.append(Fact(f"the hyper-parameter {name}", value, remedy, "settings"))
         facts += model_facts(model_spec(config.cfg)) if config.cfg else []
+        facts += augmentation_facts(config.augment_with) if config.augment_with else []
     return facts
+
+
+def augmentation_facts(name: str) -> list[Fact]:
+    """Return a digest of the module that a user's augmentation comes from.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
+    load_augmentation(name)
+    module = name.partition(":")[0]
+    file = getattr(sys.modules[module], "__file__", None)
+    digest = sha256_file(Path(file))[:16] if file else "no file"
+    return [Fact(f"the module {module} of --augment-with", digest, "copy the same file to every machine", "settings")]
 
 
 def model_facts(spec: Mapping[str, Any]) -> list[Fact]:

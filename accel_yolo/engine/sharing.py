@@ -38,6 +38,11 @@ def share_json(content: Any, world: Messages) -> Any:
     return json.loads(world.share_text(json.dumps(content)))
 
 
+def share_numbers(numbers: tuple[float, ...], world: Messages) -> tuple[float, ...]:
+    """Return the leader's numbers on all processes, to the last digit: processors of several kinds may round apart."""
+    return tuple(share_json(list(numbers), world))
+
+
 def share_resumed(found: Resumed, world: Messages) -> Resumed:
     """Return the run that the leader has found, with its configuration, on all processes."""
     folder, config, origins = found

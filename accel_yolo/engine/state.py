@@ -25,6 +25,8 @@ class TrainState:
         best_epoch: its epoch.
         stopped: patience has run out.
         losses: mean (box, objectness, class) training losses of the last completed epoch.
+        class_ap: AP of every class in the last validation, where the next order is drawn by it (`--image-weights`); ()
+            before the first.
     """
 
     phase: str = "train"
@@ -38,6 +40,7 @@ class TrainState:
     best_epoch: int = 0
     stopped: bool = False
     losses: tuple[float, ...] = (0.0, 0.0, 0.0)
+    class_ap: tuple[float, ...] = ()
 
     def after_step(self, images: int, is_update: bool, applied: bool | Tensor) -> TrainState:
         """Return the state after one step.
@@ -86,6 +89,10 @@ class TrainState:
         stopped = epoch_fitness is not None and patience > 0 and waited >= patience
         return replace(self, phase="train", epoch=self.epoch + 1, best=best, best_epoch=best_epoch, stopped=stopped)
 
+    def weighing(self, class_ap: tuple[float, ...]) -> TrainState:
+        """Return the state in which the next order is drawn by these AP of all classes."""
+        return replace(self, class_ap=class_ap)
+
     @property
     def is_best(self) -> bool:
         """True when the epoch just completed is the best one."""
@@ -98,4 +105,5 @@ class TrainState:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TrainState:
         """Return the state that `to_json` described."""
-        return cls(**{**data, "losses": tuple(data["losses"])})
+        rows = {"losses": tuple(data["losses"]), "class_ap": tuple(data.get("class_ap", ()))}
+        return cls(**{**data, **rows})

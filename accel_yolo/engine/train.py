@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from accel_yolo.config.launch_schema import LaunchConfig
+from accel_yolo.config.rules import AUTO_BATCH
 from accel_yolo.config.schema import TrainConfig
+from accel_yolo.engine.autobatch import with_chosen_batch
 from accel_yolo.engine.batches import Batches, batch_loss
-from accel_yolo.engine.build import build_training, open_data
+from accel_yolo.engine.build import Data, build_training, open_data
 from accel_yolo.engine.dealing import dealt_out
 from accel_yolo.engine.evaluate import evaluate
 from accel_yolo.engine.faults import named_faults
 from accel_yolo.engine.finish import conclude, evaluate_best, introduce
-from accel_yolo.engine.loaders import build_loaders
+from accel_yolo.engine.loaders import build_loaders, require_augmentation
 from accel_yolo.engine.preflight import preflight
 from accel_yolo.engine.progress import EpochMeter
 from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.saving import Checkpoints, find_resumed
 from accel_yolo.engine.schedule import Schedule
+from accel_yolo.engine.sharing import share_numbers
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
 
@@ -34,7 +38,7 @@ def train(config: TrainConfig, origins: dict[str, str], launch: LaunchConfig | N
         UserError: bad data, weights, or settings; one line.
     """
     world = World.connect(config.device, launch, "train --resume" if config.resume else "train")
-    with named_faults(f"--batch {config.batch} at --imgsz {config.imgsz}", config.batch, world):
+    with _faults_of(config, world):
         state = _train(config, origins, launch, world)
     world.end()
     return state
@@ -49,13 +53,24 @@ def _train(config: TrainConfig, origins: dict[str, str], launch: LaunchConfig | 
         world.require_bit_exactness()
     preflight(world, config, launch)
     with world.together():
+        require_augmentation(config)
+    data = None
+    if config.batch == AUTO_BATCH:
+        data = open_data(config, world)
+        config, origins = with_chosen_batch(config, origins, data, world)
+    with world.together():
         dealt_out(config, world)  # a batch that cannot be shared is found before the run has a folder
-    return train_in(RunFolder.open(config, origins, world, resumed), config, world)
+    run = RunFolder.open(config, origins, world, resumed)
+    with _faults_of(config, world):
+        return train_in(run, config, world, data or open_data(config, world))
 
 
-def train_in(run: RunFolder, config: TrainConfig, world: World) -> TrainState:
+def _faults_of(config: TrainConfig, world: World) -> AbstractContextManager[None]:
+    return named_faults(f"--batch {config.batch} at --imgsz {config.imgsz}", config.batch, world)
+
+
+def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data) -> TrainState:
     """Run the loop in an open run folder and return where it ended."""
-    data = open_data(config, world)
     training = build_training(config, data, run.resumable_weights(), world)
     config, detector, model = training.config, training.detector, training.model
     optimizer, ema, gradient = training.optimizer, training.ema, training.gradient
@@ -81,13 +96,15 @@ def train_in(run: RunFolder, config: TrainConfig, world: World) -> TrainState:
                 optimizer.zero_grad()
                 gradient.settle_statistics(batch.local_images)
                 ema.update(detector, applied=applied)
-            state = state.after_step(batch.global_images, knobs.is_update, applied)
+            state = state.after_step(batch.samples, knobs.is_update, applied)
             state = meter.add(batch, gradient.sums, state)  # reads the device on the log interval only
         state = checkpoints.save(meter.completed(state))
         result = None
         if not config.noval or state.epoch + 1 == config.epochs:
             result = evaluate(ema.detector, val_loader, training.evaluation, world)
         state = state.after_epoch(result.ap.fitness if result else None, config.patience)
+        if result and config.image_weights:
+            state = state.weighing(share_numbers(result.ap.of_classes(detector.nc), world))
         best = result if state.is_best or config.nosave else best
         run.add_epoch(meter.row(state, result), config.epochs)
         checkpoints.finish_epoch(state)

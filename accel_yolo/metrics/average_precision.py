@@ -71,6 +71,15 @@ class AveragePrecision:
         """The one number by which weights are compared: a tenth of mAP50 and nine tenths of mAP50-95."""
         return fitness_of(self.map50, self.map50_95)
 
+    def of_classes(self, count: int) -> tuple[float, ...]:
+        """Return the AP at IoU 0.50 to 0.95 of every class, 0..1; a class without labels gets the mean of the others.
+
+        Args:
+            count: number of classes.
+        """
+        found = dict(zip(self.classes.tolist(), self.ap.mean(axis=1).tolist(), strict=True))
+        return tuple(found.get(number, self.map50_95) for number in range(count))
+
 
 def fitness_of(map50: float, map50_95: float) -> float:
     """Return the one number by which weights, and trials of a search, are compared."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from accel_yolo import console, fetch
-from accel_yolo.errors import CheckpointError, ConfigError, UserError, did_you_mean
+from accel_yolo.errors import CheckpointError, UserError, did_you_mean
 from accel_yolo.files import atomic_path, cache_dir
 from accel_yolo.models.blocks import Conv
 from accel_yolo.models.detector import Detector
@@ -23,7 +23,6 @@ __all__ = [
     "WeightsMeta",
     "detector_from_weights",
     "find_weights",
-    "freeze",
     "load_weights",
     "save_weights",
     "transfer",
@@ -246,25 +245,3 @@ def _why_not(key: str, value: Tensor, state: Mapping[str, Tensor]) -> str:
     if state[key].shape == value.shape:
         return f"{key} (kept)"
     return f"{key} ({list(state[key].shape)} in the file, {list(value.shape)} here)"
-
-
-def freeze(detector: Detector, modules: Sequence[int]) -> tuple[int, ...]:
-    """Stop the gradient of some layers and return their numbers.
-
-    Args:
-        detector: changed in place.
-        modules: () or (0,) freezes nothing; one number n freezes layers 0 to n - 1; several freeze exactly those.
-
-    Raises:
-        ConfigError: a number that is no layer, or nothing would be left to train.
-    """
-    layers = len(detector.model)
-    chosen = tuple(range(modules[0])) if len(modules) == 1 else tuple(sorted(set(modules)))
-    highest = modules[0] if len(modules) == 1 else max(chosen, default=0) + 1
-    if min((*modules, 0)) < 0 or highest > layers:
-        raise ConfigError("no such layer", "--freeze", " ".join(map(str, modules)), f"layers are 0 to {layers - 1}")
-    for number in chosen:
-        detector.model[number].requires_grad_(False)
-    if not any(parameter.requires_grad for parameter in detector.parameters()):
-        raise ConfigError("nothing left to train", "--freeze", " ".join(map(str, modules)), "freeze fewer layers")
-    return chosen

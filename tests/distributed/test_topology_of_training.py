@@ -119,6 +119,16 @@ def test_weights_after_twenty_updates_equal_those_of_one_process(
     assert max(worst) < 1e-2, worst
 
 
+@pytest.mark.parametrize("kind", [pytest.param("synchronised", marks=pytest.mark.slow), "frozen"])
+def test_the_gradient_of_quad_images_is_that_of_one_process(trainings: Callable, kind: str) -> None:
+    (alone,), together = (trainings(n, kind, quad=True) for n in (1, 2))
+    assert alone["gradients"]
+    for process in together:
+        assert worst_difference(alone["gradients"], process["gradients"]) < GRADIENT[True]
+        if kind == "frozen":
+            assert worst_difference(alone["weights"], process["weights"]) < WEIGHTS[True]
+
+
 @pytest.mark.parametrize("option", ["multi_scale", "rect"])
 def test_image_sizes_that_change_do_not_depend_on_the_processes(trainings: Callable, option: str) -> None:
     # Frozen, because the deepest maps of the smallest images are single pixels: no statistics to speak of.

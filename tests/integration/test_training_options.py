@@ -46,6 +46,10 @@ def run(run_processes: Callable, sparse_data: Path, tmp_path: Path) -> Callable[
         {"precision": "bf16"},
         {"bn_group": 4},
         {"workers": 2},
+        {"quad": True, "rect": True, "bn_group": 4},
+        {"quad": True, "multi_scale": True, "micro_batch": 4},
+        {"close_mosaic": 1, "class_balanced": 0.5},
+        {"freeze": ("backbone", "*.bn")},
     ],
     ids=lambda changes: "+".join(changes),
 )

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from accel_yolo.config.resolve import (
+    AUTOBATCH,
+    COMMAND_LINE,
+    DEFAULT,
     load_config,
     resolve_convert,
     resolve_predict,
@@ -151,6 +154,7 @@ def test_save_conf_without_save_txt_is_remarked(capsys: pytest.CaptureFixture[st
         {"data": "demo", "epochs": 3, "freeze": (1, 2), "name": "no", "project": "1e-3"},
         {"weights": "höhe\udcff.pt", "name": "a: b # c", "seed": 2**63 - 1},
         {"hyp_file": "Objects365", "cfg": "yolov5n", "resume": ""},
+        {"batch": -1, "freeze": (3, "head", "*.bn"), "class_balanced": 0.01, "augment_with": "a.b:c.d", "quad": True},
     ],
 )
 def test_a_saved_run_is_restored_exactly_with_all_origins(typed: dict[str, Any], tmp_path: Path) -> None:
@@ -249,3 +253,36 @@ def test_a_bit_exact_run_has_one_batchnorm_group_per_micro_batch(typed: dict[str
 def test_what_contradicts_bit_exactness_is_refused(typed: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         resolve_train({"data": "demo", "weights": "", "cfg": "yolov5n", "bit_exact": True, **typed})
+
+
+def resumed_with(saved: dict[str, Any], origin: str, typed: dict[str, Any]) -> TrainConfig:
+    """Return the settings under which a run goes on whose `batch` has an origin, when something is typed."""
+    config, origins = resolve_train(saved)
+    asked = resolve_train({**typed, "resume": "runs/exp"})
+    return resume_train((config, {**origins, "batch": origin}), asked)[0]
+
+
+def test_a_resumed_run_keeps_the_batch_that_was_chosen_for_it() -> None:
+    assert resumed_with({"batch": 24}, AUTOBATCH, {"batch": -1}).batch == 24
+    for origin, typed in ((AUTOBATCH, 16), (COMMAND_LINE, -1)):
+        with pytest.raises(ConfigError, match="cannot change while resuming in --batch"):
+            resumed_with({"batch": 24}, origin, {"batch": typed})
+
+
+def test_code_that_a_run_folder_names_is_not_run_unless_it_is_typed_again() -> None:
+    saved = {"augment_with": "my:own"}
+    assert resumed_with(saved, DEFAULT, saved).augment_with == "my:own"
+    for typed in ({}, {"augment_with": "my:other"}):
+        with pytest.raises(ConfigError, match="type it again: --augment-with my:own"):
+            resumed_with(saved, DEFAULT, typed)
+    with pytest.raises(ConfigError, match="cannot change while resuming in --augment-with"):
+        resumed_with({}, DEFAULT, saved)
+
+
+def test_no_code_is_named_in_a_hyper_parameter_file(tmp_path: Path) -> None:
+    file = tmp_path / "hyp.yaml"
+    file.write_text("lr0: 0.01\naugment_with: my:own\n")
+    with pytest.raises(ConfigError, match="unknown key in .*augment_with"):
+        resolve_train({"hyp_file": str(file)})
+    file.write_text("lr0: 0.01\nclose_mosaic: 15\n")
+    assert resolve_train({"hyp_file": str(file)})[0].close_mosaic == 15

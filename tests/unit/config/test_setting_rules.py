@@ -23,7 +23,7 @@ from accel_yolo.errors import ConfigError
         (TrainConfig, {"epochs": 3.5}, "--epochs: 3.5"),
         (TrainConfig, {"epochs": "3"}, "--epochs: 3"),
         (TrainConfig, {"epochs": True}, "--epochs: true"),
-        (TrainConfig, {"batch": -1}, "--batch: -1"),
+        (TrainConfig, {"batch": -2}, "--batch: -2"),
         (TrainConfig, {"imgsz": 10}, "--imgsz: 10; give a whole number from 32 to 16384"),
         (TrainConfig, {"workers": -1}, "--workers: -1"),
         (TrainConfig, {"optimizer": "adamw"}, "did you mean 'AdamW'?"),

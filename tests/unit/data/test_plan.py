@@ -217,3 +217,20 @@ def test_the_source_travels_to_workers(make_pictures: Callable) -> None:
     assert plan_sample(copy, 0, 0, 9) == plan_sample(FULL, 0, 0, 9)
     pictures = make_pictures(64)
     assert PlanSource(pictures.sizes_hw, 64, Hyp()).loaded_hw(2) == pictures.loaded_hw(2)
+
+
+def test_the_last_epochs_show_no_mosaics_and_nothing_that_comes_with_them() -> None:
+    closing = replace(FULL, hyp=replace(EVERYTHING, mosaic=1.0, mixup=1.0, copy_paste=1.0), mosaic_epochs=3)
+    for epoch in (3, 4, 9):
+        for position in range(20):
+            plan = plan_sample(closing, 0, epoch, position)
+            assert len(plan.indices()) == 1 and plan.mixup is None and plan.scene.copy_paste is None
+    before = [plan_sample(closing, 0, 2, position) for position in range(20)]
+    assert all(plan.mixup is not None and len(set(plan.indices())) > 1 for plan in before)
+
+
+def test_closing_mosaics_changes_nothing_before_and_only_the_choice_of_the_scene_after() -> None:
+    closing, never = replace(FULL, mosaic_epochs=3), replace(FULL, hyp=replace(EVERYTHING, mosaic=0.0))
+    for position in range(20):
+        assert plan_sample(closing, 0, 2, position) == plan_sample(FULL, 0, 2, position)
+        assert plan_sample(closing, 0, 3, position) == plan_sample(never, 0, 3, position)

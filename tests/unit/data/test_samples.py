@@ -9,6 +9,7 @@ import pytest
 
 from accel_yolo.config.schema import Hyp
 from accel_yolo.data.images import ALL_ROWS
+from accel_yolo.data.keyed_plans import Key
 from accel_yolo.data.order import share
 from accel_yolo.data.partners import PartnerGroups
 from accel_yolo.data.plan import PlanSource
@@ -45,7 +46,7 @@ def epoch_of(images: Counting, places: range, group: int) -> list[np.ndarray]:
     for step in range(COUNT // BATCH):
         for place in places:
             pixels.append(np.zeros((SIDE, SIDE, 3), np.uint8))
-            samples.render((0, step * BATCH + place), pixels[-1])
+            samples.render(Key(0, step * BATCH + place), pixels[-1])
     return pixels
 
 
@@ -78,7 +79,7 @@ def test_images_are_kept_until_the_last_step_of_their_group_and_no_longer() -> N
     for step in range(COUNT // BATCH):
         for place in range(BATCH):
             position = step * BATCH + place
-            samples.render((0, position), into)
+            samples.render(Key(0, position), into)
             (_, kept) = samples._held[place]
             assert len(kept) <= len(groups.of(position))
     assert len(samples._held) == BATCH

@@ -12,11 +12,13 @@ import torch
 
 from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.data.loader import HostBatch
-from accel_yolo.engine.batches import Batches
+from accel_yolo.engine.batches import Batches, batch_loss
+from accel_yolo.engine.build import loss_options
 from accel_yolo.engine.schedule import Schedule
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
 from accel_yolo.errors import PeerError
+from accel_yolo.losses.detection import term_means
 from accel_yolo.models.zoo import build_detector, model_spec
 
 STEPS, BATCH, SLEEP_S = 3, 4, 0.05
@@ -27,7 +29,7 @@ class SlowLoader:
 
     pieces = (range(BATCH // 2), range(BATCH // 2, BATCH))
 
-    def epoch(self, epoch: int) -> Iterator[HostBatch]:
+    def epoch(self, epoch: int, class_ap: tuple[float, ...] = ()) -> Iterator[HostBatch]:
         targets = np.array([[0, 1, 0.5, 0.5, 0.4, 0.4], [2, 0, 0.3, 0.3, 0.2, 0.3]], dtype=np.float32)
         for step in range(STEPS):
             time.sleep(SLEEP_S)
@@ -58,6 +60,21 @@ def test_counts_cover_entries_and_all_cells(batches: Batches) -> None:
     assert set(images) == {0}, "counted within each half"
     assert batch.entry_counts.sum() > 0
     assert batch.cell_counts.tolist() == [BATCH * 3 * side * side for side in (8, 4, 2)]
+
+
+def test_images_of_four_samples_count_their_own_cells_and_weigh_as_their_samples() -> None:
+    config = TrainConfig(batch=4 * BATCH, epochs=2, imgsz=32, quad=True, hyp=Hyp(warmup_epochs=0))
+    detector = build_detector(model_spec("yolov5n"), {0: "a", 1: "b"})
+    loader: Any = SlowLoader()
+    batch = next(Batches(loader, detector, Schedule(config, STEPS), World.start("cpu")).steps(TrainState()))
+    assert batch.size_hw == (64, 64)
+    assert (batch.samples, batch.global_images, batch.local_images) == (4 * BATCH, BATCH, BATCH)
+    assert batch.cell_counts.tolist() == [BATCH * 3 * side * side for side in (8, 4, 2)]
+    options = loss_options(config, detector)
+    sums = torch.ones(3, 3)
+    means = term_means(sums, batch.entry_counts, batch.cell_counts, options)
+    # As the reference: four times the loss of so many images.
+    assert batch_loss(sums, batch, options) == pytest.approx(4 * BATCH * float(means.sum()))
 
 
 def test_an_epoch_of_which_only_the_validation_is_left_has_no_steps(batches: Batches) -> None:

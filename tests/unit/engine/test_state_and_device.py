@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -16,6 +17,13 @@ from accel_yolo.errors import ConfigError
 def test_state_survives_json() -> None:
     state = TrainState(epoch=3, step=24, best=0.5, losses=(0.1, 0.2, 0.3))
     assert TrainState.from_json(state.to_json()) == state
+
+
+def test_state_of_a_checkpoint_without_average_precision_has_none() -> None:
+    plain = TrainState(epoch=2).weighing((0.25, 0.5)).to_json()
+    assert TrainState.from_json(json.loads(json.dumps(plain))).class_ap == (0.25, 0.5)
+    del plain["class_ap"]
+    assert TrainState.from_json(plain) == TrainState(epoch=2)
 
 
 def test_patience_counts_epochs_since_the_best() -> None:

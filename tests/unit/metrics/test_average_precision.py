@@ -49,6 +49,11 @@ def test_means_are_over_the_classes_that_have_labels(ten_detections: AveragePrec
     assert ten_detections.mean_precision == pytest.approx((0.6016461 + 0.5851852) / 3, abs=1e-6)
 
 
+def test_a_class_without_labels_has_the_mean_of_the_others(ten_detections: AveragePrecision) -> None:
+    found = ten_detections
+    assert found.of_classes(5) == pytest.approx((0.5475, 0.55875, 0.0, found.map50_95, found.map50_95), abs=1e-6)
+
+
 def test_fitness_is_a_tenth_of_map50_and_nine_tenths_of_map50_95(ten_detections: AveragePrecision) -> None:
     found = ten_detections
     assert found.fitness == pytest.approx(0.1 * found.map50 + 0.9 * found.map50_95)

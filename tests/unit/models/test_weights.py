@@ -20,7 +20,6 @@ from accel_yolo.models.weights import (
     WeightsMeta,
     detector_from_weights,
     find_weights,
-    freeze,
     load_weights,
     save_weights,
     transfer,
@@ -248,25 +247,6 @@ def test_new_names_of_the_same_number_keep_the_head(saved, tiny):
 
 def test_another_number_of_names_starts_a_fresh_head(saved):
     assert detector_from_weights(load_weights(saved), {0: "a"}).head.m[0].out_channels == 2 * 6
-
-
-# Freezing
-
-
-@pytest.mark.parametrize(
-    ("typed", "frozen"),
-    [((0,), ()), ((), ()), ((3,), (0, 1, 2)), ((1, 4), (1, 4)), ((0, 2), (0, 2)), ((8,), tuple(range(8)))],
-)
-def test_one_number_freezes_all_before_it_and_several_exactly_those(tiny, typed, frozen):
-    assert freeze(tiny, typed) == frozen
-    for number, layer in enumerate(tiny.model):
-        assert all(parameter.requires_grad == (number not in frozen) for parameter in layer.parameters())
-
-
-@pytest.mark.parametrize("typed", [(10,), (-1,), (1, 9), (3, -2), (9,)])
-def test_freezing_layers_that_do_not_exist_or_all_of_them_is_an_error(tiny, typed):
-    with pytest.raises(ConfigError, match="--freeze"):
-        freeze(tiny, typed)
 
 
 # Finding
