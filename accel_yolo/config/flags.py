@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -15,6 +16,7 @@ from accel_yolo.config.data_schema import (
     DataSplitConfig,
     DataStatsConfig,
 )
+from accel_yolo.config.exclusions import excluded_lines
 from accel_yolo.config.export_flags import EXPORT, UNAVAILABLE
 from accel_yolo.config.flag import Flag
 from accel_yolo.config.launch_flags import CHECK, PROFILE
@@ -94,6 +96,20 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"cannot read the command line: {message}", remedy=f"see `{self.prog} --help`")
 
 
+class _Help(argparse.HelpFormatter):
+    """Breaks lines between words only: a flag is one word. Lines of a text stay lines."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        first, *others = text.splitlines()
+        return "\n".join(
+            textwrap.fill(line, width, initial_indent=start, subsequent_indent=after, break_on_hyphens=False)
+            for line, start, after in [(first, indent, indent), *((line, "  ", "    ") for line in others)]
+        )
+
+
 class _Keep(argparse.Action):
     """Keeps the texts as typed together with the spelling of the flag."""
 
@@ -108,10 +124,11 @@ def build_parser(command: str, prog: str = "") -> argparse.ArgumentParser:
     entry = COMMANDS[command]
     parser = _Parser(
         prog=prog or f"accel-yolo {command}",
+        epilog="\n".join(["do not go together:", *excluded_lines()]) if TrainConfig in entry.fills else None,
         description=entry.summary + (f" (not available yet: {entry.later})" if entry.later else ""),
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
+        formatter_class=lambda prog: _Help(prog, max_help_position=32, width=110),
     )
     defaults = entry.defaults
     groups: dict[str, Any] = {}
@@ -171,6 +188,8 @@ def _default_words(flag: Flag, defaults: Mapping[str, Any]) -> str:
     """Return " (default ...)" for a setting whose help does not say it already."""
     default = defaults.get(flag.fills)
     if flag.nargs == 0 or flag.positional or default in (None, "", ()) or "default" in flag.help:
+        return ""
+    if flag.nargs == "?" and not default:  # off
         return ""
     shown = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
     return f" (default {shown})"

@@ -47,7 +47,7 @@ def _recipe(best: TrialRow, rows: Sequence[TrialRow], settings: StudySettings, f
         f"Study {folder.absolute()}, accel_yolo {__version__}",
         f"Fitness {best.fitness:.5g} after epoch {best.best_epoch + 1} of {settings.config.epochs}: "
         + ", ".join(f"{name} {value:.5g}" for name, value in metrics),
-        f"Trained on {settings.config.data} from {settings.config.weights or settings.config.cfg}",
+        f"Trained on {' '.join(settings.config.data)} from {settings.config.weights or settings.config.cfg}",
         f"Searched: {', '.join(gene.name for gene in settings.genes)}",
     ]
     values = {name: best.hyp[name] for name in (gene.name for gene in settings.genes)}

@@ -243,9 +243,9 @@ def test_a_bit_exact_run_has_one_batchnorm_group_per_micro_batch(typed: dict[str
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ({"sync_bn": True}, "order depends on the processes in --bit-exact: --sync-bn"),
-        ({"gradient_compression": "bf16"}, "order depends on the processes in --bit-exact: --gradient-compression"),
-        ({"precision": "bf16"}, "--bit-exact works in fp32 only in --precision: bf16"),
+        ({"sync_bn": True}, "order depends on the processes in --bit-exact and --sync-bn"),
+        ({"gradient_compression": "bf16"}, "order depends on the processes in --bit-exact and --gradient-compression"),
+        ({"precision": "bf16"}, "--bit-exact works in fp32 only in --bit-exact and --precision fp16 or bf16"),
         ({"batch": 16, "micro_batch": 3}, "does not divide into micro-batches in --batch and --micro-batch: 16 and 3"),
         ({"batch": 16, "micro_batch": 4, "bn_group": 2}, "needs one BatchNorm group per micro-batch"),
     ],
