@@ -51,7 +51,7 @@ DATA_SPLIT = (
 DATA_STATS = (
     *_DATA,
     value("--imgsz|--img|--img-size", "image size at which objects are called small, medium and large", _HOW),
-    value("--into", "write stats.json and stats.png into this folder", _OUTPUT, "FOLDER"),
+    value("--into", "write stats.json and a picture of each split into this new folder", _OUTPUT, "FOLDER"),
     *_COMMON,
 )
 

@@ -13,9 +13,9 @@ from accel_yolo.config.yaml_io import Located
 from accel_yolo.errors import DataError, did_you_mean, printable
 
 FORMATS = ("yolo", "coco", "voc")
+_ANNOTATION_FOLDERS = (("JPEGImages", "Annotations"), ("images", "annotations"), ("images", "Annotations"))
 _LOOKED_AT = 200
 """Files of a folder that are looked at to tell its format."""
-_LONGEST_CATEGORIES = 1 << 24
 
 
 def format_of(located: Located, splits: Mapping[str, Sequence[Path]]) -> str:
@@ -39,7 +39,9 @@ def format_of(located: Located, splits: Mapping[str, Sequence[Path]]) -> str:
     if len(kinds) > 1:
         kind = {value: place for place, value in found.items()}
         shown = ", ".join(f"{name} ({printable(str(kind[name]))})" for name in sorted(kinds))
-        raise DataError("more than one label format", located.file, shown, "write `format:`, or one data YAML for each")
+        raise DataError(
+            "more than one label format", located.file, shown, "write one data YAML for each: several may be given"
+        )
     return kinds.pop()
 
 
@@ -47,7 +49,10 @@ def coco_file_of(place: Path) -> Path:
     """Return the json of a split: the file itself, or the only one in a folder. Raises DataError."""
     if not is_dir(place):
         return place
-    found = sorted(child for child in place.iterdir() if child.suffix == ".json")
+    try:
+        found = sorted(child for child in place.iterdir() if child.suffix == ".json")
+    except OSError as error:
+        raise DataError("the folder cannot be searched", printable(str(place)), error.strerror) from None
     if len(found) != 1:
         names = ", ".join(child.name for child in found) or "none"
         raise DataError("no single COCO json", printable(str(place)), names, "name the file itself in the data YAML")
@@ -57,25 +62,42 @@ def coco_file_of(place: Path) -> Path:
 def coco_names(file: Path) -> dict[int, str]:
     """Return the category names of a COCO json, numbered from 0 in the order of their ids.
 
-    Only the list of categories is read: the file may be large.
-
     Raises:
         DataError: there is none.
     """
-    content = file.read_bytes()
-    start = content.rfind(b'"categories"')
+    import msgspec  # reads the rest of a large file past without keeping it
+
+    class Categories(msgspec.Struct):
+        categories: list[dict[str, Any]]
+
     try:
-        opening = content.index(b"[", start)
-        text = content[opening : opening + _LONGEST_CATEGORIES].decode("utf-8", "ignore")
-        categories, _ = json.JSONDecoder().raw_decode(text)
-        ordered = sorted(categories, key=lambda each: each["id"])
-        names = [each["name"] for each in ordered]
-        if start < 0 or not names or not all(isinstance(name, str) and name for name in names):
-            raise ValueError
-    except (ValueError, KeyError, TypeError):
+        found = msgspec.json.decode(file.read_bytes().removeprefix(b"\xef\xbb\xbf"), type=Categories).categories
+    except msgspec.ValidationError:
+        found = []
+    except (ValueError, RecursionError):  # numbers that JSON does not have: read with care later
+        found = _categories_in_text(file)
+    except OSError as error:
+        raise DataError("the annotations cannot be read", printable(str(file)), error.strerror) from None
+    try:
+        names = [each["name"] for each in sorted(found, key=lambda each: each["id"])]
+    except (KeyError, TypeError):
+        names = []
+    if not names or not all(isinstance(name, str) and name.strip() for name in names):
         remedy = "write the class names as `names:` into the data YAML"
-        raise DataError("no categories with id and name", printable(str(file)), remedy=remedy) from None
+        raise DataError("no categories with id and name", printable(str(file)), remedy=remedy)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        remedy = "write `names:` into the data YAML: categories of one name are then one class"
+        raise DataError("two categories have one name", printable(str(file)), twice, remedy)
     return dict(enumerate(names))
+
+
+def _categories_in_text(file: Path) -> list[Any]:
+    try:
+        found = json.loads(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))["categories"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+    return found if isinstance(found, list) else []
 
 
 def image_folders(located: Located, root: Path, splits: Iterable[str]) -> dict[str, Path]:
@@ -100,14 +122,33 @@ def image_folders(located: Located, root: Path, splits: Iterable[str]) -> dict[s
 def _shown_by(place: Path) -> str:
     if place.suffix == ".json":
         return "coco"
-    if "ImageSets" in place.parts or "JPEGImages" in place.parts:
-        return "voc"
+    if place.suffix == ".txt" and "ImageSets" in place.parts:
+        top = Path(*place.parts[: place.parts.index("ImageSets")])
+        return "voc" if is_dir(top / "JPEGImages") or not place.exists() else "yolo"
     if not is_dir(place):
-        return "yolo"
-    endings = set()
-    with os.scandir(place) as children:
-        for _, child in zip(range(_LOOKED_AT), children, strict=False):
-            endings.add(os.path.splitext(child.name)[1].lower())  # noqa: PTH122
+        return "voc" if "JPEGImages" in place.parts else "yolo"
+    endings = _endings(place)
     if ".json" in endings and ".txt" not in endings and (place / "_annotations.coco.json").is_file():
         return "coco"
-    return "voc" if ".xml" in endings and ".txt" not in endings else "yolo"
+    if ".txt" in endings:
+        return "yolo"
+    if ".xml" in endings:
+        return "voc"
+    for of, to in _ANNOTATION_FOLDERS:
+        # The last folder of that name in the path, replaced.
+        parts = list(place.parts)
+        if of in parts:
+            at = len(parts) - 1 - parts[::-1].index(of)
+            if ".xml" in _endings(Path(*parts[:at], to, *parts[at + 1 :])):
+                return "voc"
+    return "yolo"
+
+
+def _endings(folder: Path) -> set[str]:
+    """Return the endings of the first files of a folder; none of one that cannot be searched."""
+    try:
+        with os.scandir(folder) as children:
+            first = [child.name for _, child in zip(range(_LOOKED_AT), children, strict=False)]
+    except OSError:
+        return set()
+    return {os.path.splitext(name)[1].lower() for name in first}  # noqa: PTH122

@@ -49,9 +49,11 @@ class DataUnion:
         return tuple(numbers[spec.names[number]] for number in range(len(spec.names)))
 
 
-def load_data_union(names_or_paths: Sequence[str], splits: tuple[str, ...] | None = ("train", "val")) -> DataUnion:
+def load_data_union(
+    names_or_paths: Sequence[str], splits: tuple[str, ...] | None = ("train", "val"), *, complete: bool = True
+) -> DataUnion:
     """Return some data sets as one; see `load_data_spec` for arguments and errors."""
-    specs = tuple(load_data_spec(each, splits) for each in names_or_paths)
+    specs = tuple(load_data_spec(each, splits, complete=complete) for each in names_or_paths)
     if len(specs) == 1:
         return DataUnion(specs, specs[0].names)
     for spec in specs:

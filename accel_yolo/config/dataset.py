@@ -64,13 +64,16 @@ class DataSpec:
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
 
-def load_data_spec(name_or_path: str | Path, splits: tuple[str, ...] | None = ("train", "val")) -> DataSpec:
+def load_data_spec(
+    name_or_path: str | Path, splits: tuple[str, ...] | None = ("train", "val"), *, complete: bool = True
+) -> DataSpec:
     """Return the description of a data set; lists are not expanded, images not read.
 
     Args:
         name_or_path: a data YAML, or the name of a shipped one ("coco128", "data/coco128.yaml").
         splits: the splits that will be used; their folders and lists must exist. None stands for train and val where
-            the YAML has them; otherwise it must have both.
+            the YAML has them.
+        complete: the YAML must have train and val, whichever will be used.
 
     Raises:
         DataError: no such YAML; a key, value or path that cannot be, with the line; a split that is missing.
@@ -79,7 +82,7 @@ def load_data_spec(name_or_path: str | Path, splits: tuple[str, ...] | None = ("
     located = load_yaml(path, DataError, label_of(path))
     content = _checked_keys(located)
     entries = {split: _entries(located, split) for split in SPLITS}
-    splits, needed = _needed(entries, splits)
+    splits, needed = _needed(entries, splits, complete)
     for split in needed:
         if not entries[split]:
             remedy = f"add `{split}:` with a folder of images, a list file or a COCO json"
@@ -96,7 +99,7 @@ def load_data_spec(name_or_path: str | Path, splits: tuple[str, ...] | None = ("
         root, found = located_splits(located, (entries, published), candidates, splits, download)
     kind = "yolo" if generator else format_of(located, {split: found[split] for split in splits})
     if kind == "coco":
-        found = {split: tuple(map(coco_file_of, found[split])) for split in SPLITS}
+        found |= {split: tuple(map(coco_file_of, found[split])) for split in splits}
     jsons = [file for split in SPLITS for file in found[split] if is_file(file)] if kind == "coco" else []
     names = coco_names(jsons[0]) if jsons and content.get("names") is None else _class_names(located)
     return DataSpec(
@@ -114,11 +117,11 @@ def load_data_spec(name_or_path: str | Path, splits: tuple[str, ...] | None = ("
 
 
 def _needed(
-    entries: dict[str, tuple[str, ...]], splits: tuple[str, ...] | None
+    entries: dict[str, tuple[str, ...]], splits: tuple[str, ...] | None, complete: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the splits that will be used, and those that the YAML must have."""
     if splits is not None:
-        return splits, tuple(dict.fromkeys(("train", "val", *splits)))
+        return splits, tuple(dict.fromkeys((*(("train", "val") if complete else ()), *splits)))
     there = tuple(split for split in ("train", "val") if entries[split])
     return there, there or ("train",)
 

@@ -1,16 +1,18 @@
-"""A data set in another format, or in parts: label files, lists and a data YAML, written whole or not at all."""
+"""A data set in another format: images, label files, lists and a data YAML, written whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from accel_yolo.config.yaml_io import dump_yaml
 from accel_yolo.data.formats.writing import WrittenImage, coco_content, voc_text, yolo_text
+from accel_yolo.data.label_paths import label_path_of, voc_annotation_of
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.errors import ConfigError, DataError, EnvironmentFault, printable
 from accel_yolo.files import write_text_atomic
@@ -35,26 +37,48 @@ class Written:
     outlines_left_out: int
 
 
-def new_folder(folder: Path) -> Path:
-    """Return a folder that is to be written into; it must be new or empty, so that nothing is overwritten.
+@contextlib.contextmanager
+def new_folder(folder: Path, flag: str = "--into") -> Iterator[Path]:
+    """Give a folder beside `folder` to write into, which gets its name when all went well, and goes when not.
+
+    Args:
+        folder: must not exist, or be empty: nothing is overwritten.
+        flag: what the user typed it after, for messages.
 
     Raises:
         ConfigError: there is something in it.
-        EnvironmentFault: it cannot be made.
+        EnvironmentFault: it cannot be written.
     """
+    require_new(folder, flag)
+    beside = folder.absolute().with_name(f".{folder.absolute().name}.partial")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise ConfigError("the folder is not empty", "--into", printable(str(folder)), "name a new one")
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        yield beside
+        if folder.is_dir():
+            folder.rmdir()
+        beside.rename(folder)
     except OSError as error:
-        raise EnvironmentFault("the folder cannot be made", printable(str(folder)), error.strerror) from None
-    return folder
+        raise EnvironmentFault("cannot write", printable(str(folder)), error.strerror) from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def require_new(folder: Path, flag: str) -> None:
+    """Check that a folder does not exist or is empty. Raises ConfigError."""
+    try:
+        taken = (folder.exists() or folder.is_symlink()) and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise EnvironmentFault("cannot look into the folder", printable(str(folder)), error.strerror) from None
+    if taken:
+        what = "the folder is not empty" if folder.is_dir() else "not a folder"
+        raise ConfigError(what, flag, printable(str(folder)), "name a new one")
 
 
 def write_data_set(
-    folder: Path, indices: Mapping[str, SplitIndex], names: Mapping[int, str], kind: str, *, copy: bool
+    folder: Path, indices: Mapping[str, SplitIndex], names: Mapping[int, str], kind: str, *, copy: bool, flag: str
 ) -> Written:
-    """Write splits in a format into a new folder; its data YAML comes last.
+    """Write splits in a format into a new folder, whole or not at all.
 
     Args:
         folder: new or empty.
@@ -62,46 +86,61 @@ def write_data_set(
         names: class number to name.
         kind: "yolo", "coco" or "voc".
         copy: copy the images; otherwise they are hard links, or copies where links cannot be.
+        flag: what the user typed the folder after, for messages.
 
     Raises:
         DataError: a name that the format cannot hold.
         EnvironmentFault: a file cannot be written.
     """
-    new_folder(folder)
-    if kind != "yolo":
-        _require_text(indices)
+    require_writable(indices, names, kind)
     places, left_out = {}, 0
-    try:
+    with new_folder(folder, flag) as root:
         for split, index in indices.items():
-            images = _placed(folder / _IMAGES[kind] / split, index, copy)
+            images = _placed(root / _IMAGES[kind] / split, index, copy)
             if kind == "yolo":
-                left_out += _write_yolo(folder / "labels" / split, images)
+                left_out += _write_yolo(root / "images" / split, images)
                 places[split] = f"images/{split}"
             elif kind == "voc":
-                _write_voc(folder, split, images, names)
+                _write_voc(root, split, images, names)
                 places[split] = f"ImageSets/Main/{split}.txt"
             else:
                 content = coco_content(images, names)
-                write_text_atomic(folder / "annotations" / f"{split}.json", json.dumps(content))
+                write_text_atomic(root / "annotations" / f"{split}.json", json.dumps(content))
                 places[split] = f"annotations/{split}.json"
-    except OSError as error:
-        raise EnvironmentFault("the data set cannot be written", printable(str(folder)), error.strerror) from None
-    data = folder / _MARKER
-    write_data_yaml(data, places, names, kind)
+        write_data_yaml(root / _MARKER, places, names, kind)
     images = sum(map(len, indices.values()))
-    return Written(data, images, sum(len(index.labels) for index in indices.values()), left_out)
+    return Written(folder / _MARKER, images, sum(len(index.labels) for index in indices.values()), left_out)
 
 
-def write_data_yaml(
-    file: Path, places: Mapping[str, str], names: Mapping[int, str], kind: str, more: Mapping[str, object] | None = None
-) -> None:
+def require_writable(indices: Mapping[str, SplitIndex], names: Mapping[int, str], kind: str) -> None:
+    """Check that a format can hold all names. Raises DataError."""
+    for number, name in names.items():
+        if name != name.strip() or not name.isprintable() or list(names.values()).count(name) > 1:
+            remedy = "give each class a name of its own, without spaces around it"
+            raise DataError("a class name that cannot be written", f"class {number}", repr(name), remedy)
+    for index in indices.values():
+        names_below(index.paths)
+        if kind != "yolo":
+            require_text(index.paths)
+
+
+def require_text(paths: Sequence[str]) -> None:
+    """Check that lists and jsons can hold these paths. Raises DataError."""
+    for path in paths:
+        if not path.isprintable() or any("\udc80" <= letter <= "\udcff" for letter in path):
+            remedy = "rename it: lists and json hold plain text only"
+            raise DataError("a name that is not text", printable(path), remedy=remedy)
+
+
+def write_data_yaml(file: Path, places: Mapping[str, str], names: Mapping[int, str], kind: str) -> None:
     """Write a data YAML whose splits lie beside it."""
-    content = {**places, **({"format": kind} if kind != "yolo" else {}), **(more or {}), "names": dict(names)}
+    content = {**places, **({"format": kind} if kind != "yolo" else {}), "names": dict(names)}
     write_text_atomic(file, dump_yaml(content))
 
 
 def _placed(folder: Path, index: SplitIndex, copy: bool) -> list[WrittenImage]:
     """Put the images into a folder, their own folders below what all have in common, and return what to write."""
+    folder.mkdir(parents=True)
     written = []
     for number, name in enumerate(names_below(index.paths)):
         target = folder / name
@@ -113,31 +152,22 @@ def _placed(folder: Path, index: SplitIndex, copy: bool) -> list[WrittenImage]:
 
 
 def names_below(paths: Sequence[str]) -> list[str]:
-    """Return the names of images below the folder that they have in common."""
+    """Return the names of images below the folder that they have in common.
+
+    Raises:
+        DataError: one comes twice, or two of them would have the same label file.
+    """
     if not paths:
         return []
     top = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
     names = [os.path.relpath(path, top) for path in paths]
-    stems = {os.path.splitext(name)[0] for name in names}  # noqa: PTH122
-    if len(stems) < len(names):
-        twice = next(name for name in names if _shares_stem(name, names))
-        remedy = "rename one of them: their label files would be the same"
-        raise DataError("two images differ in their ending only", printable(top), printable(twice), remedy)
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(os.path.splitext(name)[0], name)  # noqa: PTH122
+        if other is not name:
+            what = "an image is listed twice" if other == name else "two images differ in their ending only"
+            raise DataError(what, printable(top), printable(name), "leave one out: their label files would be the same")
     return names
-
-
-def _require_text(indices: Mapping[str, SplitIndex]) -> None:
-    """Check that all names can be written into a text file. Raises DataError."""
-    for index in indices.values():
-        for path in index.paths:
-            if not path.isprintable() or any("\udc80" <= letter <= "\udcff" for letter in path):
-                remedy = "rename it: lists and json hold plain text only"
-                raise DataError("a name that is not text", printable(path), remedy=remedy)
-
-
-def _shares_stem(name: str, names: Sequence[str]) -> bool:
-    stem = os.path.splitext(name)[0]  # noqa: PTH122
-    return sum(os.path.splitext(other)[0] == stem for other in names) > 1  # noqa: PTH122
 
 
 def _place(source: str, target: Path, copy: bool) -> None:
@@ -157,18 +187,19 @@ def _write_yolo(folder: Path, images: Sequence[WrittenImage]) -> int:
     for image in images:
         text, missing = yolo_text(image)
         left_out += missing
-        file = (folder / image.name).with_suffix(".txt")
+        # Where they are looked for, whatever the folders of the images are called.
+        file = Path(label_path_of(str(folder / image.name)))
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     return left_out
 
 
-def _write_voc(folder: Path, split: str, images: Sequence[WrittenImage], names: Mapping[int, str]) -> None:
+def _write_voc(root: Path, split: str, images: Sequence[WrittenImage], names: Mapping[int, str]) -> None:
     for image in images:
-        file = (folder / "Annotations" / split / image.name).with_suffix(".xml")
+        file = Path(voc_annotation_of(str(root / _IMAGES["voc"] / split / image.name)))
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(voc_text(image, names, os.path.basename(image.name)), "utf-8")  # noqa: PTH119
-    lists = folder / "ImageSets" / "Main"
+    lists = root / "ImageSets" / "Main"
     lists.mkdir(parents=True, exist_ok=True)
     text = "".join(f"{split}/{os.path.splitext(image.name)[0]}\n" for image in images)  # noqa: PTH122
-    (lists / f"{split}.txt").write_text(text)
+    (lists / f"{split}.txt").write_text(text, "utf-8")

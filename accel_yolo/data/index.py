@@ -104,7 +104,7 @@ class _Scanning:
 
     def run(self, paths: Sequence[str]) -> Verified:
         """Return the index of the usable images and all findings; a bad image is raised if that is asked for."""
-        if not paths:
+        if not paths and not self.source.listing.unusable:
             remedy = f"check '{self.source.split}:' of {printable(str(self.source.spec.file))}"
             raise DataError("no images", self.source.named, remedy=remedy)
         coco = self.source.listing.coco
@@ -113,7 +113,7 @@ class _Scanning:
         )
         if self.stop_at_first:
             _stop_at_bad(problems)
-        dropped = len(paths) - sum(len(part.paths) for part in parts)
+        dropped = len(paths) + self.source.listing.unusable - sum(len(part.paths) for part in parts)
         index = assemble(parts, str(self.source.spec.root), dropped=dropped)
         if coco is None:
             return Verified(index, tuple(problems))
@@ -123,8 +123,11 @@ class _Scanning:
 def _verified(source: Source, scanning: _Scanning) -> Verified:
     """Return the kept index if it still describes the files, else a new one; one process of a machine scans."""
     rules = scanning.rules
-    classes = json.dumps([*rules.names, str(source.spec.images.get(source.split, ""))])
-    named = f"nc={len(rules.names)} single_cls={rules.single_cls} {classes if rules.format != 'yolo' else ''}"
+    named = f"nc={len(rules.names)} single_cls={rules.single_cls}"
+    if rules.format != "yolo":
+        named += json.dumps(rules.names)
+    if source.state:  # where images are looked for
+        named += json.dumps([str(source.spec.root), str(source.spec.images.get(source.split, ""))])
     file = index_cache.cache_file(source.places, f"{rules.format} {named}")
     # Two things that take time, one of them mostly waiting.
     with ThreadPoolExecutor(1) as beside:

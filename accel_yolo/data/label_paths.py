@@ -28,6 +28,11 @@ def label_path_of(image_path: str, kind: str = YOLO) -> str:
     return os.path.splitext(moved)[0] + _ENDINGS[kind]  # noqa: PTH122 - text, may hold bytes that are not UTF-8
 
 
+def voc_annotation_of(image_path: str) -> str:
+    """Return the annotation file of an image below JPEGImages, whether or not its folder is there yet."""
+    return os.path.splitext(_moved(image_path, *_VOC_FOLDERS[0]))[0] + _ENDINGS[VOC]  # noqa: PTH122
+
+
 def label_paths_of(image_paths: Iterable[str], kind: str = YOLO) -> list[str]:
     """Return `label_path_of` of each, for 10^5 images: what it does to a folder is found once for each folder."""
     folders: dict[str, str] = {}

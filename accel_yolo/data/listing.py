@@ -14,7 +14,7 @@ _IMAGE_SETS, _VOC_IMAGES = "ImageSets", "JPEGImages"
 IMAGE_ENDINGS = frozenset(("bmp", "dng", "jpeg", "jpg", "mpo", "pfm", "png", "tif", "tiff", "webp"))
 
 
-def list_images(entries: Iterable[Path]) -> tuple[list[str], list[Problem]]:
+def list_images(entries: Iterable[Path], *, voc: bool = False) -> tuple[list[str], list[Problem]]:
     """Return the absolute paths of all images, sorted as text, and what could not be searched.
 
     Bytes of names that are not UTF-8 are kept as Python keeps them (surrogate escapes); open such a path as it is.
@@ -22,6 +22,7 @@ def list_images(entries: Iterable[Path]) -> tuple[list[str], list[Problem]]:
     Args:
         entries: folders (searched to the bottom; links are followed, loops cut), text files with one image a line, or
             single images.
+        voc: text files below a folder ImageSets name images of the folder JPEGImages beside it, without an ending.
 
     Raises:
         DataError: an entry does not exist or is neither folder, text file nor image.
@@ -37,7 +38,8 @@ def list_images(entries: Iterable[Path]) -> tuple[list[str], list[Problem]]:
         elif is_image_name(path):
             found.append(path)
         elif path.endswith(".txt"):
-            found.extend(_listed(path))
+            ids = voc and f"{os.sep}{_IMAGE_SETS}{os.sep}" in path
+            found.extend(_listed_ids(path) if ids else _listed(path))
         else:
             raise DataError("neither a folder, a .txt list nor an image", printable(path))
     return sorted(found), problems
@@ -112,9 +114,6 @@ def _is_folder(child: os.DirEntry[str]) -> bool:
 
 def _listed(list_file: str) -> Iterator[str]:
     """Yield the images of a list: absolute, relative to the list file, or else relative to the working folder."""
-    if f"{os.sep}{_IMAGE_SETS}{os.sep}" in list_file:
-        yield from _listed_ids(list_file)
-        return
     folder = os.path.dirname(list_file)  # noqa: PTH120
     content = Path(list_file).read_bytes().removeprefix(b"\xef\xbb\xbf")
     for line in content.splitlines():
@@ -130,20 +129,21 @@ def _listed(list_file: str) -> Iterator[str]:
 
 
 def _listed_ids(list_file: str) -> Iterator[str]:
-    """Yield the images of a list of Pascal VOC: the first word of each line names an image below JPEGImages."""
+    """Yield the images of a list of Pascal VOC: each line names an image below JPEGImages, or its first word does."""
     top = list_file.rpartition(f"{os.sep}{_IMAGE_SETS}{os.sep}")[0]
     images = os.path.join(top, _VOC_IMAGES)  # noqa: PTH118
     endings: dict[str, dict[str, str]] = {}
     for line in Path(list_file).read_bytes().splitlines():
-        words = os.fsdecode(line).split()
-        if not words:
-            continue
-        path = os.path.join(images, words[0])  # noqa: PTH118
-        folder, stem = os.path.split(path)
-        if folder not in endings:
-            endings[folder] = _names_by_stem(folder)
-        # One that is not there is named in the findings.
-        yield os.path.join(folder, endings[folder].get(stem, f"{stem}.jpg"))  # noqa: PTH118
+        whole = os.fsdecode(line.strip())
+        # "000012  1" in the lists of one class.
+        for name in dict.fromkeys((whole, *whole.split()[:1])):
+            folder, stem = os.path.split(os.path.join(images, name))  # noqa: PTH118
+            if folder not in endings:
+                endings[folder] = _names_by_stem(folder)
+            if stem in endings[folder]:
+                break
+        if whole:  # one that is not there is named in the findings
+            yield os.path.join(folder, endings[folder].get(stem, f"{stem}.jpg"))  # noqa: PTH118
 
 
 def _names_by_stem(folder: str) -> dict[str, str]:

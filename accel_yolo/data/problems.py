@@ -29,7 +29,7 @@ class Problem:
         """Return "file:line: rule: value", safe to print whatever bytes the name holds."""
         place = f"{printable(self.file)}:{self.line}" if self.line else printable(self.file)
         value = f": {printable(self.value)}" if self.value else ""
-        return f"{place}: {self.rule}{value}"
+        return f"{place}: {printable(self.rule)}{value}"
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields as plain data for JSON."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from accel_yolo.data.convert import new_folder, write_data_yaml
+from accel_yolo.data.convert import new_folder, require_text, write_data_yaml
 from accel_yolo.data.formats.writing import WrittenImage, coco_content
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.data.subsets import some_images
@@ -55,19 +55,22 @@ def write_split(
     for split, images in parts.items():
         if not len(images):
             raise DataError("a split without images", split, f"of {len(index)} images", "take another share")
-    new_folder(folder)
+    require_text(index.paths)
     places = {}
-    for split, images in parts.items():
-        part = some_images(index, images)
-        if kind == "coco":
-            written = [
-                WrittenImage(path, (height, width), part.labels_of(number), part.polygons_of(number))
-                for number, (path, (height, width)) in enumerate(zip(part.paths, part.sizes_hw.tolist(), strict=True))
-            ]
-            places[split] = f"{split}.json"
-            write_text_atomic(folder / places[split], json.dumps(coco_content(written, names)))
-        else:
-            places[split] = f"{split}.txt"
-            write_text_atomic(folder / places[split], "".join(f"{path}\n" for path in part.paths))
-    write_data_yaml(folder / "data.yaml", places, names, kind)
+    with new_folder(folder) as root:
+        for split, images in parts.items():
+            part = some_images(index, images)
+            if kind == "coco":
+                written = [
+                    WrittenImage(path, (height, width), part.labels_of(number), part.polygons_of(number))
+                    for number, (path, (height, width)) in enumerate(
+                        zip(part.paths, part.sizes_hw.tolist(), strict=True)
+                    )
+                ]
+                places[split] = f"{split}.json"
+                write_text_atomic(root / places[split], json.dumps(coco_content(written, names)))
+            else:
+                places[split] = f"{split}.txt"
+                write_text_atomic(root / places[split], "".join(f"{path}\n" for path in part.paths))
+        write_data_yaml(root / "data.yaml", places, names, kind)
     return folder / "data.yaml"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from accel_yolo.data.formats.coco import CocoLabels
 from accel_yolo.data.formats.coco_file import CocoFile, read_coco
-from accel_yolo.data.label_paths import label_path_of
+from accel_yolo.data.label_paths import VOC, label_path_of
 from accel_yolo.data.listing import list_images, regular_stat
 from accel_yolo.data.problems import Problem
 from accel_yolo.data.scan import COCO
@@ -33,11 +33,13 @@ class Listing:
         paths: absolute, sorted as text, each once.
         problems: what could not be searched, and entries that are left out.
         coco: their labels, when they have no label files.
+        unusable: images that cannot be used because their entries cannot.
     """
 
     paths: list[str]
     problems: list[Problem]
     coco: CocoLabels | None = None
+    unusable: int = 0
 
 
 class Source:
@@ -79,7 +81,7 @@ class Source:
         """
         if self.spec.format == COCO:
             return _listed_by_coco(self.spec, self.split, self.places)
-        return Listing(*list_images(self.places))
+        return Listing(*list_images(self.places, voc=self.spec.format == VOC))
 
     @property
     def named(self) -> str:
@@ -97,17 +99,19 @@ def _listed_by_coco(spec: DataSpec, split: str, places: Sequence[Path]) -> Listi
     names = tuple(spec.names.values())
     files = [read_coco(place, names) for place in places]
     taken: set[str] = set()
-    paths, remarks = [], []
+    paths: list[list[str]] = []
+    findings = [finding for file in files for finding in file.findings]
     for place, file in zip(places, files, strict=True):
         folder = _folder_of_images(spec, split, place, file)
         mine = [os.path.normpath(os.path.join(folder, name)) for name in file.names]  # noqa: PTH118
         again = [path for path in mine if path in taken]
         if again:
-            remarks.append(Problem(str(place), 0, again[0], f"{len(again)} images are in an earlier json too", False))
+            rule = f"{len(again)} images are in an earlier json too, whose labels count; the first is"
+            findings.append(Problem(str(place), 0, again[0], rule, False))
         taken.update(mine)
         paths.append(mine)
-    remarks += [remark for file in files for remark in file.remarks]
-    return Listing(sorted(taken), remarks, CocoLabels.of(tuple(files), paths))
+    unusable = sum(finding.drops_image for finding in findings)
+    return Listing(sorted(taken), findings, CocoLabels.of(tuple(files), paths), unusable)
 
 
 def _folder_of_images(spec: DataSpec, split: str, place: Path, file: CocoFile) -> str:
@@ -125,12 +129,11 @@ def _folder_of_images(spec: DataSpec, split: str, place: Path, file: CocoFile) -
     else:
         bases = list(dict.fromkeys((folder, above, spec.root.absolute())))
         candidates = [base / inner for base in bases for inner in (f"images/{name}", name, "images", ".")]
-    for candidate in candidates:
-        # The first images may be missing; the first few hardly.
-        if any(regular_stat(str(candidate / first)) for first in file.names[:_TRIED_IMAGES]):
-            return os.path.normpath(candidate)
-    if not file.names:
-        return str(folder)
+    # Some of the first images may be missing, and a strange name may be found anywhere.
+    tried = [name for name in map(os.path.normpath, file.names[:_TRIED_IMAGES]) if not name.startswith(("..", os.sep))]
+    hits = [sum(regular_stat(str(candidate / name)) is not None for name in tried) for candidate in candidates]
+    if max(hits, default=0) or not tried:
+        return os.path.normpath(candidates[hits.index(max(hits))])
     looked = ", ".join(printable(os.path.normpath(candidate)) for candidate in candidates)
     remedy = f"write the folder that file_name is relative to as `images:` into {printable(str(spec.file))}"
     raise DataError(

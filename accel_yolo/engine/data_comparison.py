@@ -10,6 +10,7 @@ import numpy as np
 
 from accel_yolo.config.data_union import DataUnion
 from accel_yolo.data.fingerprints import ImageDifference, Kind, fingerprints, image_differences
+from accel_yolo.data.label_paths import VOC, YOLO, label_path_of
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.engine.comparison import OddOne, named, odd_one_out, places_of, require_equal
 from accel_yolo.engine.messages import Messages
@@ -44,7 +45,8 @@ def data_difference(world: Messages, union: DataUnion, split: str, index: SplitI
     odd = odd_one_out(places_of(world), digests)
     if odd is None:
         return None
-    copy = _Copy(world, odd, index)
+    kinds = {spec.format for spec in union.specs}
+    copy = _Copy(world, odd, index, kinds.pop() if kinds in ({YOLO}, {VOC}) else "")
     what = f"{'machines' if world.machines > 1 else 'processes'} differ in the {SPLIT_NAMES.get(split, split)}"
     value = copy.difference(str(union.root)) or f"digest {digests[odd.rank][:12]}"
     remedy = "copy the data set again, for example with rsync -a --delete"
@@ -58,6 +60,7 @@ class _Copy:
     world: Messages
     odd: OddOne
     index: SplitIndex
+    label_kind: str
 
     def difference(self, root: str) -> str:
         """Return the first file that differs and how, and how many images do; "" if no image does."""
@@ -77,12 +80,14 @@ class _Copy:
         return text + others
 
     def _details(self, difference: ImageDifference) -> str:
-        """Return what this process knows of the image: its path, bytes and number of objects."""
+        """Return what this process knows of the image: its path, number of objects, and label file."""
         rows = {self.odd.usual_rank: difference.row, self.odd.rank: difference.other_row}
         row = rows.get(self.world.rank, -1)
         if row < 0:
-            return json.dumps(["", 0])
-        return json.dumps([self.index.paths[row], len(self.index.labels_of(row))])
+            return json.dumps(["", 0, ""])
+        path = self.index.paths[row]
+        file = label_path_of(path, self.label_kind) if self.label_kind else ""
+        return json.dumps([path, len(self.index.labels_of(row)), file])
 
 
 def _described(difference: ImageDifference, odd: list, usual: list, other: str) -> str:
@@ -90,11 +95,11 @@ def _described(difference: ImageDifference, odd: list, usual: list, other: str) 
 
     Args:
         difference: its kind.
-        odd: path and number of objects on the machine that differs.
+        odd: path, number of objects and label file ("" if it has none) on the machine that differs.
         usual: the same on the other.
         other: what the other is called.
     """
-    (path, objects), (usual_path, usual_objects) = odd, usual
+    (path, objects, file), (usual_path, usual_objects, _) = odd, usual
     if difference.kind is Kind.MISSING:
         return f"{printable(usual_path)} is missing or unusable, {other} has it"
     if difference.kind is Kind.EXTRA:
@@ -102,4 +107,4 @@ def _described(difference: ImageDifference, odd: list, usual: list, other: str) 
     if difference.kind is Kind.CONTENT:
         return f"the image {printable(path)} has another content than on {other}"
     counts = f"{objects} objects, {usual_objects} on {other}" if objects != usual_objects else f"not those of {other}"
-    return f"the labels of {printable(path)} are other ones: {counts}"
+    return f"{f'{printable(file)} holds' if file else f'the image {printable(path)} has'} other labels: {counts}"

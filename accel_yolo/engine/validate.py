@@ -19,7 +19,7 @@ from accel_yolo.data.splits import SplitOptions, kept_names, open_splits
 from accel_yolo.devices import autocast_dtype
 from accel_yolo.engine import failures
 from accel_yolo.engine.build import fitting_imgsz
-from accel_yolo.engine.coco_report import coco_report
+from accel_yolo.engine.coco_report import Classes, coco_report
 from accel_yolo.engine.data_comparison import compare_data
 from accel_yolo.engine.evaluate import EvalOptions, evaluate, images_per_pass
 from accel_yolo.engine.faults import named_faults
@@ -78,7 +78,8 @@ def _validated(config: ValConfig, world: World) -> dict[str, Any]:
         print_table(metrics, per_class=config.verbose or len(names) < 50)
         if config.save_json or union.is_coco:
             predictions = folder / f"{Path(config.weights[0]).stem}_predictions.json"
-            metrics["coco"] = coco_report(result, index, union, names, predictions)
+            measured = _measured(config, options, names)
+            metrics["coco"] = coco_report(result, index, (union, config.task), measured, predictions)
             console.say(f"COCO evaluation: AP {metrics['coco']['ap']:.4f}, AP50 {metrics['coco']['ap50']:.4f}")
         write_text_atomic(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
         print_speed(metrics)
@@ -91,6 +92,12 @@ def _split_options(config: ValConfig, union: DataUnion, detector: Detector) -> S
     classes = chosen_classes(union.names, config.classes)
     renumbered = detector.nc == len(classes) != len(union.names)
     return SplitOptions(config.single_cls, config.bad_data, config.workers, classes, renumbered)
+
+
+def _measured(config: ValConfig, options: SplitOptions, names: dict[int, str]) -> Classes:
+    """Return the classes that detections have, and what they are in the data set."""
+    numbers = options.classes if options.classes and options.renumbered else tuple(range(len(names)))
+    return Classes(names, numbers[: len(names)], some=bool(options.classes) or config.single_cls)
 
 
 def _detector(config: ValConfig) -> Detector:

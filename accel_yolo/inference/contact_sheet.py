@@ -8,10 +8,13 @@ import numpy as np
 
 from accel_yolo.data.images import read_resized
 from accel_yolo.data.split_index import SplitIndex
+from accel_yolo.errors import ConfigError
 from accel_yolo.inference.drawing import DrawOptions, draw_boxes
 from accel_yolo.inference.results import Detection
 
 _GAP_PX, _GROUND = 6, 255
+_LARGEST_PX = 65_000
+"""What a JPEG can hold."""
 
 
 def contact_sheet(
@@ -28,10 +31,14 @@ def contact_sheet(
 
     Raises:
         DataError: an image cannot be read.
+        ConfigError: no picture can be so large.
     """
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     pitch = tile_px + _GAP_PX
+    if max(rows, columns) * pitch > _LARGEST_PX:
+        remedy = "show fewer --images, with more --columns or a smaller --tile"
+        raise ConfigError("the sheet is too large", value=f"{columns * pitch} x {rows * pitch} px", remedy=remedy)
     sheet = np.full((rows * pitch + _GAP_PX, columns * pitch + _GAP_PX, 3), _GROUND, np.uint8)
     for place, image in enumerate(images):
         drawn = _drawn(index, image, names, tile_px)

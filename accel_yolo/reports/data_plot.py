@@ -40,6 +40,8 @@ def plot_split(path: Path, title: str, names: Sequence[str], labels: np.ndarray,
     places.hist2d(labels[:, 1], labels[:, 2], bins=40, range=((0, 1), (0, 1)), cmap="Blues")
     places.invert_yaxis()
     places.set(xlabel="x", ylabel="y", title="centres of objects", aspect="equal")
+    for label in classes.get_xticklabels():
+        label.set_parse_math(False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
 

@@ -81,6 +81,7 @@ def test_two_processes_choose_one_batch_that_is_saved_and_trains(
     assert isinstance(saved, TrainConfig) and saved.batch == 16 and origins["batch"] == AUTOBATCH
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_on_one_process_makes_the_batch_of_all_smaller_and_training_goes_on(
     run_processes: Run, sparse_data: Path, tmp_path: Path
 ) -> None:

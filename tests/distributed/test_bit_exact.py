@@ -104,8 +104,8 @@ def test_a_resumed_run_finds_the_data_of_each_machine_where_its_command_line_say
 ) -> None:
     config = exact_config(sparse_data, tmp_path, epochs=1)
     run_processes(1, finished_run, config)
-    found = run_processes(2, where_things_lie, config, {"data": "elsewhere.yaml", "workers": 3, "epochs": 9})
-    assert found == [(str(sparse_data), 0, 1), ("elsewhere.yaml", 3, 1)], "the recipe is that of machine 0"
+    found = run_processes(2, where_things_lie, config, {"data": ("elsewhere.yaml",), "workers": 3, "epochs": 9})
+    assert found == [((str(sparse_data),), 0, 1), (("elsewhere.yaml",), 3, 1)], "the recipe is that of machine 0"
 
 
 def test_the_default_mode_does_not_pass_this_test(

@@ -326,7 +326,7 @@ def test_a_wrong_address_is_one_line_after_the_stated_time(lan: Lan) -> None:
     (outcome,) = ended([started(machine, [*ours(1, 1, "10.77.0.9"), *words], "wrong1")], 30)
     outcome.error("machine 0 did not answer within 5 s", "10.77.0.9:29511")
     assert outcome.code == 5
-    assert 4 < outcome.seconds < 12
+    assert 4 < outcome.seconds < 25
 
 
 def test_a_wrong_address_is_noticed_on_machine_0_too(lan: Lan) -> None:

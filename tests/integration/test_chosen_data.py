@@ -66,6 +66,7 @@ def test_an_unknown_class_is_named(commands: Commands, sparse_data: Path, word: 
     commands.train(sparse_data, f"--classes={word}").error(2, "no such class in --classes", word)
 
 
+@pytest.mark.slow
 def test_processes_agree_on_classes_and_share(run_processes, sparse_data: Path, tmp_path: Path) -> None:
     from jobs import tiny_config
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from commands import Commands
@@ -15,10 +17,13 @@ from accel_yolo.cli import main
 from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.config.schema import Hyp
 from accel_yolo.data.index import SplitIndex, build_index
+from accel_yolo.data.keyed_plans import Key
+from accel_yolo.data.label_paths import label_path_of
 from accel_yolo.data.packed import DecodedImages
 from accel_yolo.data.plan import PlanSource
 from accel_yolo.data.samples import TrainSamples
 from accel_yolo.data.split_index import SplitIndex as Index
+from accel_yolo.inference.drawing import class_colour
 
 SPLITS = ("train", "val")
 
@@ -44,7 +49,7 @@ def sample_hashes(index: Index) -> list[str]:
     found = []
     for position in range(len(index)):
         pixels = np.zeros((64, 64, 3), np.uint8)
-        labels, gains = samples.render((0, position), pixels)
+        labels, gains = samples.render(Key(0, position), pixels)
         found.append(hashlib.sha256(pixels.tobytes() + labels.tobytes() + repr(gains).encode()).hexdigest())
     return found
 
@@ -75,6 +80,7 @@ def test_one_data_set_in_three_formats_gives_the_same_samples_and_comes_back_wit
         assert not hashes or sample_hashes(again) == hashes
 
 
+@pytest.mark.slow
 def test_metrics_do_not_depend_on_the_format(
     commands: Commands, tmp_path: Path, coco128: Path, published_weights: Path
 ) -> None:
@@ -106,10 +112,61 @@ def test_nothing_is_overwritten(commands: Commands, tmp_path: Path, sparse_data:
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.parametrize("kind", ["yolo", "coco", "voc"])
+def test_folders_and_names_of_any_kind_survive_a_conversion(
+    commands: Commands, tmp_path: Path, sparse_data: Path, kind: str
+) -> None:
+    root = tmp_path / "odd"
+    source = sparse_data.parent
+    for folder in ("s1/images", "s2/JPEGImages", "s 3"):
+        place = root / "photos" / folder
+        place.mkdir(parents=True)
+        for number in range(0, 24, 4):
+            name = f"my {folder[1]} {number}"
+            shutil.copyfile(source / "images" / "train" / f"{number:03d}.png", place / f"{name}.png")
+            label = Path(label_path_of(str(place / f"{name}.png")))
+            label.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / "labels" / "train" / f"{number:03d}.txt", label)
+    data = root / "data.yaml"
+    data.write_text(f"path: {root}\nformat: yolo\ntrain: photos\nval: photos\nnames: [a, b, c]\n")
+    again = index_of(converted(commands, data, kind, tmp_path / "out"))
+    first = index_of(data)
+    assert len(first.labels) > 20
+    assert (again.labels.tobytes(), len(again)) == (first.labels.tobytes(), len(first))
+
+
+def test_a_folder_among_the_images_is_refused(commands: Commands, sparse_data: Path) -> None:
+    inside = sparse_data.parent / "images" / "train" / "copy"
+    for verb, flag in (("convert", "--into"), ("check", "--repair"), ("split", "--into")):
+        assert "the folder lies in the data set" in fails(
+            commands, 2, f"data {verb}", "--data", sparse_data, flag, inside
+        )
+    assert not inside.exists()
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(commands: Commands, tmp_path: Path, sparse_data: Path) -> None:
+    data = tmp_path / "twins" / "data.yaml"
+    shutil.copytree(sparse_data.parent, data.parent)
+    shutil.copyfile(data.parent / "images" / "val" / "000.png", data.parent / "images" / "val" / "000.bmp")
+    data.write_text(data.read_text().replace(str(sparse_data.parent), str(data.parent)))
+    error = fails(commands, 3, "data convert", "--data", data, "--to", "coco", "--into", tmp_path / "out")
+    assert "two images differ in their ending only" in error
+    data.write_text(data.read_text().replace("[a, b, c]", "[a, b, ' c']"))
+    (data.parent / "images" / "val" / "000.bmp").unlink()
+    assert "a class name that cannot be written" in fails(
+        commands, 3, "data convert", "--data", data, "--to", "voc", "--into", tmp_path / "out"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir() if "out" in path.name) == []
+
+
+def test_a_list_that_exists_is_not_overwritten(commands: Commands, sparse_data: Path) -> None:
+    before = sparse_data.read_bytes()
+    assert "the file exists in --list" in fails(commands, 2, "data check", "--data", sparse_data, "--list", sparse_data)
+    assert sparse_data.read_bytes() == before
+
+
 def bad_data(root: Path, sparse_data: Path) -> Path:
     """Copy a data set and break five lines in three files, and one image."""
-    import shutil
-
     shutil.copytree(sparse_data.parent, root)
     labels = root / "labels" / "train"
     (labels / "000.txt").write_text("0 0.5 0.5 0.2 0.2\n9 0.5 0.5 0.1 0.1\n1 0.95 0.5 0.2 1.2\nx\n")
@@ -160,8 +217,6 @@ def test_a_repaired_copy_keeps_what_is_good_and_has_no_problems(
 def test_a_split_depends_on_content_and_seed_only_and_keeps_copies_together(
     commands: Commands, tmp_path: Path, sparse_data: Path
 ) -> None:
-    import shutil
-
     root = tmp_path / "named_otherwise"
     for folder in ("images", "labels"):
         (root / folder).mkdir(parents=True)
@@ -212,15 +267,61 @@ def test_stats_count_what_is_there(commands: Commands, tmp_path: Path, sparse_da
 def test_show_draws_the_boxes_of_the_classes_that_are_asked_for(
     commands: Commands, tmp_path: Path, sparse_data: Path
 ) -> None:
-    import cv2
-
+    words = ("--data", sparse_data, "--split", "train", "--images", 26, "--columns", 6, "--tile", 96)
     for name, classes in (("all", []), ("one", ["--classes", "b"])):
-        ok(commands, "data show", "--data", sparse_data, "--split", "train", "--images", 4, "--columns", 2,
-                    "--tile", 96, "--into", tmp_path / name, *classes)  # fmt: skip
-    sheet = cv2.imread(str(tmp_path / "all" / "data-train.jpg"))
-    assert sheet.shape == (2 * 102 + 6, 2 * 102 + 6, 3)
-    assert (tmp_path / "one" / "data-train.jpg").is_file()
+        ok(commands, "data show", *words, "--into", tmp_path / name, *classes)
+    sheet, some = (cv2.imread(str(tmp_path / name / "data-train.jpg")).astype(int) for name in ("all", "one"))
+    assert sheet.shape == (5 * 102 + 6, 6 * 102 + 6, 3)
+    index = index_of(sparse_data)
+    shown = sum((index.labels_of(image)[:, 0] == 1).any() for image in range(len(index)))
+    assert some.shape == (-(-shown // 6) * 102 + 6, min(shown, 6) * 102 + 6, 3)
+    colours = {number: np.array(class_colour(number)[::-1]) for number in range(3)}
+    seen = {number: int((np.abs(some - colour).max(-1) < 40).sum()) for number, colour in colours.items()}
+    assert seen[1] > 50 and seen[0] < 20 and seen[2] < 20
+    assert all(int((np.abs(sheet - colour).max(-1) < 40).sum()) > 50 for colour in colours.values())
     assert "no such class" in fails(commands, 2, "data show", "--data", sparse_data, "--classes", "z")
+
+
+def test_pictures_and_numbers_go_into_a_new_folder_each_time(
+    commands: Commands, tmp_path: Path, sparse_data: Path
+) -> None:
+    for _ in range(2):
+        ok(commands, "data show", "--data", sparse_data, "--images", 1, "--into", tmp_path / "sheets")
+        ok(commands, "data stats", "--data", sparse_data, "--into", tmp_path / "stats")
+    assert {path.name for path in tmp_path.iterdir()} >= {"sheets", "sheets2", "stats", "stats2"}
+
+
+def test_a_sheet_that_no_picture_can_hold_is_refused(commands: Commands, sparse_data: Path) -> None:
+    words = ("--data", sparse_data, "--images", 26, "--columns", 1, "--tile", 4096)
+    assert "the sheet is too large" in fails(commands, 2, "data show", *words)
+
+
+def test_splits_that_are_not_asked_for_need_not_be_there(commands: Commands, tmp_path: Path, sparse_data: Path) -> None:
+    data = tmp_path / "part.yaml"
+    start = f"path: {sparse_data.parent}\nnames: [a, b, c]\ntrain: images/train\n"
+    data.write_text(start)
+    assert "val" not in ok(commands, "data check", "--data", data, "--split", "train")
+    data.write_text(start + "val: images/nowhere\n")
+    ok(commands, "data stats", "--data", data, "--split", "train")
+    assert "missing images" in fails(commands, 3, "data stats", "--data", data)
+    (tmp_path / "unlabelled").mkdir()
+    shutil.copy(sparse_data.parent / "images" / "val" / "000.png", tmp_path / "unlabelled")
+    data.write_text(start + f"val: images/val\ntest: {tmp_path / 'unlabelled'}\n")
+    ok(commands, "data stats", "--data", data)
+    assert "no labels" in fails(commands, 3, "data stats", "--data", data, "--split", "test")
+
+
+def test_findings_with_control_characters_are_shown_escaped(
+    commands: Commands, tmp_path: Path, sparse_data: Path
+) -> None:
+    data = converted(commands, sparse_data, "coco", tmp_path / "coco")
+    file = tmp_path / "coco" / "annotations" / "train.json"
+    content = json.loads(file.read_text())
+    content["images"][0]["id"] = "\x1b[31m\n"
+    content["annotations"] = [each | {"image_id": "\x1b[31m\n", "bbox": None} for each in content["annotations"][:1]]
+    file.write_text(json.dumps(content))
+    outcome = commands("data check", "--data", str(data), "--list", str(tmp_path / "found.csv"))
+    assert "\x1b[31m" not in outcome.out + (tmp_path / "found.csv").read_text()
 
 
 def test_the_verbs_are_listed_and_a_wrong_one_is_corrected(capfd: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,7 @@ def said(config: TrainConfig, folder: Path) -> tuple[str, list[str]]:
     return "finished", lines
 
 
+@pytest.mark.slow
 def test_the_augmentation_of_the_document_trains(run_processes: Callable, sparse_data: Path, tmp_path: Path) -> None:
     (program,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
     (name,) = re.findall(r"--augment-with (\w+:\w+)\n", DOCUMENT)
@@ -119,6 +120,7 @@ def test_label_smoothing_and_focal_loss_reach_the_loss() -> None:
     assert (options.label_smoothing, options.fl_gamma) == (0.1, 1.5)
 
 
+@pytest.mark.slow
 def test_how_much_is_frozen_is_said_and_it_does_not_move(
     run_processes: Callable, sparse_data: Path, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from accel_yolo.data.formats.coco_file import NO_NUMBER, CocoFile
+from accel_yolo.data.formats.coco_file import NO_NUMBER, CocoFile, Id
 from accel_yolo.data.formats.outline import outlines_of
 from accel_yolo.data.formats.record import (
     NO_LABELS,
@@ -42,12 +42,15 @@ class CocoLabels:
     @classmethod
     def of(cls, files: tuple[CocoFile, ...], paths: list[list[str]]) -> CocoLabels:
         """Return the labels of files whose images lie at `paths`, one list for each file."""
-        places = {path: (file, number) for file, mine in enumerate(paths) for number, path in enumerate(mine)}
+        places: dict[str, tuple[int, int]] = {}
+        for file, mine in enumerate(paths):
+            for number, path in enumerate(mine):
+                places.setdefault(path, (file, number))
         starts = tuple(np.searchsorted(file.image_of, np.arange(len(file.ids) + 1)) for file in files)
         rows, are_good = zip(*map(_rows, files), strict=True) if files else ((), ())
         return cls(files, places, starts, rows, are_good)
 
-    def id_of(self, path: str) -> int | str:
+    def id_of(self, path: str) -> Id:
         """Return the id of the image at a path."""
         file, number = self.places[path]
         return self.files[file].ids[number]
@@ -102,6 +105,7 @@ def _rows(file: CocoFile) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of all objects as `object_of_corners` makes them, and which of them obey the rules."""
     left, top, width, height = file.boxes_xywh.T
     down, across = file.sizes_hw[file.image_of].astype(np.float64).T
-    box = np.column_stack(((left + width / 2) / across, (top + height / 2) / down, width / across, height / down))
-    are_good = (box >= 0).all(1) & (box <= 1).all(1) & (box[:, 2:] > 0).all(1) & (file.class_of != NO_NUMBER)
-    return np.column_stack((file.class_of, box)).astype(np.float32), are_good
+    with np.errstate(over="ignore", invalid="ignore"):  # boxes may be anything as yet
+        box = np.column_stack(((left + width / 2) / across, (top + height / 2) / down, width / across, height / down))
+        are_good = (box >= 0).all(1) & (box <= 1).all(1) & (file.class_of != NO_NUMBER)
+        return np.column_stack((file.class_of, box)).astype(np.float32), are_good

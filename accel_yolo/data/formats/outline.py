@@ -36,7 +36,7 @@ def _coordinates(segmentation: Buffer) -> Sequence[float]:
     """Return x, y, x, y, ... in px."""
     try:
         found = _POLYGONS.decode(segmentation)
-    except (msgspec.ValidationError, msgspec.DecodeError):
+    except (ValueError, RecursionError):
         return ()
     parts = [part for part in found if len(part) >= _LEAST_COORDINATES and len(part) % 2 == 0]
     if len(parts) < 2:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 NO_POLYGON = np.zeros((0, 2), np.float32)
+LEAST_POINTS = 3
+"""Points of an outline; what has fewer is none."""
 
 ROUNDING = 1e-6
 """Coordinates may lie so far outside 0..1, by the arithmetic of whoever wrote them; they are then put to the edge."""
@@ -93,11 +95,11 @@ def object_of_corners(
     """Return an object given by its top left corner and size, in px of an image of `size_hw`.
 
     Raises:
-        BrokenRule: it has no width or height, or leaves the image by more than the pixel that tools are often off.
+        BrokenRule: a side is negative, or it leaves the image by more than the pixel that tools are often off.
     """
     left, top, width, height = box_xywh
-    if not (width > 0 and height > 0):
-        raise BrokenRule("a box needs a width and a height above 0", _shown(box_xywh))
+    if not (width >= 0 and height >= 0):
+        raise BrokenRule("a box must not have a negative side", _shown(box_xywh))
     across, down = size_hw[1], size_hw[0]
     row = (left + width / 2) / across, (top + height / 2) / down, width / across, height / down
     if all(-ROUNDING <= value <= 1 + ROUNDING for value in row):
@@ -116,7 +118,7 @@ def cut_to_image(class_id: float, box: Sequence[float]) -> LabelledObject | None
     cx, cy, width, height = box
     left, right = max(cx - width / 2, 0.0), min(cx + width / 2, 1.0)
     top, bottom = max(cy - height / 2, 0.0), min(cy + height / 2, 1.0)
-    if not (left < right and top < bottom):
+    if not (left < right and top < bottom):  # nothing of it is inside
         return None
     cut = (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
     return LabelledObject(np.array([class_id, *cut], np.float32))

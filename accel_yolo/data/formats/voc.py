@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import xml.sax
 import xml.sax.handler
 import xml.sax.xmlreader
@@ -13,6 +14,9 @@ import defusedxml.sax
 import numpy as np
 
 from accel_yolo.data.formats.record import (
+    LEAST_POINTS,
+    NO_LABELS,
+    NO_POLYGON,
     BrokenRule,
     LabelledObject,
     LabelRules,
@@ -26,6 +30,9 @@ from accel_yolo.errors import did_you_mean
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _CHALLENGE = "PASCAL VOC"
+_ENCODING = re.compile(rb"""(\s*<\?xml[^>]*?encoding=["'])([A-Za-z0-9._-]+)["'][^>]*\?>""")
+_PARSED = (b"utf-8", b"utf-16", b"iso-8859-1", b"us-ascii", b"ascii")
+_SIDE = re.compile("[0-9]{1,9}")
 
 
 @dataclass
@@ -34,7 +41,7 @@ class _Element:
 
     tag: str
     line: int
-    text: str = ""
+    texts: list[str] = field(default_factory=list)
     children: list[_Element] = field(default_factory=list)
 
     def child(self, tag: str) -> _Element | None:
@@ -42,7 +49,7 @@ class _Element:
 
     def words(self, tag: str) -> str:
         found = self.child(tag)
-        return found.text.strip() if found else ""
+        return "".join(found.texts).strip() if found else ""
 
 
 class _Builder(xml.sax.handler.ContentHandler):
@@ -66,7 +73,7 @@ class _Builder(xml.sax.handler.ContentHandler):
         self._open.pop()
 
     def characters(self, content: str) -> None:
-        self._open[-1].text += content
+        self._open[-1].texts.append(content)
 
 
 def parse_voc(content: bytes, file: str, rules: LabelRules, size_hw: tuple[int, int]) -> tuple[Labels, list[Problem]]:
@@ -83,17 +90,19 @@ def parse_voc(content: bytes, file: str, rules: LabelRules, size_hw: tuple[int, 
     """
     builder = _Builder()
     try:
-        defusedxml.sax.parseString(content, builder)
+        defusedxml.sax.parseString(_as_utf8(content), builder)
     except xml.sax.SAXParseException as error:
-        return labels_of([]), [Problem(file, error.getLineNumber() or 0, error.getMessage(), "not an XML file")]
-    except (defusedxml.DefusedXmlException, ValueError) as error:
-        return labels_of([]), [Problem(file, 0, type(error).__name__, "XML with entities is not read")]
+        return NO_LABELS, [Problem(file, error.getLineNumber() or 0, error.getMessage(), "not an XML file")]
+    except defusedxml.DefusedXmlException as error:
+        return NO_LABELS, [Problem(file, 0, type(error).__name__, "XML with entities is not read")]
+    except (LookupError, ValueError) as error:
+        return NO_LABELS, [Problem(file, 1, str(error), "not in the encoding that it names")]
     top = builder.top.children[0]
     if top.tag != "annotation":
-        return labels_of([]), [Problem(file, top.line, f"<{top.tag}>", "an annotation file begins with <annotation>")]
+        return NO_LABELS, [Problem(file, top.line, f"<{top.tag}>", "an annotation file begins with <annotation>")]
     problems = _size_problems(top, file, size_hw)
     if problems and not rules.lenient:
-        return labels_of([]), problems
+        return NO_LABELS, problems
     source = top.child("source")
     origin = 1.0 if source is not None and source.words("annotation").startswith(_CHALLENGE) else 0.0
     objects: list[LabelledObject] = []
@@ -109,13 +118,26 @@ def parse_voc(content: bytes, file: str, rules: LabelRules, size_hw: tuple[int, 
     return labels_of(objects), problems
 
 
+def _as_utf8(content: bytes) -> bytes:
+    """Return the file in an encoding that the parser has: it knows few, and files are written in many.
+
+    Raises:
+        LookupError: there is no such encoding.
+        ValueError: the text is not in it.
+    """
+    declared = _ENCODING.match(content)
+    if declared is None or declared[2].lower() in _PARSED:
+        return content
+    return content[declared.end() :].decode(declared[2].decode("ascii", "replace")).encode()
+
+
 def _size_problems(top: _Element, file: str, size_hw: tuple[int, int]) -> list[Problem]:
     """Return what is wrong with <size>; one without numbers, or of 0, says nothing."""
     size = top.child("size")
     if size is None:
         return []
     written = size.words("width"), size.words("height")
-    if not all(text.isdigit() and int(text) > 0 for text in written):
+    if not all(_SIDE.fullmatch(text) and int(text) for text in written):
         return []
     if (int(written[1]), int(written[0])) == size_hw:
         return []
@@ -157,7 +179,10 @@ def _number(text: str, tag: str) -> float:
 
 def _outline(element: _Element, size_hw: tuple[int, int]) -> np.ndarray:
     """Return the outline in x1, y1, x2, y2, ..., the form in which labelling services write it."""
+    values = {child.tag: child for child in element.children}
     points = []
-    for number in range(1, len(element.children) // 2 + 1):
-        points.append([_number(element.words(f"{axis}{number}"), f"{axis}{number}") for axis in "xy"])
-    return outline_of_px(np.array(points, np.float64).reshape(-1, 2), size_hw)
+    while (axes := (f"x{len(points) + 1}", f"y{len(points) + 1}"))[0] in values and axes[1] in values:
+        points.append([_number("".join(values[axis].texts).strip(), axis) for axis in axes])
+    if len(points) < LEAST_POINTS:
+        return NO_POLYGON
+    return outline_of_px(np.array(points, np.float64), size_hw)

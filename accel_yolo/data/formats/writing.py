@@ -9,6 +9,8 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
+from accel_yolo.data.formats.record import LEAST_POINTS
+
 
 @dataclass(frozen=True)
 class WrittenImage:
@@ -36,7 +38,7 @@ def yolo_text(image: WrittenImage) -> tuple[str, int]:
     lines, left_out = [], 0
     for row, polygon in zip(image.rows, image.polygons, strict=True):
         values = row[1:]
-        if len(polygon):
+        if len(polygon) >= LEAST_POINTS:
             low, high = polygon.min(0), polygon.max(0)
             is_same = np.array_equal(np.concatenate(((low + high) / 2, high - low)), row[1:])
             left_out += not is_same
@@ -63,7 +65,7 @@ def voc_text(image: WrittenImage, names: Mapping[int, str], file_name: str) -> s
             "    <difficult>0</difficult>",
             f"    <bndbox>{''.join(f'<{tag}>{value!r}</{tag}>' for tag, value in corners)}</bndbox>",
         ]
-        if len(polygon):
+        if len(polygon) >= LEAST_POINTS:
             points = enumerate(outline_px(polygon, image.size_hw), start=1)
             text = "".join(f"<x{number}>{x!r}</x{number}><y{number}>{y!r}</y{number}>" for number, (x, y) in points)
             lines.append(f"    <polygon>{text}</polygon>")
@@ -77,7 +79,8 @@ def coco_content(images: Sequence[WrittenImage], names: Mapping[int, str]) -> di
     for number, image in enumerate(images, start=1):
         for row, polygon in zip(image.rows, image.polygons, strict=True):
             box = box_px(row, image.size_hw)
-            outline = [value for point in outline_px(polygon, image.size_hw) for value in point]
+            has_outline = len(polygon) >= LEAST_POINTS
+            outline = [value for point in outline_px(polygon, image.size_hw) for value in point] if has_outline else []
             annotations.append(
                 {
                     "id": len(annotations) + 1,

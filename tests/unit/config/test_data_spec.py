@@ -283,3 +283,77 @@ def test_real_images_are_found(coco128: Path) -> None:
     spec = load_data_spec(coco128)
     assert spec.nc == 80
     assert spec.val[0].is_dir()
+
+
+@pytest.mark.parametrize(
+    ("folder", "beside", "expected"),
+    [
+        ("JPEGImages", {"a.jpg": "", "a.txt": ""}, "yolo"),
+        ("JPEGImages", {"a.jpg": "", "../Annotations/a.xml": ""}, "voc"),
+        ("t", {"a.jpg": "", "a.xml": ""}, "voc"),
+        ("t", {"a.jpg": "", "a.xml": "", "a.txt": ""}, "yolo"),
+        ("images/t", {"a.jpg": "", "../../annotations/t/a.xml": ""}, "voc"),
+        ("images/t", {"a.jpg": "", "../../labels/t/a.txt": ""}, "yolo"),
+        ("t", {"a.jpg": "", "_annotations.coco.json": '{"categories": [{"id": 1, "name": "x"}]}'}, "coco"),
+    ],
+)
+def test_the_format_shows_in_the_files(tmp_path: Path, folder: str, beside: dict[str, str], expected: str) -> None:
+    for name, content in beside.items():
+        path = tmp_path / folder / name
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    data = tmp_path / "d.yaml"
+    data.write_text(f"train: {folder}\nval: {folder}\nnames: [x]\n")
+    assert load_data_spec(data).format == expected
+    data.write_text(data.read_text() + "format: yolo\n")
+    assert load_data_spec(data).format == "yolo"
+
+
+def test_a_list_below_imagesets_is_a_plain_list_where_there_are_no_images_of_voc(tmp_path: Path) -> None:
+    (tmp_path / "ImageSets").mkdir()
+    (tmp_path / "ImageSets" / "train.txt").write_text("a.jpg\n")
+    data = tmp_path / "d.yaml"
+    data.write_text("train: ImageSets/train.txt\nval: ImageSets/train.txt\nnames: [x]\n")
+    assert load_data_spec(data).format == "yolo"
+    (tmp_path / "JPEGImages").mkdir()
+    assert load_data_spec(data).format == "voc"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("format: cocoo\n", "unknown format .*: cocoo; did you mean 'coco'"),
+        ("format: [yolo]\n", "unknown format"),
+        ("val: j.json\n", "more than one label format"),
+    ],
+)
+def test_a_format_that_cannot_be_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "t").mkdir()
+    (tmp_path / "j.json").write_text("{}")
+    data = tmp_path / "d.yaml"
+    data.write_text("train: t\nnames: [x]\n" + ("" if "val" in text else "val: t\n") + text)
+    with pytest.raises(DataError, match=told):
+        load_data_spec(data)
+
+
+@pytest.mark.parametrize(
+    ("categories", "names"),
+    [
+        ('[{"id": 9, "name": "b"}, {"id": 2, "name": "categories"}]', {0: "categories", 1: "b"}),
+        ('[{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]', None),
+        ('[{"id": 1}]', None),
+        ("[]", None),
+        ("7", None),
+    ],
+)
+def test_names_may_come_from_the_categories(tmp_path: Path, categories: str, names: dict[int, str] | None) -> None:
+    content = f'{{"categories": {categories}, "info": {{"categories": [{{"id": 1, "name": "no"}}]}}, "area": NaN}}'
+    (tmp_path / "j.json").write_text(content)
+    data = tmp_path / "d.yaml"
+    data.write_text("train: j.json\nval: j.json\n")
+    if names is None:
+        with pytest.raises(DataError, match="no categories with id and name|two categories have one name"):
+            load_data_spec(data)
+    else:
+        assert load_data_spec(data).names == names

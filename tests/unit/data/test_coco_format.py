@@ -97,7 +97,7 @@ def test_a_segmentation_without_an_outline_leaves_the_box(raw: bytes) -> None:
 @pytest.mark.parametrize(
     ("entry", "told"),
     [
-        (annotation(5, 10, box=[8, 4, 0, 8]), "image id 10, annotation id 5: a box needs a width and a height above 0"),
+        (annotation(5, 10, box=[8, 4, -1, 8]), "image id 10, annotation id 5: a box must not have a negative side"),
         (
             annotation(5, 10, box=[60, 4, 10, 8]),
             "image id 10, annotation id 5: the box must lie in the image of 64 x 32 px",
@@ -143,20 +143,85 @@ def test_a_missing_image_is_named_with_its_id(tmp_path: Path) -> None:
     assert problem.file.endswith("gone.png") and problem.rule.endswith("(image id 22)")
 
 
-def test_entries_that_cost_no_image_are_remarked_on(tmp_path: Path) -> None:
+def test_a_bad_image_entry_costs_an_image_and_is_named_by_its_id(tmp_path: Path) -> None:
     images = [
-        {"id": 1, "file_name": "a.png"},
+        {"id": 1, "file_name": "a.png", "width": "64", "height": 32.0},
         {"id": 1, "file_name": "b.png"},
-        {"id": 3, "file_name": "a.png"},
+        {"id": 3, "file_name": "./a.png"},
         {"id": 4},
+        {"id": 5, "file_name": "c.png", "width": 1e300},
+        {"id": 6.0, "file_name": "b.png", "width": None},
     ]
-    problems = problems_of(made(tmp_path, [annotation(1, 1), annotation(2, 99), annotation(3, 98)], images))
-    assert [problem.drops_image for problem in problems] == [False] * 4
-    rules = [problem.rule for problem in problems]
-    assert rules[0] == "image id 1 comes twice: the first counts"
-    assert rules[1] == "image id 3 names the file of image id 1; the first is used"
-    assert rules[2] == "images[3] (id 4) is not an image entry"
-    assert rules[3] == "2 annotations are of images that are not listed; the first of image id"
+    data = made(tmp_path, [annotation(1, 1), annotation(2, 99), annotation(3, 98), annotation(4, 6)], images)
+    index = index_of(data)
+    assert ([Path(path).name for path in index.paths], index.counts.dropped) == (["a.png", "b.png"], 4)
+    with pytest.raises(DataError, match="image id 1 comes twice"):
+        index_of(data, "fail")
+    problems = problems_of(data)
+    assert [problem.rule for problem in problems if problem.drops_image] == [
+        "image id 1 comes twice: the first counts",
+        "image id 3 names the file of image id 1: the first counts",
+        "images[3] (image id 4) cannot be read",
+        "images[4] (image id 5) cannot be read",
+    ]
+    remarks = [problem.rule for problem in problems if not problem.drops_image]
+    assert remarks == ["2 annotations are of images that are not listed; the first of image id"]
+
+
+def test_only_one_and_true_make_a_crowd(tmp_path: Path) -> None:
+    data = made(
+        tmp_path, [annotation(1, 0) | {"iscrowd": "0"}, annotation(2, 10) | {"iscrowd": True}, annotation(3, 20)]
+    )
+    assert [problem.rule for problem in problems_of(data)] == [
+        "image id 0, annotation id 1 (annotations[0]) cannot be read"
+    ]
+    assert [Path(path).name for path in index_of(data).paths] == ["b.png", "c.png"]
+
+
+@pytest.mark.parametrize("key", ["area", "bbox"])
+def test_not_a_number_is_read_as_python_writes_it_and_named_where_it_matters(tmp_path: Path, key: str) -> None:
+    value: Any = [float("nan"), 1.0, 2.0, 3.0] if key == "bbox" else float("inf")
+    data = made(tmp_path, [annotation(1, 0), annotation(2, 10) | {key: value}])
+    rules = [problem.rule for problem in problems_of(data)]
+    assert rules == ([] if key == "area" else ["image id 10, annotation id 2 (annotations[1]) cannot be read"])
+
+
+def test_a_byte_order_mark_is_fine(tmp_path: Path) -> None:
+    data = made(tmp_path, [annotation(1, 0)])
+    file = tmp_path / "annotations" / "instances_set.json"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert len(index_of(data, "fail")) == 3
+
+
+def test_of_an_image_in_two_jsons_the_labels_of_the_first_count_and_that_is_said(tmp_path: Path) -> None:
+    data = made(tmp_path, [annotation(1, 0), annotation(2, 10)])
+    first = tmp_path / "annotations" / "instances_set.json"
+    second = first.with_name("more.json")
+    second.write_text(first.read_text().replace('"category_id": 3', '"category_id": 7'))
+    data.write_text(f"path: {tmp_path}\ntrain: [annotations/{first.name}, annotations/more.json]\n"
+                    f"val: annotations/{first.name}\nimages: images/set\nnames: [cat, dog]\n")  # fmt: skip
+    assert index_of(data).labels[:, 0].tolist() == [0, 0]
+    assert "3 images are in an earlier json too, whose labels count" in problems_of(data)[0].rule
+
+
+def test_the_same_json_under_another_root_is_another_data_set(tmp_path: Path) -> None:
+    shared = made(tmp_path / "one", [annotation(1, 0)]).parent / "annotations" / "instances_set.json"
+    made(tmp_path / "two", [annotation(1, 0)])
+    for name in ("one", "two"):
+        (tmp_path / name / "images" / "set").rename(tmp_path / name / "set")
+    found = []
+    for name in ("one", "two"):
+        data = tmp_path / f"{name}.yaml"
+        data.write_text(f"path: {tmp_path / name}\ntrain: {shared}\nval: {shared}\nimages: set\n")
+        found.append(index_of(data, "fail").paths[0])
+    assert found == [str(tmp_path / name / "set" / "a.png") for name in ("one", "two")]
+
+
+def test_a_name_that_leads_elsewhere_does_not_decide_where_the_images_are(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "/etc/passwd"}, {"id": 2, "file_name": "../../../../../../etc/passwd"},
+              {"id": 3, "file_name": "a.png"}]  # fmt: skip
+    data = made(tmp_path, [annotation(1, 3)], images)
+    assert [Path(path).name for path in index_of(data).paths] == ["a.png"]
 
 
 @pytest.mark.parametrize(
@@ -168,6 +233,8 @@ def test_entries_that_cost_no_image_are_remarked_on(tmp_path: Path) -> None:
         (b'{"images": [], "annotations": [], "categories": [{"id": 1}]}', "bad category"),
         (b'{"images": [], "annotations": [], "categories": [{"id": 1, "name": "x"}]}', "no category is a class"),
         (b'{"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}', "no images"),
+        (b"[" * 100_000, "not a COCO json"),
+        (b'{"images": [], "annotations": [], "categories": [], "info": ' + b"[" * 100_000, "not a COCO json"),
     ],
 )
 def test_a_file_that_is_none_is_refused_in_one_line(tmp_path: Path, content: bytes, told: str) -> None:

@@ -61,11 +61,12 @@ def test_an_outline_is_read_in_the_form_of_labelling_services() -> None:
         (b"", 1, "not an XML file"),
         (b"<annotation>\n<object>", 2, "not an XML file"),
         (b"<a/>", 1, "an annotation file begins with <annotation>"),
+        (b'<?xml version="1.0" encoding="nonsense"?><annotation/>', 1, "not in the encoding that it names"),
         (b'<!DOCTYPE a [<!ENTITY x "y">]><annotation>&x;</annotation>', 0, "XML with entities is not read"),
         (file_of(one(), one("dgo")), 4, "the class is none of the names of the data YAML (did you mean 'dog'?)"),
         (file_of(one(box="a 1 2 3")), 2, "<xmin> must be a number"),
         (file_of(one(box="nan 1 2 3")), 2, "<xmin> must be a number"),
-        (file_of(one(box="60 10 20 50")), 2, "a box needs a width and a height above 0"),
+        (file_of(one(box="60 10 20 50")), 2, "a box must not have a negative side"),
         (file_of(one(box="20 10 260 50")), 2, "the box must lie in the image of 200 x 100 px"),
         (file_of("<object><name>dog</name></object>"), 2, "an object needs a <bndbox>"),
         (
@@ -84,6 +85,27 @@ def test_a_lenient_reader_keeps_what_is_good_and_cuts_what_sticks_out() -> None:
     assert len(problems) == 2
     assert labels.rows.tolist()[0] == pytest.approx([1, 0.55, 0.3, 0.9, 0.4])
     assert labels.rows[:, 0].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb2312", "GBK", "utf-16", "latin-1", "shift_jis"])
+def test_files_are_read_in_the_encoding_that_they_name(encoding: str) -> None:
+    name = "Stra\xdfe" if encoding == "latin-1" else "\u8def"
+    text = f'<?xml version="1.0" encoding="{encoding}"?>' + file_of(one(name)).decode()
+    labels, problems = parse_voc(text.encode(encoding), "a.xml", LabelRules((name,), False, "voc"), SIZE_HW)
+    assert (problems, len(labels.rows)) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    "size", ["<width>0</width>", "<width>\u00b2</width>", f"<width>{'9' * 5000}</width>", "<width/>"]
+)
+def test_a_size_that_says_nothing_is_not_looked_at(size: str) -> None:
+    assert read(file_of(one(), head=f"<size>{size}<height>1</height></size>"))[1] == []
+
+
+def test_an_outline_of_two_points_is_none() -> None:
+    points = "<polygon><x1>20</x1><y1>10</y1><x2>60</x2><y2>50</y2></polygon>"
+    labels, _ = read(file_of(one().replace("</object>", f"{points}</object>")))
+    assert len(labels.polygons[0]) == 0
 
 
 def voc_folder(root: Path, *, flags: str = "") -> None:
@@ -107,6 +129,18 @@ def test_the_layout_of_the_challenges_is_recognised(tmp_path: Path, flags: str) 
     assert spec.format == "voc"
     assert [Path(path).name for path in index.paths] == ["000000.jpg", "000001.png"]
     assert index.labels[:, 0].tolist() == [1, 1]
+
+
+def test_a_name_with_a_space_is_found(tmp_path: Path) -> None:
+    voc_folder(tmp_path)
+    for path in (tmp_path / "JPEGImages" / "000002.jpg", tmp_path / "Annotations" / "000002.xml"):
+        path.rename(path.with_stem("my image"))
+    (tmp_path / "ImageSets" / "Main" / "val.txt").write_text("my image\n")
+    (tmp_path / "data.yaml").write_text(
+        "train: ImageSets/Main/train.txt\nval: ImageSets/Main/val.txt\nnames: [cat, dog]\n"
+    )
+    spec = load_data_spec(tmp_path / "data.yaml")
+    assert len(build_index(spec, "val", single_cls=False, bad_data="fail", workers=1)) == 1
 
 
 def test_annotations_beside_the_images_are_recognised(tmp_path: Path) -> None:
