@@ -1,4 +1,4 @@
-"""Every command of the README runs, on smaller images and fewer epochs; so does its Python."""
+"""Every command of the README and of docs/data.md runs, on smaller images and fewer epochs; so does its Python."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from guide_commands import Place, cpu_form
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
-COMMANDS = [line for kind, block in BLOCKS if not kind for line in block.strip().splitlines()]
+
+
+def commands_of(text: str) -> list[str]:
+    """Return the lines of the blocks of a document that have no language."""
+    blocks = re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL)
+    return [line for kind, block in blocks if not kind for line in block.strip().splitlines()]
+
+
+COMMANDS = commands_of(README)
 SMALLER = {"--img": "64", "--imgsz": "64", "--epochs": "1"}
 BY_MAKE = {"make demo": "it takes minutes; what it calls is in the guide", "make test": "us"}
 ON_GPUS = ("--device 0,1", "2gpu.yaml", "torchrun")
@@ -61,15 +69,34 @@ def test_every_command_runs(folder: Path, sparse_data: Path) -> None:
         if any(sign in command for sign in ON_GPUS):
             run(folder, cpu_form(command, Place(sparse_data, "127.0.0.1", 0)))
             continue
-        words = shlex.split(command, comments=True)
-        for flag, value in SMALLER.items():
-            if flag in words:
-                words[words.index(flag) + 1] = value
-        if "train" in words[0] + words[1] or "train.py" in words:
-            words += [] if "--epochs" in words else ["--epochs", "1"]
-            words += [] if {"--img", "--imgsz"} & set(words) else ["--imgsz", "64"]
-        words[0] = sys.executable if words[0] == "python" else words[0]
+        run(folder, smaller(command))
+
+
+@pytest.mark.slow
+def test_every_command_about_data_runs(folder: Path, sparse_data: Path) -> None:
+    for name in ("my.yaml", "a.yaml", "b.yaml"):
+        shutil.copy(sparse_data, folder / name)
+    shutil.rmtree(folder / "coco128-as-coco", ignore_errors=True)
+    commands = commands_of((ROOT / "docs" / "data.md").read_text())
+    assert len(commands) >= 9
+    for command in commands:
+        words = smaller(command)
+        words += ["--cfg", "yolov5n", "--weights", ""] if "train.py" in words else []
         run(folder, words)
+    assert (folder / "coco128-as-coco" / "annotations" / "train.json").is_file()
+
+
+def smaller(command: str) -> list[str]:
+    """Return the words of a command, with fewer epochs of smaller images."""
+    words = shlex.split(command, comments=True)
+    for flag, value in SMALLER.items():
+        if flag in words:
+            words[words.index(flag) + 1] = value
+    if "train" in words[0] + words[1] or "train.py" in words:
+        words += [] if "--epochs" in words else ["--epochs", "1"]
+        words += [] if {"--img", "--imgsz"} & set(words) else ["--imgsz", "64"]
+    words[0] = sys.executable if words[0] == "python" else words[0]
+    return words
 
 
 @pytest.mark.slow
