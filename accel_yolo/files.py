@@ -150,7 +150,9 @@ def next_run_folder(project: Path, name: str, exist_ok: bool = False) -> Path:
                 raise EnvironmentFault("not a folder", value=folder, remedy="choose another --name") from error
             number += 1
         except OSError as error:
-            raise EnvironmentFault("cannot create", value=folder, remedy=f"{error.strerror}, see --project") from error
+            raise EnvironmentFault(
+                "cannot create", value=folder, remedy=f"{error.strerror}: choose another folder"
+            ) from error
 
 
 def make_folder(folder: Path) -> None:
@@ -162,4 +164,6 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EnvironmentFault("cannot create", value=folder, remedy=f"{error.strerror}, see --project") from error
+        raise EnvironmentFault(
+            "cannot create", value=folder, remedy=f"{error.strerror}: choose another folder"
+        ) from error

@@ -110,8 +110,15 @@ def how_to_get(located: Located, download: Download | None, folder: object) -> s
 
 
 def is_url(text: str) -> bool:
-    """Return whether `text` is a web address and nothing else."""
-    return text.startswith(("http://", "https://")) and not any(character.isspace() for character in text)
+    """Return whether `text` is a web address and nothing else; letters beyond ASCII are percent-encoded in one."""
+    if not text.startswith(("http://", "https://")) or not text.isascii() or any(map(str.isspace, text)):
+        return False
+    try:
+        parts = urllib.parse.urlsplit(text)
+        host = parts.hostname or ""
+        return parts.port != 0 and all(0 < len(label) < 64 for label in host.removesuffix(".").split("."))
+    except ValueError:
+        return False
 
 
 def _archives(located: Located) -> tuple[Archive, ...]:
@@ -152,6 +159,9 @@ def _archive(located: Located, path: tuple[Any, ...], item: Any) -> Archive:
         raise DataError("not a size", located.where(*path, "size"), repr(size), "give the number of bytes")
     if (sha256 or size) and _RANGE.search(url):
         raise DataError("one digest or size for several files", located.where(*path), url, "list them one by one")
+    ranges = {(each[1], each[2]) for each in _RANGE.finditer(url)}
+    if len(ranges) > 1 or any(int(first) > int(last) for first, last in ranges):
+        raise DataError("not one rising range", located.where(*path), url, "write one {0..9}, or list the URLs")
     if not isinstance(into, str) or PurePosixPath(into).is_absolute() or ".." in into.split("/") or "\\" in into:
         remedy = "give a folder below the root of the data set"
         raise DataError("not inside the data set", located.where(*path, "into"), repr(into), remedy)
@@ -163,10 +173,11 @@ def _expanded(archive: Archive) -> list[Archive]:
     found = _RANGE.search(archive.url)
     if found is None:
         return [archive]
-    numbers = range(int(found[1]), int(found[2]) + 1)
+    first, last = found[1], found[2]
+    width = max(len(first), len(last)) if first.startswith("0") and len(first) > 1 else 0
+    numbers = [f"{number:0{width}d}" for number in range(int(first), int(last) + 1)]
     return [
-        replace(archive, url=archive.url.replace(found[0], str(n)), into=archive.into.replace(found[0], str(n)))
-        for n in numbers
+        replace(archive, url=archive.url.replace(found[0], n), into=archive.into.replace(found[0], n)) for n in numbers
     ]
 
 

@@ -12,6 +12,7 @@ from accel_yolo.config.flag import Flag
 from accel_yolo.config.flags import Parsed
 from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.config.resolve import RESUMABLE_KEYS, resolve_train
+from accel_yolo.config.rules import AUTO_BATCH
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.config.search_schema import EvolveConfig, SearchConfig
 from accel_yolo.config.settings import defaults_of, rules_of
@@ -20,6 +21,8 @@ from accel_yolo.config.tune_flags import TUNE
 from accel_yolo.errors import ConfigError
 
 EVOLVE_PROJECT = "runs/evolve"
+STUDY_FILE = "study.yaml"
+"""Lies in the folder of every study: what it searches."""
 _SAID_BY_THE_SEARCH = ("resume", "project", "name", "exist_ok", "nosave", "save_period", "quiet", "debug")
 
 
@@ -48,7 +51,8 @@ class AskedSearch:
 
     def resuming_words(self) -> list[str]:
         """Return the flags that may be typed when a training is resumed: the rest it knows."""
-        allowed = {*RESUMABLE_KEYS, *rules_of(LaunchConfig)} - set(_SAID_BY_THE_SEARCH)
+        # Code is named on the command line only, also where a run goes on.
+        allowed = {*RESUMABLE_KEYS, "augment_with", *rules_of(LaunchConfig)} - set(_SAID_BY_THE_SEARCH)
         return words_of(TRAIN, {key: value for key, value in {**self.typed, **self.launch}.items() if key in allowed})
 
     def command(self, study: Path) -> str:
@@ -77,10 +81,16 @@ def asked_search(parsed: Parsed) -> AskedSearch | None:
             return None
         _check_evolve(own, typed, parsed.launch)
     config, _ = resolve_train(typed)
+    if config.batch == AUTO_BATCH:
+        # Trials of different batches could not be compared, nor the best one repeated.
+        raise ConfigError("every trial would choose a batch of its own", "--batch", "-1", "give a number")
     if parsed.command == "tune":
         return AskedSearch(config, SearchConfig(**own), typed, parsed.launch)
     settings: dict[str, Any] = {"trials": own.get("evolve", 300), "population": own.get("evolve_population", "")}
     if own.get("resume_evolve"):
+        if not (Path(own["resume_evolve"]) / STUDY_FILE).is_file():
+            remedy = "give the folder of a study, such as runs/evolve/exp"
+            raise ConfigError("there is no study", "--resume_evolve", own["resume_evolve"], remedy)
         return AskedSearch(config, SearchConfig(**settings, study=own["resume_evolve"]), typed, parsed.launch)
     project, name = Path(typed.get("project", EVOLVE_PROJECT)), config.name
     search = SearchConfig(**settings, study=str(project / name))

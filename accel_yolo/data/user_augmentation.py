@@ -40,7 +40,7 @@ def load_augmentation(name: str) -> Callable[..., Any]:
         sys.path.insert(0, here)
     try:
         found: Any = importlib.import_module(module_name)
-    except Exception as error:  # the user's code: whatever it raises
+    except (Exception, SystemExit) as error:  # the user's code: whatever it raises
         raise ConfigError("cannot import the augmentation", FLAG, name, _said(error)) from error
     for part in attribute.split("."):
         if not hasattr(found, part):
@@ -95,17 +95,22 @@ class UserAugmentation:
         try:
             with _keyed_globals(*seeds[1:]), torch.no_grad():
                 answer = call(pixels, target, **extra)
-        except Exception as error:  # the user's code: whatever it raises
+        except (Exception, SystemExit) as error:  # the user's code: whatever it raises
             raise self._wrong("the augmentation failed", what, _said(error)) from error
         try:
             shown, rows = _checked(answer, size_hw, self.classes)
-        except ValueError as error:
-            raise self._wrong("the augmentation gave something else than a sample", what, str(error)) from error
+        except Exception as error:  # the user's tensors: whatever they are
+            said = str(error) if isinstance(error, _Wanted) else _said(error)
+            raise self._wrong("the augmentation gave something else than a sample", what, said) from error
         image[...] = shown.transpose(1, 2, 0)
         return _as_labels(rows, size_hw)
 
     def _wrong(self, problem: str, what: str, why: str) -> ConfigError:
         return ConfigError(problem, f"{FLAG} {self.name}, {what}", why)
+
+
+class _Wanted(Exception):
+    """What a sample must be."""
 
 
 @lru_cache(maxsize=4)
@@ -148,30 +153,32 @@ def _checked(answer: Any, size_hw: tuple[int, int], classes: int) -> tuple[np.nd
     """Return pixels uint8 [3, H, W] and rows float64 [k, 5]: class, x1, y1, x2, y2 px.
 
     Raises:
-        ValueError: says what is wrong.
+        _Wanted: says what is wrong.
     """
     import torch
 
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-        raise ValueError(f"needs (image, target), not a {type(answer).__name__}")
+        raise _Wanted(f"needs (image, target), not a {type(answer).__name__}")
     image, target = answer
     wanted = f"needs a uint8 image [3, {size_hw[0]}, {size_hw[1]}]"
     if not isinstance(image, torch.Tensor):
-        raise ValueError(f"{wanted}, not a {type(image).__name__}")
+        raise _Wanted(f"{wanted}, not a {type(image).__name__}")
     if image.dtype != torch.uint8 or tuple(image.shape) != (3, *size_hw):
-        raise ValueError(f"{wanted}, not {image.dtype} {list(image.shape)}")
+        raise _Wanted(f"{wanted}, not {image.dtype} {list(image.shape)}")
     if not isinstance(target, dict) or not all(isinstance(target.get(k), torch.Tensor) for k in ("boxes", "labels")):
-        raise ValueError("needs a target with the tensors 'boxes' and 'labels'")
-    boxes, labels = target["boxes"], target["labels"]
+        raise _Wanted("needs a target with the tensors 'boxes' and 'labels'")
+    boxes, labels = target["boxes"].detach(), target["labels"].detach()
+    if boxes.is_complex() or labels.is_complex():
+        raise _Wanted("needs boxes and labels of real numbers")
     if getattr(getattr(boxes, "format", None), "value", "XYXY") != "XYXY":
-        raise ValueError(f"needs boxes as XYXY, not {boxes.format.value}")
+        raise _Wanted(f"needs boxes as XYXY, not {boxes.format.value}")
     if boxes.ndim != 2 or boxes.shape[1] != 4 or labels.shape != boxes.shape[:1]:
-        raise ValueError(f"needs boxes [k, 4] and labels [k], not {list(boxes.shape)} and {list(labels.shape)}")
+        raise _Wanted(f"needs boxes [k, 4] and labels [k], not {list(boxes.shape)} and {list(labels.shape)}")
     if labels.is_floating_point() or not bool(((labels >= 0) & (labels < classes)).all()):
-        raise ValueError(f"needs whole labels from 0 to {classes - 1}")
-    corners = boxes.as_subclass(torch.Tensor).numpy().astype(np.float64)
+        raise _Wanted(f"needs whole labels from 0 to {classes - 1}")
+    corners = boxes.as_subclass(torch.Tensor).double().numpy()
     if not np.isfinite(corners).all():
-        raise ValueError("needs boxes that are finite")
+        raise _Wanted("needs boxes that are finite")
     rows = np.concatenate((labels.numpy().astype(np.float64)[:, None], corners), axis=1)
     return image.as_subclass(torch.Tensor).numpy(), rows
 

@@ -18,10 +18,12 @@ import torch
 
 from accel_yolo import console
 from accel_yolo.engine.probe import Steps, taken_bytes
-from accel_yolo.errors import UserError
+from accel_yolo.errors import EnvironmentFault, UserError
 from accel_yolo.lifeline import end_with_parent
 
 _DONE = "done"
+_NO_MEMORY = 77
+"""Exit status of a process without the memory to say anything. The system's own end is SIGKILL."""
 
 
 def taken_elsewhere(steps: Steps) -> list[int]:
@@ -41,8 +43,14 @@ def taken_elsewhere(steps: Steps) -> list[int]:
         while isinstance(answer := ours.recv(), int):
             found.append(answer)
         failure = answer if answer != _DONE else None
-    except EOFError:  # it is gone: killed, or without the memory to say anything
-        pass
+    except EOFError:  # it is gone
+        process.join()
+        if not _is_out_of_memory(process.exitcode or 0, bool(found)):
+            what, value = "the process that tries batches has ended", f"exit status {process.exitcode}"
+            raise EnvironmentFault(what, "--batch -1", value, "give a number, such as --batch 16") from None
+    except BaseException:  # Ctrl-C: not to be obeyed when all steps are done
+        process.kill()
+        raise
     finally:
         process.join()
         ours.close()
@@ -51,6 +59,11 @@ def taken_elsewhere(steps: Steps) -> list[int]:
     if failure is not None:
         raise RuntimeError(f"a step could not be tried:\n{failure}")
     return found
+
+
+def _is_out_of_memory(status: int, has_measured: bool) -> bool:
+    """Return whether an exit status says so: libraries that are refused memory end by any signal, but not at once."""
+    return status in (-signal.SIGKILL, _NO_MEMORY) or (has_measured and status < 0)
 
 
 def _work(connection: Connection, steps: Steps, threads: int) -> None:
@@ -66,6 +79,6 @@ def _work(connection: Connection, steps: Steps, threads: int) -> None:
     except UserError as error:
         connection.send(error)
     except MemoryError:
-        return
+        os._exit(_NO_MEMORY)
     except Exception:  # noqa: BLE001 - told to the process, which stops the run
         connection.send(traceback.format_exc())

@@ -68,8 +68,9 @@ def config_facts(config: TrainConfig | ValConfig) -> list[Fact]:
     remedy = "type the same flags on every machine"
     is_resumed = isinstance(config, TrainConfig) and bool(config.resume)
     facts = [Fact("--resume", "given" if is_resumed else "not given", remedy, "settings")]
-    if is_resumed:
-        return facts
+    if isinstance(config, TrainConfig) and is_resumed:
+        # Code is named on the command line only, also where a run goes on.
+        return facts + (augmentation_facts(config.augment_with) if config.augment_with else [])
     for name in rules_of(type(config)):
         if name not in OF_THE_MACHINE:
             facts.append(Fact(f"the setting {flag_of(name)}", _shown(getattr(config, name)), remedy, "settings"))

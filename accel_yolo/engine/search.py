@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,15 +21,19 @@ from accel_yolo.engine.finish import program
 from accel_yolo.engine.launched import adopt_launch
 from accel_yolo.engine.search_results import tell_best, write_results
 from accel_yolo.engine.search_settings import StudySettings
-from accel_yolo.engine.search_study import Claim, Study, require_optuna
+from accel_yolo.engine.search_study import JOURNAL, Claim, Study, require_optuna
 from accel_yolo.engine.search_trial import HYP, LOG, TrialTraining, stopped_from_outside
-from accel_yolo.errors import CheckpointError, ConfigError, DataError, EnvironmentFault, UserError
+from accel_yolo.errors import CheckpointError, ConfigError, DataError, EnvironmentFault, PeerError, UserError
 from accel_yolo.files import next_run_folder
 from accel_yolo.reports.search_table import TrialRow, ranked
 
 POLL_S = 0.25
 _USERS = (ConfigError.exit_code, DataError.exit_code, CheckpointError.exit_code)
 """Exit statuses of what no other hyper-parameters would mend."""
+
+
+_SURROUNDINGS = (EnvironmentFault.exit_code, PeerError.exit_code)
+"""Exit statuses of what the next trial would meet as well: a full disk, a device that is gone."""
 
 
 class SearchEnded(UserError):
@@ -72,6 +77,9 @@ def _writable(folder: Path) -> Iterator[None]:
     """Turn what the disk refuses into one line."""
     try:
         yield
+    except json.JSONDecodeError as error:
+        remedy = "restore the file, or choose another --study"
+        raise EnvironmentFault("the journal of the study is damaged", str(folder / JOURNAL), error, remedy) from error
     except (OSError, NotImplementedError) as error:  # the latter is how a file system without locks answers
         reason = getattr(error, "strerror", None) or error
         raise EnvironmentFault(
@@ -193,6 +201,9 @@ class _Worker:
             raise self._interrupted(claim, -code if code < 0 else code - 128)
         if outcome == "complete" and (code or claim.folder.best is None):
             outcome, words = "failed", words or "no epoch was validated"
+        if outcome == "failed" and code in _SURROUNDINGS and "memory" not in words:
+            command = f"{program()} {self._asked.command(self._study.folder)}"
+            raise SearchEnded(code, words, f"trial {claim.number} is kept; mend that, then continue with: {command}")
         with self._study.locked():
             if outcome == "failed" and code in _USERS and not any(row.metrics for row in self._study.rows()):
                 raise SearchEnded(code, words)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 NAME = "accel-yolo"
 JOURNAL = "journal.log"
+_OURS = ("study.lock", f"{JOURNAL}.lock")
+"""What may lie in a folder before it is a study."""
 TABLE, RECIPE, PICTURE = RESULTS = "trials.csv", "hyp.yaml", "tune.png"
 _STARTUP_TRIALS = 5
 """Complete trials before one is compared with them and ended."""
@@ -76,6 +78,9 @@ class Study:
         make_folder(folder)
         with _study_lock(folder):
             if (folder / FILE_NAME).exists():
+                if not (folder / JOURNAL).exists():  # whoever began it was interrupted
+                    settings.require_same(folder)
+                    return cls(folder, settings, _begun(folder, settings, first))
                 there = cls(folder, settings, _loaded(folder, settings))
                 try:
                     settings.require_same(folder)
@@ -87,15 +92,11 @@ class Study:
                 # Nothing has come out of it: perhaps its very first training met a mistake that is now mended.
                 shutil.rmtree(there.trials, ignore_errors=True)
                 (folder / FILE_NAME).unlink()
-            if any(not path.name.startswith((".", JOURNAL, "study.lock", *RESULTS)) for path in folder.iterdir()):
+                (folder / JOURNAL).unlink()
+            if any(path.name not in _OURS and not path.name.startswith(".") for path in folder.iterdir()):
                 raise ConfigError("not a study, and not empty", "--study", folder, "name another folder")
-            # Without study.yaml nobody has worked on it yet: whoever began it was interrupted.
-            (folder / JOURNAL).unlink(missing_ok=True)
-            study = _created(folder, settings)
-            for values in first:
-                study.enqueue_trial(dict(values))
             settings.save(folder)
-            return cls(folder, settings, study)
+            return cls(folder, settings, _begun(folder, settings, first))
 
     def _is_untried(self) -> bool:
         """Return whether no epoch of any trial has ended, and nobody works on one."""
@@ -238,12 +239,19 @@ def _pruner(settings: StudySettings) -> optuna.pruners.BasePruner:
     return optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=warmup)
 
 
-def _created(folder: Path, settings: StudySettings) -> optuna.Study:
+def _begun(folder: Path, settings: StudySettings, first: Sequence[dict[str, float]]) -> optuna.Study:
+    """Return a new study; its journal gets its name when the first trials are in it."""
     import optuna
 
-    return optuna.create_study(
-        storage=journal_storage(folder / JOURNAL), study_name=NAME, direction="maximize", pruner=_pruner(settings)
+    beside = folder / f".{JOURNAL}"
+    beside.unlink(missing_ok=True)
+    study = optuna.create_study(
+        storage=journal_storage(beside), study_name=NAME, direction="maximize", pruner=_pruner(settings)
     )
+    for values in first:
+        study.enqueue_trial(dict(values))
+    beside.rename(folder / JOURNAL)
+    return _loaded(folder, settings)
 
 
 def _loaded(folder: Path, settings: StudySettings) -> optuna.Study:

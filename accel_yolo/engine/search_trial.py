@@ -49,17 +49,17 @@ class TrialFolder:
     @property
     def results(self) -> list[EpochResult]:
         """The validated epochs so far."""
+        found = []
         try:
             header, *rows = (self.path / "results.csv").read_text().splitlines()
-        except (OSError, ValueError):
-            return []
-        columns = [name.strip() for name in header.split(",")]
-        places = [columns.index(name) for name in _METRICS]
-        found = []
-        for row in rows:
-            cells = [float(cell) for cell in row.split(",")]
-            precision, recall, map50, map50_95 = (cells[place] for place in places)
-            found.append(EpochResult(int(cells[0]), (precision, recall, map50, map50_95)))
+            columns = [name.strip() for name in header.split(",")]
+            places = [columns.index(name) for name in _METRICS]
+            for row in rows:
+                cells = [float(cell) for cell in row.split(",")]
+                precision, recall, map50, map50_95 = (cells[place] for place in places)
+                found.append(EpochResult(int(cells[0]), (precision, recall, map50, map50_95)))
+        except (OSError, ValueError, IndexError):  # not there, or not whole
+            pass
         return [result for result in found if math.isfinite(result.fitness)]
 
     @property

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+AP_DIGITS = 3
+
+
 @dataclass(frozen=True)
 class TrainState:
     """Everything a run needs to go on, besides tensors. Randomness is keyed, so no generator state is in it.
@@ -90,8 +93,11 @@ class TrainState:
         return replace(self, phase="train", epoch=self.epoch + 1, best=best, best_epoch=best_epoch, stopped=stopped)
 
     def weighing(self, class_ap: tuple[float, ...]) -> TrainState:
-        """Return the state in which the next order is drawn by these AP of all classes."""
-        return replace(self, class_ap=class_ap)
+        """Return the state in which the next order is drawn by these AP of all classes.
+
+        They are rounded: the last digits depend on how the work was shared, and an order should seldom.
+        """
+        return replace(self, class_ap=tuple(round(each, AP_DIGITS) for each in class_ap))
 
     @property
     def is_best(self) -> bool:

@@ -93,6 +93,7 @@ def test_memory_that_runs_out_on_one_process_makes_the_batch_of_all_smaller_and_
     assert np.polyval(line, 8) == pytest.approx(whole.taken_bytes[3], rel=0.15), (
         "a straight line foretells what is taken"
     )
+    assert second["error"] == "", second["error"]
     assert second["measured"][0].failed in (2, 4, 8), "memory did run out"
     assert first["error"] == second["error"] == ""
     assert first["state"] == second["state"] and first["state"]["epoch"] == 1 and first["state"]["updates"] > 0

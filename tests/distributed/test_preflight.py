@@ -19,6 +19,7 @@ from machines import join, outcome
 
 import accel_yolo
 from accel_yolo import console
+from accel_yolo.config.data_union import DataUnion
 from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.config.schema import Hyp, TrainConfig
@@ -191,7 +192,7 @@ def with_data(folder: Path, odd: int, change: str) -> tuple[str, str, int, bool]
         change_data(file.parent, change)
     spec = load_data_spec(file)
     index = build_index(spec, "train", single_cls=False, bad_data="drop", workers=1)
-    return outcome(lambda: compare_data(world, spec, {"train": index, "val": index}))
+    return outcome(lambda: compare_data(world, DataUnion((spec,), spec.names), {"train": index, "val": index}))
 
 
 def change_data(root: Path, change: str) -> None:
@@ -319,7 +320,7 @@ def cost(data: Path, weights: Path) -> float:
     world.barrier()
     start_s = time.perf_counter()
     preflight(world, config)
-    compare_data(world, spec, {"train": index, "val": index})
+    compare_data(world, DataUnion((spec,), spec.names), {"train": index, "val": index})
     world.barrier()
     return time.perf_counter() - start_s
 

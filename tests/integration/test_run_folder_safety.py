@@ -70,7 +70,7 @@ def test_a_project_that_cannot_be_a_folder(commands: Commands, data: Path, publi
             commands.val(data, published_weights, "--single-cls", "--project", project),
             commands.detect(data.parent / "images", published_weights, "--project", project),
         ):
-            outcome.error(7, f"cannot create: {project}/exp; Not a directory, see --project")
+            outcome.error(7, f"cannot create: {project}/exp; Not a directory: choose another folder")
 
 
 def test_validation_finds_out_before_its_work_that_its_folder_cannot_be_made(

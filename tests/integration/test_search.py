@@ -218,3 +218,16 @@ def test_a_mistake_ends_the_search_at_once_and_a_later_failure_is_one_failed_tri
     assert table(study)[1]["error"] and "trial 1 failed: " in outcome.err
     assert "2 trials: 1 complete, 1 failed" in outcome.out
     commands("tune", *words(data, study, 2, 2)).error(2, "begun with something else", "--epochs: 2", "with 1")
+
+
+@pytest.mark.slow
+def test_what_the_next_trial_would_meet_too_ends_the_search_and_keeps_the_trial(
+    commands: Commands, data: Path, tmp_path: Path
+) -> None:
+    study = commands.project / "study"
+    commands("tune", *words(data, study, 1, 1)).succeeded()
+    nowhere = commands("tune", *words(data, study, 3, 1, "--cache", "--cache-dir", "/proc/nowhere"))
+    nowhere.error(7, "/proc/nowhere", "trial 1 is kept", "continue with: ", "tune ")
+    assert [row["state"] for row in table(study)] == ["complete"]
+    again = commands("tune", *words(data, study, 3, 1, "--cache", "--cache-dir", str(tmp_path))).succeeded()
+    assert "3 trials: 3 complete" in again.out

@@ -97,6 +97,10 @@ def _fetch_all(download: Download, root: Path, needed: Sequence[Path]) -> None:
     goal = root / next(iter(needed), "")
     try:
         done = _done(workshop) if _holds_something(data) else []
+        if not set(done) <= {_key(archive) for archive in download.archives}:
+            # The YAML has changed: what another version brought must not stay.
+            shutil.rmtree(data)
+            done = []
         remaining = [archive for archive in download.archives if _key(archive) not in done]
         if remaining:
             _announce(download, root, _with_sizes(remaining, goal), archives)

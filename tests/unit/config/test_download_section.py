@@ -67,7 +67,12 @@ def test_a_script_says_nothing(script: str) -> None:
         (f"download: {{url: {URL}, into: /x}}", "not inside the data set"),
         ("download: https://example.org/", "the URL names no file"),
         ("download: https://example.org/..", "the URL names no file"),
-        ("download: 'https://example.org/p{2..1}.zip'", "nothing to download"),
+        ("download: 'https://example.org/p{2..1}.zip'", "not one rising range in x.yaml:1, key 'download'"),
+        ("download: 'https://example.org/{0..1}/p{0..2}.zip'", "not one rising range"),
+        ("download: ['https://[x/a.zip']", "not a URL"),
+        ("download: ['https://example.org:x/a.zip']", "not a URL"),
+        ("download: ['https://.example.org/a.zip']", "not a URL"),
+        ("download: ['https://example.org/\u00e4.zip']", "not a URL"),
         ("download: {url: 'https://example.org/p{1..2}.zip', size: 5}", "one digest or size for several files"),
         ("prepare: visdron", "no such preparation in x.yaml:1, key 'prepare': visdron; did you mean 'visdrone'?"),
         ("prepare: [a]", "not text in x.yaml:1, key 'prepare'"),
@@ -85,3 +90,9 @@ def test_shipped_data_sets_are_fetched_by_https_or_checked(name: str) -> None:
     for archive in found.archives if found else ():
         assert archive.url.startswith("https://") or archive.sha256, archive
         assert archive.name.endswith((".zip", ".tar", ".tar.gz", ".json")), archive
+
+
+def test_a_range_keeps_its_digits() -> None:
+    section = read_download(parse_yaml("download: https://example.org/p{08..11}.zip", "x.yaml", DataError))
+    assert section is not None
+    assert [archive.name for archive in section.archives] == ["p08.zip", "p09.zip", "p10.zip", "p11.zip"]

@@ -53,7 +53,15 @@ def test_the_command_that_continues_a_study_asks_for_the_same(command: str) -> N
     assert (again.training_words(), again.launch) == (first.training_words(), first.launch)
 
 
-def test_evolve_is_the_same_search_in_a_new_folder() -> None:
+def test_a_resumed_trial_gets_the_users_augmentation_which_no_run_keeps() -> None:
+    words = asked("tune", "--data demo --epochs 3 --augment-with mine:grainy").resuming_words()
+    assert parse("train", words).values == {"epochs": 3, "augment_with": "mine:grainy"}
+
+
+def test_evolve_is_the_same_search_in_a_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "evolve" / "exp").mkdir(parents=True)
+    (tmp_path / "runs" / "evolve" / "exp" / "study.yaml").touch()
     alone = asked("train", "--evolve --data demo")
     assert (alone.search.trials, alone.search.study, alone.is_new) == (300, "runs/evolve/exp", True)
     named = asked("train", "--evolve 5 --project p --name n --exist-ok --evolve_population hyps --data demo")
@@ -73,6 +81,8 @@ def test_evolve_is_the_same_search_in_a_new_folder() -> None:
         ),
         ("train", "--evolve --resume", "a search does not continue a training in --resume: auto; .*--resume_evolve"),
         ("train", "--evolve --machines 2", "each trial trains on one machine in --machines: 2; .*--study"),
+        ("train", "--resume_evolve typo", "there is no study in --resume_evolve: typo"),
+        ("tune", "--batch -1 --data demo", "every trial would choose a batch of its own in --batch: -1; give a number"),
         ("train", "--evolve 0", "wrong value in --evolve: 0; give a whole number of at least 1"),
         ("tune", "--search learning_rate", "wrong value in --search: learning_rate; give one of lr0, lrf, "),
         ("tune", "--search mosiac", "did you mean 'mosaic'"),

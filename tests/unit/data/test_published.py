@@ -318,6 +318,19 @@ def test_an_interrupted_fetch_goes_on_where_it_stopped(server: FileServer, monke
     assert whole > 900
 
 
+def test_what_an_earlier_version_of_the_yaml_brought_does_not_stay(server: FileServer, work: Path) -> None:
+    server.files["/old.zip"] = zipped(pets("old"))
+    server.files["/train.zip"] = zipped(pets("train"))
+    server.files["/val.zip"] = zipped(pets("val"))
+    server.cut_after = [len(server.files["/old.zip"]), 10, 10, 10]
+    refused(
+        made(f"download: [{server.base}/old.zip, {server.base}/train.zip]\n"), EnvironmentFault, "3 attempts failed"
+    )
+    server.cut_after = []
+    assert len(indexed(made(f"download: [{server.base}/train.zip, {server.base}/val.zip]\n"))) == 2
+    assert not list(work.rglob("old"))
+
+
 def test_a_killed_fetch_goes_on_where_it_stopped(server: FileServer, work: Path) -> None:
     noise = np.random.default_rng(0).bytes(3 * fetch.PIECE_BYTES)
     server.files["/pets.zip"] = zipped(pets("train", "val") | {"noise.bin": noise})

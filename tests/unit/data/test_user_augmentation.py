@@ -18,6 +18,7 @@ HEIGHT, WIDTH = 40, 64
 LABELS = np.array([[1, 0.25, 0.5, 0.2, 0.4], [0, 0.8, 0.3, 0.1, 0.2]], dtype=np.float32)
 
 SOURCE = """
+import sys
 import random
 
 import numpy as np
@@ -65,6 +66,12 @@ listed = lambda image, target: (image, [target])
 more = lambda image, target: (image, {**target, "labels": target["labels"] + 2})
 fewer = lambda image, target: (image, {**target, "labels": target["labels"][1:]})
 centred = lambda image, target: (image, {**target, "boxes": v2.ConvertBoundingBoxFormat("CXCYWH")(target["boxes"])})
+
+leaving = lambda image, target: sys.exit(0)
+halves = lambda image, target: (image, {**target, "boxes": target["boxes"].bfloat16()})
+imaginary = lambda image, target: (image, {**target, "labels": target["labels"].to(torch.complex64)})
+elsewhere = lambda image, target: (image.to("meta"), target)
+learning = lambda image, target: (image, {**target, "boxes": target["boxes"].clone().requires_grad_()})
 
 def broken(image, target):
     raise RuntimeError("no such\\nluck")
@@ -127,6 +134,11 @@ def test_image_and_boxes_are_taken_over(apply: Callable) -> None:
     np.testing.assert_allclose(labels, LABELS[:1], atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["halves", "learning"])
+def test_boxes_of_any_real_type_are_taken(apply: Callable, name: str) -> None:
+    assert apply(name)[1] == pytest.approx(LABELS, abs=0.02)
+
+
 def test_a_method_of_an_object_can_be_named(apply: Callable) -> None:
     np.testing.assert_allclose(apply("kind.act")[1], LABELS, atol=1e-6)
 
@@ -183,6 +195,9 @@ def test_global_generators_are_left_where_they_were(apply: Callable) -> None:
         ("flat", "needs boxes [k, 4] and labels [k], not [1, 3] and [1]"),
         ("endless", "needs boxes that are finite"),
         ("centred", "needs boxes as XYXY, not CXCYWH"),
+        ("leaving", "the augmentation failed in --augment-with {}:leaving, image a.png: SystemExit: 0"),
+        ("imaginary", "needs boxes and labels of real numbers"),
+        ("elsewhere", "something else than a sample in --augment-with {}:elsewhere, image a.png: "),
     ],
 )
 def test_what_goes_wrong_is_one_line_with_callable_and_sample(
@@ -202,11 +217,13 @@ def test_what_goes_wrong_is_one_line_with_callable_and_sample(
         ("{}:kind.ac", "did you mean 'act'?"),
         ("{}:number", "cannot be called with a sample in --augment-with: {}:number; it is a int"),
         ("{}:Kind", "cannot be called with a sample in --augment-with: {}:Kind; it is a class: name an object"),
+        ("{}_gone:f", "cannot import the augmentation in --augment-with: {}_gone:f; SystemExit: 0"),
         ("{}_bad:f", "cannot import the augmentation in --augment-with: {}_bad:f; ZeroDivisionError: division by zero"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_said_before_anything_starts(module: str, name: str, words: str) -> None:
     Path(f"{module}_bad.py").write_text("1 / 0\n")
+    Path(f"{module}_gone.py").write_text("import sys\nsys.exit(0)\n")
     with pytest.raises(ConfigError) as raised:
         load_augmentation(name.format(module))
     assert words.format(module) in str(raised.value)

@@ -230,11 +230,26 @@ def test_a_study_without_any_result_may_begin_anew_with_other_settings(tmp_path:
     assert load_yaml(tmp_path / "s" / "study.yaml").data["train"]["epochs"] == 9
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "photo.jpg").write_bytes(b"mine")
+@pytest.mark.parametrize("name", ["photo.jpg", "journal.log", "hyp.yaml", "trials.csv", "tune.png.bak", "study.lock2"])
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"mine")
     with pytest.raises(ConfigError, match="not a study, and not empty in --study"):
         opened(tmp_path)
-    assert [path.name for path in tmp_path.iterdir() if path.name != "study.lock"] == ["photo.jpg"]
+    assert [path.name for path in tmp_path.iterdir() if path.name != "study.lock"] == [name]
+    assert (tmp_path / name).read_bytes() == b"mine"
+
+
+def test_a_study_that_was_interrupted_while_it_began_begins_again(tmp_path: Path) -> None:
+    settings_of().save(tmp_path)
+    (tmp_path / f".{JOURNAL}").write_bytes(b"half")
+    assert claimed(opened(tmp_path)).number == 0
+
+
+def test_a_table_of_results_that_is_none_has_no_results(tmp_path: Path) -> None:
+    claim = claimed(opened(tmp_path))
+    for text in ("", "a,b\n1,2\n", ",".join(COLUMNS) + "\n1,2\n"):
+        (claim.folder.path / "results.csv").write_text(text)
+        assert claim.folder.results == []
 
 
 def test_table_recipe_and_picture_tell_what_came_out_and_only_the_best_weights_stay(tmp_path: Path) -> None:
