@@ -66,6 +66,7 @@ def auto(data: Path, project: Path, **changes: Any) -> TrainConfig:
     return tiny_config(data, project, batch=AUTO_BATCH, **{"nominal_batch": 16, **changes})
 
 
+@pytest.mark.slow
 def test_two_processes_choose_one_batch_that_is_saved_and_trains(
     run_processes: Run, sparse_data: Path, tmp_path: Path
 ) -> None:

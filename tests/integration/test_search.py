@@ -42,6 +42,7 @@ def epochs_of(study: Path, number: int) -> list[int]:
     return [int(row.split(",")[0]) for row in rows]
 
 
+@pytest.mark.slow
 def test_a_search_ends_with_a_table_a_picture_and_a_recipe_that_trains(commands: Commands, data: Path) -> None:
     study = commands.project / "study"
     first = commands("tune", *words(data, study, 2, 1)).succeeded()
