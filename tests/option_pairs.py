@@ -1,4 +1,7 @@
-"""Rows of options of training in which every pair that goes together comes at least once."""
+"""Rows of options of training in which every pair that goes together comes at least once.
+
+Run as a program, it writes the record anew.
+"""
 
 from __future__ import annotations
 
@@ -133,3 +136,7 @@ def _go_together(first: Option, second: Option) -> bool:
     return first.setting != second.setting and not any(
         each.concerns(first.setting, first.value, second.setting, second.value) for each in EXCLUSIONS
     )
+
+
+if __name__ == "__main__":
+    RECORD.write_text("\n".join(lines()) + "\n")
