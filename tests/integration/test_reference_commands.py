@@ -79,6 +79,7 @@ def test_training_from_weights(machine: Path, published_weights: Path) -> None:
     assert meta.licence == "AGPL-3.0", "a licence follows the weights through fine-tuning"
 
 
+@pytest.mark.slow
 def test_training_from_scratch(machine: Path) -> None:
     run(
         machine, "train.py", "--imgsz", "64", "--batch", "32", "--weights", "", "--cfg", "yolov5n.yaml",

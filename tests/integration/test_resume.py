@@ -111,6 +111,7 @@ def test_a_resumed_run_keeps_its_precision_and_does_not_need_the_weights_it_star
     assert final_digest(tmp_path / "broken") == final_digest(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_two_processes_resume_as_two_processes_would_have_gone_on(
     run_processes: Callable, sparse_data: Path, tmp_path: Path
 ) -> None:

@@ -192,6 +192,7 @@ def test_a_mask_fills_its_extents_and_its_outline_tells_the_class(kind: int) -> 
             assert {3: "triangle", 4: "square"}.get(corners, SHAPES[kind]) == SHAPES[kind]
 
 
+@pytest.mark.slow
 def test_the_whole_set_is_usable_without_a_single_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCEL_YOLO_DATASETS_DIR", str(tmp_path))
     spec = load_data_spec("demo")

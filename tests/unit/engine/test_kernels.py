@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import sys
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -102,11 +103,19 @@ def test_images_enter_in_the_type_of_the_first_convolution_and_channels_last() -
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has the switch")
-def test_memory_of_freed_tensors_is_used_again_without_asking_the_kernel() -> None:
+def test_memory_of_freed_tensors_is_used_again_without_asking_the_kernel(run_processes: Callable) -> None:
+    # In a process of its own: in one that has done much, what was freed may have been cut up meanwhile.
+    (faults,) = run_processes(1, faults_of_a_later_block)
+    if faults is None:
+        pytest.skip("this C library has no such switch")
+    assert faults < 64 * 2**20 / 4096 / 10
+
+
+def faults_of_a_later_block() -> int | None:
     import resource
 
     if not keep_freed_memory():
-        pytest.skip("this C library has no such switch")
+        return None
 
     def faults() -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -115,5 +124,5 @@ def test_memory_of_freed_tensors_is_used_again_without_asking_the_kernel() -> No
         gc.collect()
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-    faults()
-    assert faults() < 64 * 2**20 / 4096 / 10
+    # What lies in between at first is filled up; from then on there is room.
+    return [faults() for _ in range(4)][-1]
