@@ -25,6 +25,12 @@ TINY = (
     "--device", "cpu", "--noautoanchor", "--warmup-min-steps", "0",
 )  # fmt: skip
 PATIENCE_S = 120
+HEEDING = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite that runs in the background hands on an ignored one
+from accel_yolo.cli import main
+sys.exit(main())
+"""
 
 
 def words(data: Path, study: Path, trials: int, epochs: int, *more: str) -> list[str]:
@@ -96,7 +102,7 @@ class Worker:
         self.log = folder / f"worker-{time.monotonic_ns()}.txt"
         variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         with self.log.open("wb") as stream:
-            command = [sys.executable, "-m", "accel_yolo", *arguments]
+            command = [sys.executable, "-c", HEEDING, *arguments]
             self.process = subprocess.Popen(command, cwd=folder, env=variables, stdout=stream, stderr=stream)
 
     @property
