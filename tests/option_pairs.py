@@ -133,8 +133,10 @@ def lines() -> list[str]:
 
 
 def _go_together(first: Option, second: Option) -> bool:
-    return first.setting != second.setting and not any(
-        each.concerns(first.setting, first.value, second.setting, second.value) for each in EXCLUSIONS
+    values = {first.setting: first.value, second.setting: second.value}
+    return len(values) == 2 and not any(
+        values.keys() == {each.first, each.second} and (not each.values or values[each.second] in each.values)
+        for each in EXCLUSIONS
     )
 
 

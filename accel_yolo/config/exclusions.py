@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from accel_yolo.config.settings import defaults_of, flag_of
 from accel_yolo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,18 +35,8 @@ class Exclusion:
     @property
     def flags(self) -> str:
         """Both as they are typed."""
-        second = _flag(self.second) + (f" {' or '.join(map(str, self.values))}" if self.values else "")
-        return f"{_flag(self.first)} and {second}"
-
-    def concerns(self, setting: str, value: Any, other: str, other_value: Any) -> bool:
-        """Return whether these two settings, turned on with these values, are the two."""
-        for (name, _), (second, second_value) in (
-            ((setting, value), (other, other_value)),
-            ((other, other_value), (setting, value)),
-        ):
-            if (name, second) == (self.first, self.second) and (not self.values or second_value in self.values):
-                return True
-        return False
+        second = flag_of(self.second) + (f" {' or '.join(map(str, self.values))}" if self.values else "")
+        return f"{flag_of(self.first)} and {second}"
 
 
 EXCLUSIONS = (
@@ -72,7 +63,7 @@ EXCLUSIONS = (
 
 def check_exclusions(config: TrainConfig) -> None:
     """Check that no two settings are on that do not go together. Raises ConfigError."""
-    defaults = {item.name: item.default for item in config.__dataclass_fields__.values()}
+    defaults = defaults_of(type(config))
     for each in EXCLUSIONS:
         first, second = getattr(config, each.first), getattr(config, each.second)
         is_on = second in each.values if each.values else second != defaults[each.second]
@@ -86,7 +77,3 @@ def excluded_lines() -> list[str]:
     for each in EXCLUSIONS:
         reasons.setdefault(each.why, []).append(each.flags)
     return [f"{', '.join(flags)}: {why}" for why, flags in reasons.items()]
-
-
-def _flag(setting: str) -> str:
-    return "--" + setting.replace("_", "-")

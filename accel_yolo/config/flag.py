@@ -73,6 +73,15 @@ def run_folder(project: str) -> tuple[Flag, ...]:
     )
 
 
+def data_files(group: str, classes: str) -> tuple[Flag, Flag]:
+    """Return the flags of data sets and of the classes that are used of them; `classes` is the help of the latter."""
+    several = "data YAML or the name of a shipped one; several are put together by the names of their classes"
+    return (
+        Flag(("--data",), several, "data", group, nargs="+", metavar="FILE"),
+        Flag(("--classes",), classes, "classes", group, nargs="+", metavar="CLASS"),
+    )
+
+
 def half() -> Flag:
     """Return YOLOv5's --half: the same as --precision fp16."""
     return Flag(("--half",), "the same as --precision fp16", "precision", "processes", nargs=0, const="fp16")

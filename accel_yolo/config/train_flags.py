@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import COMMON, Flag, later, run_folder, switch, value
+from accel_yolo.config.flag import COMMON, Flag, data_files, later, run_folder, switch, value
 from accel_yolo.config.launch_flags import CACHE, LAUNCH, decode_once, kernels
 from accel_yolo.config.sample_flags import sampling
 
@@ -11,22 +11,7 @@ _WHAT, _HOW, _WHERE, _OUTPUT, _SEARCH = "model and data", "recipe", "processes",
 TRAIN = (
     value("--weights", "weights to start from, a file or a release name; '' starts from scratch", _WHAT, "FILE"),
     value("--cfg", "model YAML or the name of a shipped one (default: that of the weights)", _WHAT, "FILE"),
-    Flag(
-        ("--data",),
-        "data YAML or the name of a shipped one; several are put together by the names of their classes",
-        "data",
-        _WHAT,
-        nargs="+",
-        metavar="FILE",
-    ),
-    Flag(
-        ("--classes",),
-        "train on these classes only, by name or number; they are numbered anew",
-        "classes",
-        _WHAT,
-        nargs="+",
-        metavar="CLASS",
-    ),
+    *data_files(_WHAT, "train on these classes only, by name or number; they are numbered anew"),
     value("--fraction", "share of the training images that is used, drawn by the seed", _WHAT),
     Flag(
         ("--hyp",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import COMMON, Flag, half, later, run_folder, switch, value
+from accel_yolo.config.flag import COMMON, Flag, data_files, half, later, run_folder, switch, value
 from accel_yolo.config.launch_flags import LAUNCH
 
 _WHAT, _HOW, _WHERE, _OUTPUT = "model and data", "evaluation", "processes", "output"
@@ -11,15 +11,7 @@ _LABEL_FILES = "label files from val are a later capability: use detect --save-t
 
 VAL = (
     Flag(("--weights",), "weights, a file or a release name", "weights", _WHAT, nargs="+", metavar="FILE"),
-    Flag(
-        ("--data",),
-        "data YAML or the name of a shipped one; several are put together by the names of their classes",
-        "data",
-        _WHAT,
-        nargs="+",
-        metavar="FILE",
-    ),
-    Flag(("--classes",), "measure these classes only, by name or number", "classes", _WHAT, nargs="+", metavar="CLASS"),
+    *data_files(_WHAT, "measure these classes only, by name or number"),
     Flag(
         ("--task",),
         "the split: val, train or test",

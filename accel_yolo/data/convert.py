@@ -18,7 +18,8 @@ from accel_yolo.errors import ConfigError, DataError, EnvironmentFault, printabl
 from accel_yolo.files import write_text_atomic
 
 _IMAGES = {"yolo": "images", "coco": "images", "voc": "JPEGImages"}
-_MARKER = "data.yaml"
+DATA_YAML = "data.yaml"
+"""The name of the data YAML that is written."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,9 @@ def write_data_set(
                 content = coco_content(images, names)
                 write_text_atomic(root / "annotations" / f"{split}.json", json.dumps(content))
                 places[split] = f"annotations/{split}.json"
-        write_data_yaml(root / _MARKER, places, names, kind)
+        write_data_yaml(root / DATA_YAML, places, names, kind)
     images = sum(map(len, indices.values()))
-    return Written(folder / _MARKER, images, sum(len(index.labels) for index in indices.values()), left_out)
+    return Written(folder / DATA_YAML, images, sum(len(index.labels) for index in indices.values()), left_out)
 
 
 def require_writable(indices: Mapping[str, SplitIndex], names: Mapping[int, str], kind: str) -> None:

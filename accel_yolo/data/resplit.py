@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from accel_yolo.data.convert import new_folder, require_text, write_data_yaml
+from accel_yolo.data.convert import DATA_YAML, new_folder, require_text, write_data_yaml
 from accel_yolo.data.formats.writing import WrittenImage, coco_content
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.data.subsets import some_images
@@ -72,5 +72,5 @@ def write_split(
             else:
                 places[split] = f"{split}.txt"
                 write_text_atomic(root / places[split], "".join(f"{path}\n" for path in part.paths))
-        write_data_yaml(root / "data.yaml", places, names, kind)
-    return folder / "data.yaml"
+        write_data_yaml(root / DATA_YAML, places, names, kind)
+    return folder / DATA_YAML

@@ -1,4 +1,8 @@
-"""Reads the arrays of a large JSON object one element at a time: annotation files may be larger than memory."""
+"""Reads the arrays of a large JSON object one element at a time: annotation files may be larger than memory.
+
+ijson does the same, but takes memory that grows with the square of how deep a file is nested: a damaged or hostile one
+then ends the process, where this says one line.
+"""
 
 from __future__ import annotations
 

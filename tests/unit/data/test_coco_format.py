@@ -66,6 +66,18 @@ def test_names_of_the_yaml_choose_and_number_the_categories(tmp_path: Path) -> N
     assert index.labels[:, 0].tolist() == [1, 0]
 
 
+def test_objects_that_are_read_at_once_are_those_that_are_read_one_by_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    low, sides = rng.uniform(0, (40, 20), (30, 2)), rng.uniform(0, (20, 10), (30, 2))
+    entries = [annotation(number, 0, [*box], 7) for number, box in enumerate(np.column_stack((low, sides)).tolist())]
+    at_once = index_of(made(tmp_path, entries), "fail").labels_of(0)
+    # A box that is cut makes the reader of its image look at each.
+    cut = annotation(99, 0, [-0.5, 4, 65, 8])
+    one_by_one = index_of(made(tmp_path, [*entries, cut]), "fail").labels_of(0)
+    assert len(at_once) == 30
+    assert one_by_one[:-1].tobytes() == at_once.tobytes()
+
+
 def test_crowds_are_left_out_whatever_their_segmentation(tmp_path: Path) -> None:
     crowd = annotation(1, 0, iscrowd=1, segmentation={"counts": [1, 2], "size": [32, 64]})
     index = index_of(made(tmp_path, [crowd, annotation(2, 10)]), "fail")
