@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from file_server import LocalServer, wanted_start
 
 from accel_yolo import fetch
 from accel_yolo.errors import EnvironmentFault
@@ -21,32 +22,19 @@ CONTENT = bytes(range(256)) * 3000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
-class Server:
+class Server(LocalServer):
     """A web server on this machine that misbehaves as told."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.requests: list[tuple[str, str | None]] = []
         self.cut_after: list[int] = []
         self.etag = '"one"'
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.answer(self)
-
-            def do_HEAD(self) -> None:
-                outer.answer(self)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.base = f"http://127.0.0.1:{self.http.server_port}"
 
     def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         asked = handler.headers.get("Range")
         self.requests.append((handler.path, asked))
-        body, status, kind = CONTENT, 200, "application/octet-stream"
+        body, kind = CONTENT, "application/octet-stream"
         if handler.path == "/page":
             body, kind = b"<!DOCTYPE html><html><body>sign in</body></html>", "text/html"
         if handler.path in ("/404", "/503"):
@@ -60,14 +48,10 @@ class Server:
             handler.send_header("Location", target)
             handler.end_headers()
             return
-        start = 0
-        if asked and handler.headers.get("If-Range") == self.etag:
-            start, status = int(asked.removeprefix("bytes=").removesuffix("-")), 206
-            if start >= len(body):
-                handler.send_response(416)
-                handler.send_header("Content-Range", f"bytes */{len(body)}")
-                handler.end_headers()
-                return
+        start = wanted_start(handler, body, self.etag)
+        if start is None:
+            return
+        status = 206 if start else 200
         handler.send_response(status)
         handler.send_header("Content-Length", str(len(body) - start))
         handler.send_header("Content-Type", kind)
@@ -84,12 +68,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(fetch, "BACKOFF_S", 0.01)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    running = Server()
-    thread = threading.Thread(target=running.http.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield running
-    running.http.shutdown()
-    running.http.server_close()
+    with Server().running() as running:
+        yield running
 
 
 def refused(server: Server, path: str, target: Path, *words: str, **options: object) -> str:
