@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from accel_yolo.errors import EnvironmentFault
+from accel_yolo.errors import EnvironmentFault, printable
 
 
 def fsync_dir(folder: Path) -> None:
@@ -153,6 +154,33 @@ def next_run_folder(project: Path, name: str, exist_ok: bool = False) -> Path:
             raise EnvironmentFault(
                 "cannot create", value=folder, remedy=f"{error.strerror}: choose another folder"
             ) from error
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder beside `folder` to write into, which gets its name when all went well and is removed when not.
+
+    Args:
+        folder: does not exist, or is empty.
+
+    Raises:
+        EnvironmentFault: something in it cannot be written.
+    """
+    folder = folder.absolute()
+    beside = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        if folder.is_dir():
+            folder.rmdir()
+        beside.rename(folder)
+        fsync_dir(folder.parent)
+    except OSError as error:
+        what = error.strerror or error
+        raise EnvironmentFault("cannot write", printable(str(folder)), what, "check space and rights") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def make_folder(folder: Path) -> None:

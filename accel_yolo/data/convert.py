@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from accel_yolo.data.formats.writing import WrittenImage, coco_content, voc_text
 from accel_yolo.data.label_paths import label_path_of, voc_annotation_of
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.errors import ConfigError, DataError, EnvironmentFault, printable
-from accel_yolo.files import write_text_atomic
+from accel_yolo.files import whole_folder, write_text_atomic
 
 _IMAGES = {"yolo": "images", "coco": "images", "voc": "JPEGImages"}
 DATA_YAML = "data.yaml"
@@ -38,35 +37,8 @@ class Written:
     outlines_left_out: int
 
 
-@contextlib.contextmanager
-def new_folder(folder: Path, flag: str = "--into") -> Iterator[Path]:
-    """Give a folder beside `folder` to write into, which gets its name when all went well, and goes when not.
-
-    Args:
-        folder: must not exist, or be empty: nothing is overwritten.
-        flag: what the user typed it after, for messages.
-
-    Raises:
-        ConfigError: there is something in it.
-        EnvironmentFault: it cannot be written.
-    """
-    require_new(folder, flag)
-    beside = folder.absolute().with_name(f".{folder.absolute().name}.partial")
-    try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        yield beside
-        if folder.is_dir():
-            folder.rmdir()
-        beside.rename(folder)
-    except OSError as error:
-        raise EnvironmentFault("cannot write", printable(str(folder)), error.strerror) from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
 def require_new(folder: Path, flag: str) -> None:
-    """Check that a folder does not exist or is empty. Raises ConfigError."""
+    """Check that a folder typed after a flag is new or empty: nothing is overwritten. Raises ConfigError."""
     try:
         taken = (folder.exists() or folder.is_symlink()) and (not folder.is_dir() or any(folder.iterdir()))
     except OSError as error:
@@ -95,7 +67,8 @@ def write_data_set(
     """
     require_writable(indices, names, kind)
     places, left_out = {}, 0
-    with new_folder(folder, flag) as root:
+    require_new(folder, flag)
+    with whole_folder(folder) as root:
         for split, index in indices.items():
             images = _placed(root / _IMAGES[kind] / split, index, copy)
             if kind == "yolo":

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from accel_yolo.data.convert import DATA_YAML, new_folder, require_text, write_data_yaml
+from accel_yolo.data.convert import DATA_YAML, require_text, write_data_yaml
 from accel_yolo.data.formats.writing import WrittenImage, coco_content
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.data.subsets import some_images
 from accel_yolo.errors import DataError
-from accel_yolo.files import write_text_atomic
+from accel_yolo.files import whole_folder, write_text_atomic
 
 
 def split_by_content(index: SplitIndex, shares: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
@@ -50,14 +50,14 @@ def write_split(
 
     Raises:
         DataError: a split would be empty.
-        ConfigError: the folder is not empty.
+        EnvironmentFault: the folder cannot be written.
     """
     for split, images in parts.items():
         if not len(images):
             raise DataError("a split without images", split, f"of {len(index)} images", "take another share")
     require_text(index.paths)
     places = {}
-    with new_folder(folder) as root:
+    with whole_folder(folder) as root:
         for split, images in parts.items():
             part = some_images(index, images)
             if kind == "coco":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from accel_yolo.errors import EnvironmentFault
-from accel_yolo.files import next_run_folder
+from accel_yolo.files import next_run_folder, whole_folder
 
 
 def test_folders_are_numbered_from_two_and_gaps_are_filled(tmp_path: Path) -> None:
@@ -38,3 +38,20 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
         next_run_folder(tmp_path, "exp", exist_ok=True)
     with pytest.raises(EnvironmentFault, match="exp"):
         next_run_folder(tmp_path / "exp", "inside")
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "new") as beside:
+        (beside / "half").write_text("x")
+        assert not (tmp_path / "new").exists()
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "new").mkdir()  # an empty one is taken
+    with whole_folder(tmp_path / "new") as beside:
+        (beside / "all").write_text("x")
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["all"]
+    (tmp_path / "file").write_text("mine")
+    below = tmp_path / "file" / "new"
+    with pytest.raises(EnvironmentFault, match="cannot write in .*file/new"), whole_folder(below):
+        pass

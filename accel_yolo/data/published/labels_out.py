@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
 from accel_yolo import console
-from accel_yolo.errors import DataError, EnvironmentFault, printable
-from accel_yolo.files import fsync_dir, write_text_atomic
+from accel_yolo.errors import DataError, printable
+from accel_yolo.files import whole_folder, write_text_atomic
 
 Box = tuple[float, float, float, float]
 Size = tuple[int, int]
@@ -66,22 +65,14 @@ def write_labels(folder: Path, texts: Mapping[str, str]) -> None:
     """
     if folder.exists():
         return
-    partial = folder.with_name(f".{folder.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    with whole_folder(folder) as beside:
         made: set[str] = set()
         for name, text in console.progress(texts.items(), len(texts), f"labels {folder.name}"):
             parent, _, file = name.rpartition("/")
             if parent not in made:
-                (partial / parent).mkdir(parents=True, exist_ok=True)
+                (beside / parent).mkdir(parents=True, exist_ok=True)
                 made.add(parent)
-            (partial / parent / f"{os.path.splitext(file)[0]}.txt").write_text(text, "utf-8")  # noqa: PTH122
-        partial.rename(folder)
-        fsync_dir(folder.parent)
-    except OSError as error:
-        what = error.strerror or error
-        raise EnvironmentFault("cannot write labels", printable(str(folder)), what, "check space and rights") from error
+            (beside / parent / f"{os.path.splitext(file)[0]}.txt").write_text(text, "utf-8")  # noqa: PTH122
 
 
 def write_list(file: Path, images: Iterable[str]) -> None:

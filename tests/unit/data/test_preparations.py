@@ -292,6 +292,6 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         add_text(tmp_path / f"annotations/annotations_{split}.csv", f"{split}.jpg,0,0,50,25,object,100,50\n")
         add_text(tmp_path / f"{split}.txt", "")
     (tmp_path / ".labels.partial").write_text("a file where a folder is needed")
-    with pytest.raises(EnvironmentFault, match="cannot write labels"):
+    with pytest.raises(EnvironmentFault, match="cannot write in .*labels"):
         prepared(sku110k.steps, tmp_path)
     assert not (tmp_path / "labels").exists()

@@ -246,12 +246,12 @@ def test_a_wrong_digest_names_both_and_leaves_no_data_set(server: FileServer, wo
     assert len(indexed(yaml)) == 2
 
 
-@pytest.mark.parametrize("evil", ["../../evil.txt", "/tmp/evil.txt", "images/../../evil.txt"])
-def test_an_archive_that_leads_outside_is_refused(server: FileServer, work: Path, evil: str) -> None:
-    server.files["/pets.zip"] = zipped(pets("train", "val") | {evil: b"evil"})
-    refused(made(f"download: {server.base}/pets.zip\n"), DataError, "outside the folder", "evil.txt")
+@pytest.mark.parametrize("outside", ["../../outside.txt", "/tmp/outside.txt", "images/../../outside.txt"])
+def test_an_archive_that_leads_outside_is_refused(server: FileServer, work: Path, outside: str) -> None:
+    server.files["/pets.zip"] = zipped(pets("train", "val") | {outside: b"outside"})
+    refused(made(f"download: {server.base}/pets.zip\n"), DataError, "outside the folder", "outside.txt")
     assert not (work / "datasets/pets").exists()
-    assert not list(work.rglob("evil.txt"))
+    assert not list(work.rglob("outside.txt"))
 
 
 def test_a_damaged_archive_is_refused(server: FileServer, work: Path) -> None:
