@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +11,8 @@ from typing import Any
 
 from accel_yolo.config.shipped import is_dir
 from accel_yolo.config.yaml_io import Located
-from accel_yolo.errors import DataError, did_you_mean, printable
+from accel_yolo.errors import DataError, EnvironmentFault, did_you_mean, printable
+from accel_yolo.files import cache_dir, sha256_bytes, write_text_atomic
 
 FORMATS = ("yolo", "coco", "voc")
 _ANNOTATION_FOLDERS = (("JPEGImages", "Annotations"), ("images", "annotations"), ("images", "Annotations"))
@@ -62,9 +64,31 @@ def coco_file_of(place: Path) -> Path:
 def coco_names(file: Path) -> dict[int, str]:
     """Return the category names of a COCO json, numbered from 0 in the order of their ids.
 
+    They are kept for the next time: a large file takes seconds, in every process.
+
     Raises:
         DataError: there is none.
     """
+    kept = _kept_names(file)
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return dict(enumerate(json.loads(kept.read_text("utf-8"))))
+    names = _read_names(file)
+    with contextlib.suppress(EnvironmentFault):
+        write_text_atomic(kept, json.dumps(names))
+    return dict(enumerate(names))
+
+
+def _kept_names(file: Path) -> Path:
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise DataError("the annotations cannot be read", printable(str(file)), error.strerror) from None
+    state = f"{file.absolute()}\0{found.st_size}\0{found.st_mtime_ns}"
+    return cache_dir() / "categories" / f"{sha256_bytes(os.fsencode(state))[:32]}.json"
+
+
+def _read_names(file: Path) -> list[str]:
+    """Return the names in the order of their ids. Raises DataError, see `coco_names`."""
     import msgspec  # reads the rest of a large file past without keeping it
 
     class Categories(msgspec.Struct):
@@ -89,7 +113,7 @@ def coco_names(file: Path) -> dict[int, str]:
         twice = next(name for name in names if names.count(name) > 1)
         remedy = "write `names:` into the data YAML: categories of one name are then one class"
         raise DataError("two categories have one name", printable(str(file)), twice, remedy)
-    return dict(enumerate(names))
+    return names
 
 
 def _categories_in_text(file: Path) -> list[Any]:

@@ -117,8 +117,8 @@ def conclude(
     console.say(f"\nResults in {console.painted(str(run.path), 'bold')}. Next:")
     start, size = program(), f"--imgsz {training.config.imgsz}"
     single = " --single-cls" if training.config.single_cls else ""
-    single += f" --classes {' '.join(map(shlex.quote, training.config.classes))}" if training.config.classes else ""
-    console.say(f"  {start} val --weights {best} --data {' '.join(training.config.data)} {size}{single}")
+    single += f" --classes {shlex.join(training.config.classes)}" if training.config.classes else ""
+    console.say(f"  {start} val --weights {best} --data {shlex.join(training.config.data)} {size}{single}")
     images = _from_here(Path(index.paths[0]).parent)
     console.say(f"  {start} predict --weights {best} --source {images} {size}")
     return state

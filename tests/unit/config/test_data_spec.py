@@ -357,3 +357,15 @@ def test_names_may_come_from_the_categories(tmp_path: Path, categories: str, nam
             load_data_spec(data)
     else:
         assert load_data_spec(data).names == names
+
+
+def test_names_from_a_json_are_kept_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, data = tmp_path / "j.json", tmp_path / "d.yaml"
+    file.write_text('{"categories": [{"id": 1, "name": "a"}]}')
+    data.write_text("train: j.json\nval: j.json\n")
+    assert load_data_spec(data).names == {0: "a"}
+    with monkeypatch.context() as patch:
+        patch.setattr("accel_yolo.config.data_format._read_names", lambda _: pytest.fail("the json was read again"))
+        assert load_data_spec(data).names == {0: "a"}
+    file.write_text('{"categories": [{"id": 1, "name": "another"}]}')
+    assert load_data_spec(data).names == {0: "another"}
