@@ -53,7 +53,7 @@ def convert(config: DataConvertConfig) -> None:
             f"{written.outlines_left_out} outlines were left out: their objects have other boxes than their extent, "
             "and a line of YOLO holds one of the two"
         )
-    console.say(f"Train on it with --data {printable(str(written.data))}")
+    console.say(f"Use it with --data {printable(str(written.data))}")
 
 
 def check(config: DataCheckConfig) -> None:
