@@ -15,6 +15,8 @@ $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	# Without what it asks for: a second OpenCV would be written over the first. What it needs, supervision brings.
+	$(BIN)/python -m pip install --quiet --no-deps 'trackers>=2'
 	touch $@
 
 ## Train a detector from scratch on generated images, on two CPU cores, in minutes.

@@ -21,14 +21,18 @@ from accel_yolo.config.export_flags import EXPORT, UNAVAILABLE
 from accel_yolo.config.flag import Flag
 from accel_yolo.config.launch_flags import CHECK, PROFILE
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
-from accel_yolo.config.predict_flags import CONVERT, PREDICT
+from accel_yolo.config.predict_flags import PREDICT
+from accel_yolo.config.predict_schema import PredictConfig
 from accel_yolo.config.rules import Rule, Several
-from accel_yolo.config.schema import ConvertConfig, PredictConfig, TrainConfig, ValConfig
+from accel_yolo.config.schema import TrainConfig
 from accel_yolo.config.search_schema import EvolveConfig, SearchConfig
 from accel_yolo.config.settings import defaults_of, rules_of
 from accel_yolo.config.train_flags import TRAIN
 from accel_yolo.config.tune_flags import TUNE
 from accel_yolo.config.val_flags import VAL
+from accel_yolo.config.val_schema import ValConfig
+from accel_yolo.config.weights_flags import CONVERT
+from accel_yolo.config.weights_schema import ConvertConfig
 from accel_yolo.errors import ConfigError, did_you_mean
 
 

@@ -1,4 +1,4 @@
-"""The flags of prediction (detect.py) and of conversion."""
+"""The flags of prediction (detect.py)."""
 
 from __future__ import annotations
 
@@ -41,10 +41,4 @@ PREDICT = (
     later("--update", "rewriting checkpoints is a later capability: use `accel-yolo convert`"),
     later("--dnn", "ONNX models come with export, a later capability: give .pt or .safetensors weights"),
     later("--vid-stride", "video is a later capability: extract the frames as images", None),
-)
-
-CONVERT = (
-    Flag(("source",), "the weight file to read (.pt or .safetensors)", "source", "files"),
-    Flag(("destination",), "the weight file to write (.safetensors)", "destination", "files"),
-    switch("--debug", "show the traceback of an error", "output"),
 )

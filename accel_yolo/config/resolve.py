@@ -10,16 +10,13 @@ from typing import Any, TypeVar
 from accel_yolo import console
 from accel_yolo.config.consistency import QUAD, bit_exact_micro_batch
 from accel_yolo.config.hyp_file import read_hyp_file
+from accel_yolo.config.predict_schema import PredictConfig
 from accel_yolo.config.rules import AUTO_BATCH
-from accel_yolo.config.schema import (
-    ConvertConfig,
-    Hyp,
-    PredictConfig,
-    TrainConfig,
-    ValConfig,
-)
+from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.config.settings import defaults_of, flag_of, rules_of
 from accel_yolo.config.shipped import find_config, label_of
+from accel_yolo.config.val_schema import ValConfig
+from accel_yolo.config.weights_schema import ConvertConfig
 from accel_yolo.config.yaml_io import Located, dump_yaml, load_yaml
 from accel_yolo.errors import ConfigError, did_you_mean
 from accel_yolo.files import write_text_atomic

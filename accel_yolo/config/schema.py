@@ -9,8 +9,6 @@ from accel_yolo.config.rules import BatchSize, Choice, LayerName, Number, Severa
 from accel_yolo.config.settings import (
     CALLABLE,
     DEVICE,
-    LARGEST_IMGSZ,
-    SMALLEST_IMGSZ,
     bad_data_choice,
     cache_choice,
     check_fields,
@@ -26,7 +24,6 @@ from accel_yolo.config.settings import (
     size,
     switch,
     utf8_folder,
-    weight_files,
 )
 
 
@@ -138,80 +135,3 @@ class TrainConfig:
     def unit(self) -> int:
         """Samples that one image of the network shows."""
         return QUAD if self.quad else 1
-
-
-@dataclass(frozen=True)
-class ValConfig:
-    """Everything a validation depends on, apart from data and weights themselves."""
-
-    data: tuple[str, ...] = data_files()
-    classes: tuple[str, ...] = class_choice()
-    weights: tuple[str, ...] = weight_files(("yolov5s.pt",))
-    batch: int = count(32, low=1)
-    imgsz: int = size(640)
-    conf_thres: float = share(0.001)
-    iou_thres: float = share(0.6)
-    max_det: int = count(300, low=1)
-    task: str = setting("val", Choice(("val", "train", "test")))
-    device: str = setting("", DEVICE)
-    workers: int = setting(8, Number(whole=True, low=0, high=1024))
-    single_cls: bool = switch()
-    verbose: bool = switch()
-    save_json: bool = switch()
-    project: str = filled("runs/val", "a folder")
-    name: str = filled("exp", "a folder name")
-    exist_ok: bool = switch()
-    precision: str = precision_choice()
-    bad_data: str = bad_data_choice()
-    quiet: bool = switch()
-    debug: bool = switch()
-
-    def __post_init__(self) -> None:
-        check_fields(self, flag_of)
-
-
-@dataclass(frozen=True)
-class PredictConfig:
-    """Everything a prediction depends on, apart from images and weights themselves."""
-
-    weights: tuple[str, ...] = weight_files(("yolov5s.pt",))
-    source: str = filled("data/images", "an image, a folder, a glob or a .txt list")
-    data: str = setting("", Text())
-    imgsz: tuple[int, ...] = setting(
-        (640,), Several(Number(whole=True, low=SMALLEST_IMGSZ, high=LARGEST_IMGSZ), least=1, most=2)
-    )
-    conf_thres: float = share(0.25)
-    iou_thres: float = share(0.45)
-    max_det: int = count(1000, low=1)
-    device: str = setting("", DEVICE)
-    save_txt: bool = switch()
-    save_format: int = setting(0, Number(whole=True, low=0, high=1))
-    save_conf: bool = switch()
-    save_crop: bool = switch()
-    nosave: bool = switch()
-    classes: tuple[int, ...] = setting((), Several(Number(whole=True, low=0), least=0))
-    agnostic_nms: bool = switch()
-    project: str = filled("runs/detect", "a folder")
-    name: str = filled("exp", "a folder name")
-    exist_ok: bool = switch()
-    line_thickness: int = count(3, low=1)
-    hide_labels: bool = switch()
-    hide_conf: bool = switch()
-    precision: str = precision_choice()
-    quiet: bool = switch()
-    debug: bool = switch()
-
-    def __post_init__(self) -> None:
-        check_fields(self, flag_of)
-
-
-@dataclass(frozen=True)
-class ConvertConfig:
-    """A weight file and what to make of it."""
-
-    source: str = filled("", "the weight file to read")
-    destination: str = filled("", "the weight file to write")
-    debug: bool = switch()
-
-    def __post_init__(self) -> None:
-        check_fields(self, lambda name: f"the {name}" if name != "debug" else flag_of(name))

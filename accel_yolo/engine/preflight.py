@@ -8,7 +8,8 @@ import torch
 
 from accel_yolo import console
 from accel_yolo.config.launch_schema import LaunchConfig
-from accel_yolo.config.schema import TrainConfig, ValConfig
+from accel_yolo.config.schema import TrainConfig
+from accel_yolo.config.val_schema import ValConfig
 from accel_yolo.data.ring import SLOTS
 from accel_yolo.data.workers import default_workers, usable_cores
 from accel_yolo.engine.comparison import Fact, places_of, require_equal

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import accel_yolo
-from accel_yolo.config.schema import Hyp, TrainConfig, ValConfig
+from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.config.settings import flag_of, rules_of
+from accel_yolo.config.val_schema import ValConfig
 from accel_yolo.data.user_augmentation import load_augmentation
 from accel_yolo.engine.comparison import Fact
 from accel_yolo.files import sha256_bytes, sha256_file

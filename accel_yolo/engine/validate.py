@@ -12,7 +12,7 @@ import torch
 from accel_yolo import console
 from accel_yolo.config.data_union import DataUnion, chosen_classes, load_data_union
 from accel_yolo.config.launch_schema import LaunchConfig
-from accel_yolo.config.schema import ValConfig
+from accel_yolo.config.val_schema import ValConfig
 from accel_yolo.data.eval_loader import EvalLoader, eval_shapes
 from accel_yolo.data.index import summary
 from accel_yolo.data.splits import SplitOptions, kept_names, open_splits

@@ -26,7 +26,7 @@ from accel_yolo.metrics.nms import NmsOptions
 from accel_yolo.models.weights import detector_from_weights, find_weights, load_weights
 
 if TYPE_CHECKING:
-    from accel_yolo.config.schema import PredictConfig
+    from accel_yolo.config.predict_schema import PredictConfig
     from accel_yolo.models.detector import Detector
 
 _DEFAULT_SOURCE = "data/images"

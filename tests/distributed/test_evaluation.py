@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from accel_yolo import console
-from accel_yolo.config.schema import ValConfig
+from accel_yolo.config.val_schema import ValConfig
 from accel_yolo.data.eval_loader import eval_batches, eval_hw, eval_shapes
 from accel_yolo.engine.validate import validate
 

@@ -20,7 +20,8 @@ from jobs import interrupted_run, tiny_config
 from namespaces import Machine, two_machines
 from processes import run_in_processes, run_on
 
-from accel_yolo.config.schema import Hyp, TrainConfig, ValConfig
+from accel_yolo.config.schema import Hyp, TrainConfig
+from accel_yolo.config.val_schema import ValConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 PORT = 29511  # each pair of machines has a network of its own

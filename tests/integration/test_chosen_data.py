@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from commands import TINY, Commands
 
-from accel_yolo.config.schema import ValConfig
+from accel_yolo.config.val_schema import ValConfig
 from accel_yolo.engine.validate import validate
 from accel_yolo.models.weights import load_weights
 

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from accel_yolo.config.hyp_file import RECIPE_KEYS, read_hyp_file
+from accel_yolo.config.predict_schema import PredictConfig
 from accel_yolo.config.rules import Number
-from accel_yolo.config.schema import Hyp, PredictConfig, TrainConfig, ValConfig
+from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.config.settings import defaults_of, rules_of
 from accel_yolo.config.shipped import shipped, shipped_names
+from accel_yolo.config.val_schema import ValConfig
 from accel_yolo.errors import ConfigError
 
 

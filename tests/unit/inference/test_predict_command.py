@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from accel_yolo.config.schema import PredictConfig
+from accel_yolo.config.predict_schema import PredictConfig
 from accel_yolo.data.images import read_image
 from accel_yolo.errors import ConfigError, DataError
 from accel_yolo.inference import predict as command

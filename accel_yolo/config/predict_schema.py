@@ -1,0 +1,56 @@
+"""The settings of prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accel_yolo.config.rules import Number, Several, Text
+from accel_yolo.config.settings import (
+    DEVICE,
+    LARGEST_IMGSZ,
+    SMALLEST_IMGSZ,
+    check_fields,
+    count,
+    filled,
+    flag_of,
+    precision_choice,
+    setting,
+    share,
+    switch,
+    weight_files,
+)
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Everything a prediction depends on, apart from images and weights themselves."""
+
+    weights: tuple[str, ...] = weight_files(("yolov5s.pt",))
+    source: str = filled("data/images", "an image, a folder, a glob or a .txt list")
+    data: str = setting("", Text())
+    imgsz: tuple[int, ...] = setting(
+        (640,), Several(Number(whole=True, low=SMALLEST_IMGSZ, high=LARGEST_IMGSZ), least=1, most=2)
+    )
+    conf_thres: float = share(0.25)
+    iou_thres: float = share(0.45)
+    max_det: int = count(1000, low=1)
+    device: str = setting("", DEVICE)
+    save_txt: bool = switch()
+    save_format: int = setting(0, Number(whole=True, low=0, high=1))
+    save_conf: bool = switch()
+    save_crop: bool = switch()
+    nosave: bool = switch()
+    classes: tuple[int, ...] = setting((), Several(Number(whole=True, low=0), least=0))
+    agnostic_nms: bool = switch()
+    project: str = filled("runs/detect", "a folder")
+    name: str = filled("exp", "a folder name")
+    exist_ok: bool = switch()
+    line_thickness: int = count(3, low=1)
+    hide_labels: bool = switch()
+    hide_conf: bool = switch()
+    precision: str = precision_choice()
+    quiet: bool = switch()
+    debug: bool = switch()
+
+    def __post_init__(self) -> None:
+        check_fields(self, flag_of)
