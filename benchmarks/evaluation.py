@@ -27,14 +27,15 @@ from accel_yolo.data.eval_loader import EvalBatch, EvalLoader, eval_shapes
 from accel_yolo.data.index import build_index
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.data.workers import Workers
-from accel_yolo.engine.evaluate import images_per_pass, inference_copy
+from accel_yolo.engine.evaluate import images_per_pass
 from accel_yolo.engine.matched import DETECTION_COLUMNS, matched_rows
-from accel_yolo.engine.trainable import network_input
+from accel_yolo.inference.network import inference_copy
 from accel_yolo.metrics.average_precision import AveragePrecision, average_precision
 from accel_yolo.metrics.coco import coco_metrics, ground_truth_from_labels
 from accel_yolo.metrics.nms import NmsOptions, suppressed
 from accel_yolo.models.decoding import confident_rows
 from accel_yolo.models.detector import Detector
+from accel_yolo.models.network_input import network_input
 from accel_yolo.models.weights import detector_from_weights, find_weights, load_weights
 
 IMAGES, DETECTIONS, LABELS, CLASSES, SIDE_PX = 5000, 100, 7, 80, 640

@@ -20,8 +20,8 @@ import turns
 from accel_yolo import console
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.stepping import Stepper
-from accel_yolo.engine.trainable import network_input
 from accel_yolo.engine.world import World
+from accel_yolo.models.network_input import network_input
 
 
 def bare(stepper: Stepper) -> None:

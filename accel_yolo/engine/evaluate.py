@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from accel_yolo import console
 from accel_yolo.data.eval_loader import EvalBatch, EvalLoader
@@ -18,15 +17,14 @@ from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.engine.kernels import sizes_vary
 from accel_yolo.engine.lanes import in_lanes, lanes_of
 from accel_yolo.engine.matched import COLUMNS, DETECTION_COLUMNS, matched_rows
-from accel_yolo.engine.trainable import network_input
 from accel_yolo.engine.world import World
+from accel_yolo.inference.network import Network, TorchNetwork
 from accel_yolo.losses.assignment import assign, entry_counts
 from accel_yolo.losses.detection import LossOptions, detection_sums, term_means
 from accel_yolo.metrics.average_precision import AveragePrecision, average_precision
-from accel_yolo.metrics.nms import NmsOptions, suppressed
-from accel_yolo.models.blocks import Conv
-from accel_yolo.models.decoding import confident_rows
+from accel_yolo.metrics.nms import NmsOptions
 from accel_yolo.models.detector import Detector
+from accel_yolo.models.network_input import network_input
 
 CPU_PASS_IMAGES = 4
 """Images of one pass on a CPU. Few stay in the caches: 1.5 times as fast as 32 (yolov5n, 640 px, one thread). Not a
@@ -75,22 +73,25 @@ class Evaluation:
 
 @torch.inference_mode()
 @sizes_vary()
-def evaluate(detector: Detector, loader: EvalLoader, options: EvalOptions, world: World) -> Evaluation:
-    """Return the metrics of `detector` on a split; the detector itself is left as it is.
+def evaluate(detector: Detector | Network, loader: EvalLoader, options: EvalOptions, world: World) -> Evaluation:
+    """Return the metrics of a detector on a split; the detector itself is left as it is.
 
     Args:
-        detector: any mode; a fused float32 copy in evaluation mode is used.
+        detector: a network, or a detector in any mode, of which a fused float32 copy in evaluation mode is used.
         loader: the split.
         options: see `EvalOptions`.
         world: all processes take part.
     """
-    model, index = inference_copy(detector), loader.index
-    parts = np.zeros((0, 1 + 5 * len(model.strides)))
+    network = detector if isinstance(detector, Network) else TorchNetwork(detector)
+    index = loader.index
+    parts = np.zeros((0, 1 + 5 * len(network.strides)))
     tables, loss_rows, seconds = [np.zeros((0, COLUMNS))], [parts], np.zeros(len(STAGES))
     mine = range(world.rank, len(loader.batches), world.size)
-    batches = console.progress(_kept_batches(loader, world), len(mine), "val")
-    work = partial(_evaluated, model=model, index=index, options=options, device=world.device)
-    for number, part in zip(mine, in_lanes(work, batches, world.device), strict=True):
+    lanes, _ = lanes_of(world.device) if network.parallel else (1, 0)
+    batches = console.progress(_kept_batches(loader, world, several=lanes > 1), len(mine), "val")
+    work = partial(_evaluated, network=network, index=index, options=options)
+    parts_of = in_lanes(work, batches, world.device) if lanes > 1 else map(work, batches)
+    for number, part in zip(mine, parts_of, strict=True):
         tables.append(part.table)
         seconds += part.seconds
         if part.losses is not None:
@@ -108,7 +109,7 @@ def evaluate(detector: Detector, loader: EvalLoader, options: EvalOptions, world
         images=len(index),
         losses=losses,
         detections=merged[:, :DETECTION_COLUMNS],
-        speed_ms=_per_image_ms(seconds / lanes_of(world.device)[0], len(index), world),
+        speed_ms=_per_image_ms(seconds / lanes, len(index), world),
         merge_s=time.perf_counter() - worked_until,
     )
 
@@ -118,18 +119,8 @@ def images_per_pass(batch: int, device: torch.device) -> int:
     return min(batch, CPU_PASS_IMAGES) if device.type == "cpu" else batch
 
 
-def inference_copy(detector: Detector) -> Detector:
-    """Return a fused copy in evaluation mode, channels last."""
-    model = copy.deepcopy(detector).eval().fuse()
-    for module in model.modules():
-        if isinstance(module, Conv) and isinstance(module.act, nn.SiLU):
-            module.act.inplace = True  # nothing else reads what it is given, and nothing is differentiated
-    return model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-
-
-def _kept_batches(loader: EvalLoader, world: World) -> Iterator[EvalBatch]:
-    """Yield the batches of this process; where lanes hold several at once, each with images of its own."""
-    several = lanes_of(world.device)[0] > 1
+def _kept_batches(loader: EvalLoader, world: World, *, several: bool) -> Iterator[EvalBatch]:
+    """Yield the batches of this process; where several are held at once, each with images of its own."""
     for batch in loader.share(world.rank, world.size):
         yield replace(batch, images=batch.images.clone()) if several else batch
 
@@ -143,27 +134,25 @@ class _Part:
     seconds: np.ndarray
 
 
-def _evaluated(
-    batch: EvalBatch, model: Detector, index: SplitIndex, options: EvalOptions, device: torch.device
-) -> _Part:
+def _evaluated(batch: EvalBatch, network: Network, index: SplitIndex, options: EvalOptions) -> _Part:
+    device = network.device
     times = [_now(device)]
-    images = network_input(batch.images.to(device, non_blocking=True), model.anchors.dtype)
+    images = network_input(batch.images.to(device, non_blocking=True), network.input_dtype)
     times.append(_now(device))
-    raws = model(images)
+    output = network(images)
     times.append(_now(device))
-    rows, place = confident_rows(model, raws, options.nms.conf_thres)
-    kept = suppressed(rows.float(), place, len(batch.ids), options.nms)
+    kept = network.found(output, len(batch.ids), options.nms)
     times.append(_now(device))
     table = matched_rows(kept, batch, index, single_cls=options.single_cls)
-    losses = _loss_sums(model, raws, batch, options) if options.loss is not None else None
+    losses = _loss_sums(network, output, batch, options) if options.loss is not None else None
     return _Part(table, losses, np.diff(times))
 
 
-def _loss_sums(model: Detector, raws: list[Tensor], batch: EvalBatch, options: EvalOptions) -> np.ndarray:
+def _loss_sums(network: Network, raws: list[Tensor], batch: EvalBatch, options: EvalOptions) -> np.ndarray:
     """Return the flat loss sums [L, 3] and counts [2, L] of entries and cells of one batch, on the host."""
     grids = [(raw.shape[2], raw.shape[3]) for raw in raws]
-    entries = assign(batch.targets, model.anchors.cpu().numpy(), grids, options.anchor_t)
-    assert options.loss is not None
+    assert isinstance(network, TorchNetwork) and options.loss is not None
+    entries = assign(batch.targets, network.detector.anchors.cpu().numpy(), grids, options.anchor_t)
     sums = detection_sums(raws, [level.to(raws[0].device) for level in entries], options.loss)
     counts = [*entry_counts(entries), *(raw[..., 0].numel() for raw in raws)]
     return np.concatenate((sums.cpu().double().numpy().flatten(), np.array(counts, dtype=np.float64)))

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from accel_yolo.data.render_torch import jitter_colour
 from accel_yolo.losses.assignment import LevelEntries
 from accel_yolo.losses.detection import LossOptions, detection_sums
 from accel_yolo.models.detector import Detector
+from accel_yolo.models.network_input import network_input
 
 
 class Trainable(nn.Module):
@@ -45,12 +45,3 @@ class Trainable(nn.Module):
         # The loss is computed in float32 whatever the precision of the convolutions.
         with torch.autocast(images.device.type, enabled=False):
             return detection_sums(raws, entries, self.options)
-
-
-def network_input(images: Tensor, dtype: torch.dtype, size_hw: tuple[int, int] | None = None) -> Tensor:
-    """Return [B, 3, H, W] of `dtype` in 0..1 (channels last in memory) of images [B, H, W, 3] uint8."""
-    images = images.permute(0, 3, 1, 2)
-    if size_hw is None or tuple(images.shape[2:]) == size_hw:
-        return images.to(dtype).div_(255)
-    wide = images.to(torch.promote_types(dtype, torch.float32)).div_(255)
-    return F.interpolate(wide, size=size_hw, mode="bilinear", align_corners=False).to(dtype)

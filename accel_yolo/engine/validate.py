@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from accel_yolo import console
 from accel_yolo.config.data_union import DataUnion, chosen_classes, load_data_union
@@ -16,7 +13,6 @@ from accel_yolo.config.val_schema import ValConfig
 from accel_yolo.data.eval_loader import EvalLoader, eval_shapes
 from accel_yolo.data.index import summary
 from accel_yolo.data.splits import SplitOptions, kept_names, open_splits
-from accel_yolo.devices import autocast_dtype
 from accel_yolo.engine import failures
 from accel_yolo.engine.build import fitting_imgsz
 from accel_yolo.engine.coco_report import Classes, coco_report
@@ -29,6 +25,7 @@ from accel_yolo.engine.reporting import metrics_json, print_speed, print_table
 from accel_yolo.engine.world import World
 from accel_yolo.errors import ConfigError
 from accel_yolo.files import next_run_folder, write_text_atomic
+from accel_yolo.inference.network import TorchNetwork
 from accel_yolo.metrics.nms import NmsOptions
 from accel_yolo.models.detector import Detector
 from accel_yolo.models.weights import detector_from_weights, find_weights, load_weights
@@ -71,8 +68,8 @@ def _validated(config: ValConfig, world: World) -> dict[str, Any]:
     loader = EvalLoader(index, imgsz, shapes, batch, loader_workers(config.workers, config.batch, world))
     shown = None if config.single_cls or options.renumbered else options.classes or None
     nms = NmsOptions(config.conf_thres, config.iou_thres, shown, config.single_cls, True, config.max_det)
-    with _autocast(config.precision, world):
-        result = evaluate(detector.to(world.device), loader, EvalOptions(nms, single_cls=config.single_cls), world)
+    network = TorchNetwork(detector.to(world.device), config.precision)
+    result = evaluate(network, loader, EvalOptions(nms, single_cls=config.single_cls), world)
     metrics = metrics_json(result, index, names)
     if world.is_leader:
         print_table(metrics, per_class=config.verbose or len(names) < 50)
@@ -114,9 +111,3 @@ def _require_classes(config: ValConfig, detector: Detector, names: dict[int, str
             f"{config.weights[0]} and {' '.join(config.data)}",
             remedy="use the data set (and --classes) the weights were trained on, or --single-cls",
         )
-
-
-def _autocast(precision: str, world: World) -> contextlib.AbstractContextManager[object]:
-    """Metrics are computed in float32 unless the user typed another precision."""
-    dtype = autocast_dtype(precision, world.device)
-    return torch.autocast(world.device.type, dtype) if dtype else contextlib.nullcontext()

@@ -12,12 +12,13 @@ from PIL import Image, ImageOps
 
 from accel_yolo.data.images import read_image
 from accel_yolo.devices import named_device
-from accel_yolo.errors import DataError
+from accel_yolo.errors import ConfigError, DataError
+from accel_yolo.inference.network import TorchNetwork
+from accel_yolo.inference.networks import load_network
 from accel_yolo.inference.predictor import PredictOptions, Predictor, size_hw
 from accel_yolo.inference.results import Detections
 from accel_yolo.inference.sources import distinct_stems, find_images
 from accel_yolo.metrics.nms import NmsOptions
-from accel_yolo.models.weights import detector_from_weights, find_weights, load_weights
 
 if TYPE_CHECKING:
     from accel_yolo.models.detector import Detector
@@ -38,9 +39,7 @@ def load_model(weights: str | Path, device: str = "", precision: str = "auto") -
         CheckpointError: no such weights, or damaged ones.
         ConfigError, EnvironmentFault: no such device or precision.
     """
-    place = named_device(device)
-    detector = detector_from_weights(load_weights(find_weights(str(weights))))
-    return Model(Predictor(detector, place, precision))
+    return Model(Predictor(load_network((str(weights),), named_device(device), precision)))
 
 
 class Model:
@@ -56,8 +55,14 @@ class Model:
 
     @property
     def detector(self) -> Detector:
-        """The network itself, a `torch.nn.Module`."""
-        return self.predictor.detector
+        """The detector itself, a `torch.nn.Module`, fused.
+
+        Raises:
+            ConfigError: another runtime than torch runs it.
+        """
+        if not isinstance(self.predictor.network, TorchNetwork):
+            raise ConfigError("no torch module", "this model", remedy="load .pt or .safetensors weights")
+        return self.predictor.network.detector
 
     def __call__(
         self,

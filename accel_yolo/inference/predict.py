@@ -18,16 +18,18 @@ from accel_yolo.files import next_run_folder
 from accel_yolo.inference.crops import save_crops
 from accel_yolo.inference.drawing import DrawOptions
 from accel_yolo.inference.encoding import write_file
+from accel_yolo.inference.networks import load_network
 from accel_yolo.inference.predictor import PredictOptions, Predictor, fitting_hw, size_hw
 from accel_yolo.inference.results import Detections, Speed
 from accel_yolo.inference.sources import distinct_stems, find_images
 from accel_yolo.inference.texts import label_text
 from accel_yolo.metrics.nms import NmsOptions
-from accel_yolo.models.weights import detector_from_weights, find_weights, load_weights
 
 if TYPE_CHECKING:
+    import torch
+
     from accel_yolo.config.predict_schema import PredictConfig
-    from accel_yolo.models.detector import Detector
+    from accel_yolo.inference.network import Network
 
 _DEFAULT_SOURCE = "data/images"
 _DEMO_IMAGES = 8
@@ -47,9 +49,9 @@ def predict(config: PredictConfig) -> Path:
     options = _options(config)
     images = _images(config.source)
     device = named_device(config.device)
-    predictor = Predictor(_detector(config), device, config.precision)
+    predictor = Predictor(_network(config, device))
     predictor.check(options)
-    _tell_size(options.imgsz, predictor.stride)
+    _tell_size(options.imgsz, predictor.network.stride)
 
     folder = next_run_folder(Path(config.project), config.name, config.exist_ok)
     output = _Output(folder, config)
@@ -121,18 +123,18 @@ def _images(source: str) -> list[Path]:
     return find_images(source)
 
 
-def _detector(config: PredictConfig) -> Detector:
+def _network(config: PredictConfig, device: torch.device) -> Network:
     if len(config.weights) != 1:
         value = " ".join(config.weights) or "''"
         raise ConfigError("several weights at once are not available yet", "--weights", value, "name one file")
-    detector = detector_from_weights(load_weights(find_weights(config.weights[0])))
+    network = load_network(config.weights, device, config.precision)
     if config.data:
         names = load_data_spec(config.data, splits=()).names
-        if len(names) != detector.nc:
-            numbers = f"{len(names)} names, the weights have {detector.nc} classes"
+        if len(names) != len(network.names):
+            numbers = f"{len(names)} names, the weights have {len(network.names)} classes"
             raise ConfigError("names do not fit the weights", config.data, numbers, "leave --data out")
-        detector.names = names
-    return detector
+        network.names = names
+    return network
 
 
 def _tell_size(imgsz: tuple[int, int], stride: int) -> None:

@@ -12,14 +12,15 @@ from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.data.eval_loader import EvalLoader, eval_shapes
 from accel_yolo.data.index import build_index
 from accel_yolo.data.workers import Workers
-from accel_yolo.engine.evaluate import EvalOptions, Evaluation, evaluate, images_per_pass, inference_copy
-from accel_yolo.engine.trainable import network_input
+from accel_yolo.engine.evaluate import EvalOptions, Evaluation, evaluate, images_per_pass
 from accel_yolo.engine.world import World
+from accel_yolo.inference.network import inference_copy
 from accel_yolo.losses.detection import LossOptions
 from accel_yolo.metrics import nms
 from accel_yolo.metrics.nms import NmsOptions, non_max_suppression, suppressed
 from accel_yolo.models.decoding import confident_rows
 from accel_yolo.models.detector import Detector
+from accel_yolo.models.network_input import network_input
 from accel_yolo.models.weights import detector_from_weights, load_weights
 
 OPTIONS = NmsOptions(0.001, 0.6, multi_label=True)

@@ -16,10 +16,10 @@ from torch import Tensor
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine.kernels import choose_kernels, compile_layers, keep_freed_memory
 from accel_yolo.engine.optim import build_optimizer
-from accel_yolo.engine.trainable import network_input
 from accel_yolo.engine.world import World
 from accel_yolo.errors import ConfigError
 from accel_yolo.models.detector import Detector
+from accel_yolo.models.network_input import network_input
 from accel_yolo.models.zoo import build_detector, model_spec
 
 

@@ -8,37 +8,44 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from accel_yolo.inference.network import Candidates, Network
 
 
-class BrightSpot(nn.Module):
+class BrightSpot(Network):
     """Finds one dog where the input is white, and one less certain person of fixed size at its top left corner."""
 
     names = {0: "person", 1: "dog"}
-    nc = 2
     strides = (8, 16, 64)
+    device = torch.device("cpu")
+    imgsz = 640
 
     def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(()))
-        self.seen: list[tuple[int, ...]] = []
+        self.inputs: list[Tensor] = []
 
-    def fuse(self) -> BrightSpot:
-        return self
+    @property
+    def seen(self) -> list[tuple[int, ...]]:
+        """Shapes of the inputs."""
+        return [tuple(images.shape) for images in self.inputs]
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        self.seen.append(tuple(images.shape))
-        return [images * self.scale]
+    def __call__(self, images: Tensor) -> Tensor:
+        self.inputs.append(images)
+        return images
 
-    def decode(self, raws: list[Tensor]) -> Tensor:
-        image = raws[0][0].amin(dim=0)
-        rows, columns = torch.where(image > 0.99)
-        found = torch.zeros(2, 7)
-        if len(rows):
-            x1, x2, y1, y2 = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
-            found[0] = torch.stack(((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, *torch.tensor([0.9, 0.1, 1.0])))
-            found[1] = torch.tensor([20.0, 30, 40, 20, 0.5, 0.8, 0.1])
-        return found[None]
+    def candidates(self, output: Tensor, conf_thres: float) -> Candidates:
+        rows, places = [], []
+        for place, image in enumerate(output.amin(dim=1)):
+            y, x = torch.where(image > 0.99)
+            if len(y):
+                x1, x2, y1, y2 = x.min(), x.max() + 1, y.min(), y.max() + 1
+                box = torch.stack(((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1))
+                rows += [
+                    torch.cat((box, torch.tensor([0.9, 0.1, 1.0]))),
+                    torch.tensor([20.0, 30, 40, 20, 0.5, 0.8, 0.1]),
+                ]
+                places += [place, place]
+        return (torch.stack(rows) if rows else torch.zeros(0, 7)), torch.tensor(places, dtype=torch.int64)
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch import nn
 
 from accel_yolo.config.predict_schema import PredictConfig
 from accel_yolo.data.images import read_image
 from accel_yolo.errors import ConfigError, DataError
 from accel_yolo.inference import predict as command
+from accel_yolo.inference.network import Network
 from accel_yolo.inference.predict import predict
 
 
@@ -21,15 +21,13 @@ from accel_yolo.inference.predict import predict
 def place(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    bright_spot: nn.Module,
+    bright_spot: Network,
     spot_image: Callable[..., np.ndarray],
     png: Callable[..., bytes],
 ) -> Path:
     """A working folder with two images of one name and one without objects; the detector is the known one."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "load_weights", lambda path: path)
-    monkeypatch.setattr(command, "find_weights", Path)
-    monkeypatch.setattr(command, "detector_from_weights", lambda weights: bright_spot)
+    monkeypatch.setattr(command, "load_network", lambda *_: bright_spot)
     for name, image in {
         "photos/a/x.png": spot_image(),
         "photos/b/x.png": spot_image(box_xyxy=(80, 60, 150, 110)),
@@ -131,7 +129,6 @@ def test_if_no_image_can_be_read_the_run_fails() -> None:
     [
         ({"source": "nowhere"}, DataError),
         ({"classes": (7,)}, ConfigError),
-        ({"precision": "fp16"}, ConfigError),
         ({"source": "https://example.org/x.jpg"}, ConfigError),
     ],
 )

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 import accel_yolo
 from accel_yolo.errors import ConfigError, DataError
 from accel_yolo.inference.model import Model
+from accel_yolo.inference.network import Network
 from accel_yolo.inference.predictor import Predictor
 from accel_yolo.inference.results import Detections
 
 
 @pytest.fixture
-def model(bright_spot: nn.Module) -> Model:
-    return Model(Predictor(bright_spot, torch.device("cpu")))
+def model(bright_spot: Network) -> Model:
+    return Model(Predictor(bright_spot))
 
 
 @pytest.fixture
