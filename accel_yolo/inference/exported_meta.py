@@ -60,7 +60,9 @@ class ExportedMeta:
             return cls._foreign(properties)
         except (ValueError, KeyError, TypeError, SyntaxError, AttributeError, RecursionError, MemoryError) as error:
             again = "export the model again"
-            raise CheckpointError("unreadable metadata", where, str(error)[:100] or type(error).__name__, again) from error
+            raise CheckpointError(
+                "unreadable metadata", where, str(error)[:100] or type(error).__name__, again
+            ) from error
 
     @classmethod
     def _checked(cls, fields: Mapping[str, Any]) -> ExportedMeta:

@@ -82,7 +82,9 @@ class OnnxDetector(PictureDetector):
             output = np.asarray(self._session.run(None, {self._input: filled})[0], np.float32)
             if output.ndim != 3 or output.shape[2] != 5 + len(self.names):
                 expected = f"[B, N, {5 + len(self.names)}] for {len(self.names)} classes"
-                raise CheckpointError("not a detector's output", "the model", list(output.shape), f"needed is {expected}")
+                raise CheckpointError(
+                    "not a detector's output", "the model", list(output.shape), f"needed is {expected}"
+                )
             decoded += [*output[: len(part)]]
         return decoded
 
