@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from accel_yolo.inference.ensemble import Fusion
     from accel_yolo.inference.model import Model
     from accel_yolo.inference.results import Detection, Detections
 
@@ -24,7 +25,11 @@ _LAZY = {
 
 
 def load(
-    weights: str | Path | Sequence[str | Path], device: str = "", precision: str = "auto", augment: bool = False
+    weights: str | Path | Sequence[str | Path],
+    device: str = "",
+    precision: str = "auto",
+    augment: bool = False,
+    fusion: Fusion = "nms",
 ) -> Model:
     """Return a detector ready for images: `accel_yolo.load("yolov5s")("photo.jpg")`.
 
@@ -33,7 +38,7 @@ def load(
     # Here and not above: whoever asks for the version or for `--help` does not wait for torch.
     from accel_yolo.inference.loading import load_model
 
-    return load_model(weights, device, precision, augment)
+    return load_model(weights, device, precision, augment, fusion)
 
 
 def __getattr__(name: str) -> Any:

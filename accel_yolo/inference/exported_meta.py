@@ -59,10 +59,8 @@ class ExportedMeta:
                 return cls._checked(json.loads(properties[KEY]))
             return cls._foreign(properties)
         except (ValueError, KeyError, TypeError, SyntaxError, AttributeError, RecursionError, MemoryError) as error:
-            again = "export the model again"
-            raise CheckpointError(
-                "unreadable metadata", where, str(error)[:100] or type(error).__name__, again
-            ) from error
+            reason = str(error)[:100] or type(error).__name__
+            raise CheckpointError("unreadable metadata", where, reason, "export the model again") from error
 
     @classmethod
     def _checked(cls, fields: Mapping[str, Any]) -> ExportedMeta:

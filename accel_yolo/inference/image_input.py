@@ -38,7 +38,9 @@ def to_rgb(image: ImageLike) -> NDArray[np.uint8]:
         return read_image(str(image))
     if isinstance(image, Image.Image):
         return pillow_to_rgb(ImageOps.exif_transpose(image))
-    array = image.detach().cpu().numpy() if is_tensor(image) else image
+    array: Any = image
+    if is_tensor(image):
+        array = array.detach().cpu().numpy()
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim not in (2, 3) or 0 in array.shape:
         raise _no_image(image)
     if array.ndim == 2:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from accel_yolo.errors import ConfigError
 from accel_yolo.inference.model import Model
 from accel_yolo.inference.onnx_detector import OnnxDetector
 
+if TYPE_CHECKING:
+    from accel_yolo.inference.ensemble import Fusion
+
 
 def load_model(
-    weights: str | Path | Sequence[str | Path], device: str = "", precision: str = "auto", augment: bool = False
+    weights: str | Path | Sequence[str | Path],
+    device: str = "",
+    precision: str = "auto",
+    augment: bool = False,
+    fusion: Fusion = "nms",
 ) -> Model:
     """Return a detector ready for images.
 
@@ -22,6 +30,7 @@ def load_model(
         device: "" takes the first CUDA device, else the CPU; "cpu", "mps", or a CUDA index such as "0".
         precision: "auto" (float32), "fp32", "fp16" or "bf16".
         augment: look at each image three times (test-time augmentation).
+        fusion: how the answers of an ensemble are put together: "nms" or "wbf" (weighted box fusion).
 
     Raises:
         CheckpointError: no such weights, or damaged ones.
@@ -31,17 +40,25 @@ def load_model(
     if not words:
         raise ConfigError("no weights", "load", remedy="give a file or a name such as yolov5s")
     if len(words) == 1 and words[0].lower().endswith(".onnx"):
-        if augment:
-            raise ConfigError("an exported model cannot be augmented", "load", words[0], "load .pt or .safetensors")
-        return Model(OnnxDetector(Path(words[0]).expanduser(), device), Path(words[0]))
-    return _torch_model(words, device, precision, augment)
+        return _onnx_model(words[0], device, precision, augment)
+    return _torch_model(words, device, precision, augment, fusion)
 
 
-def _torch_model(words: tuple[str, ...], device: str, precision: str, augment: bool) -> Model:
+def _onnx_model(word: str, device: str, precision: str, augment: bool) -> Model:
+    if augment:
+        raise ConfigError("an exported model cannot be augmented", "load", word, "load .pt or .safetensors weights")
+    if precision not in ("auto", "fp32"):
+        raise ConfigError("an exported model keeps its precision", "precision", precision, "export it with --half")
+    path = Path(word).expanduser()
+    return Model(OnnxDetector(path, device), path)
+
+
+def _torch_model(words: tuple[str, ...], device: str, precision: str, augment: bool, fusion: Fusion) -> Model:
     from accel_yolo.devices import named_device
-    from accel_yolo.inference.networks import load_network
+    from accel_yolo.inference.networks import NetworkOptions, load_network
     from accel_yolo.inference.predictor import Predictor
     from accel_yolo.models.weights import find_weights
 
     source = find_weights(words[0]) if len(words) == 1 else None
-    return Model(Predictor(load_network(words, named_device(device), precision)), source)
+    network = load_network(words, named_device(device), NetworkOptions(precision, augment, fusion))
+    return Model(Predictor(network), source)

@@ -131,7 +131,7 @@ class Model:
             images: [B, 3, H, W] float, RGB in 0..1, H and W multiples of `stride`.
 
         Returns:
-            decoded: [B, N, 5 + C]: centre x, centre y, width, height in px of `images`, objectness, class probabilities.
+            decoded: [B, N, 5 + C]: cx, cy, w, h in px of `images`, objectness and class probabilities.
             raw: outputs of the head, one [B, A, H, W, 5 + C] for each level.
 
         Raises:
@@ -167,12 +167,11 @@ class Model:
         Raises:
             ConfigError, EnvironmentFault: no such device, or the network cannot be moved.
         """
+        from accel_yolo.devices import named_device
         from accel_yolo.inference.network import TorchNetwork
         from accel_yolo.inference.predictor import Predictor
 
         network = self._torch_network
-        from accel_yolo.devices import named_device
-
         place = named_device(str(device))
         if place != network.device:
             self.predictor = Predictor(TorchNetwork(network.detector.to(place), imgsz=network.imgsz))
@@ -232,9 +231,9 @@ class Model:
             said["multi_label"],
             said["max_det"],
         )
-        options_ = PredictOptions(size_hw((side,) if isinstance(side, int) else tuple(side)), nms)
-        self.predictor.check(options_)
-        return options_, said["batch_size"]
+        wanted = PredictOptions(size_hw((side,) if isinstance(side, int) else tuple(side)), nms)
+        self.predictor.check(wanted)
+        return wanted, said["batch_size"]
 
     def _class_numbers(self, classes: int | str | Sequence[int | str] | None) -> tuple[int, ...] | None:
         if classes is None:

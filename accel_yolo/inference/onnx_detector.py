@@ -47,14 +47,14 @@ class OnnxDetector(PictureDetector):
 
     def __init__(self, path: Path, device: str = "") -> None:
         self._session = _session(path, device)
-        (wanted,), where = self._session.get_inputs()[:1], str(path)
+        wanted, where = self._session.get_inputs()[0], str(path)
         properties = self._session.get_modelmeta().custom_metadata_map
         self.meta = ExportedMeta.of_properties(properties, where)
         if wanted.type not in _TYPES or len(wanted.shape) != 4:
             raise CheckpointError("not a detector's input", where, f"{wanted.type} {wanted.shape}", _AGAIN)
         self._input, self._dtype = wanted.name, _TYPES[wanted.type]
         batch, _, height, width = (side if isinstance(side, int) else None for side in wanted.shape)
-        self._batch = batch
+        self._batch, self._where = batch, where
         self.fixed_hw = None if height is None or width is None else (height, width)
         self.stride = max(32, *self.meta.strides)
         self.names = self.meta.names or _numbered_names(self._session.get_outputs()[0].shape, where)
@@ -81,10 +81,8 @@ class OnnxDetector(PictureDetector):
             filled = part if not short else np.concatenate((part, np.full((short, *part.shape[1:]), 0.447, part.dtype)))
             output = np.asarray(self._session.run(None, {self._input: filled})[0], np.float32)
             if output.ndim != 3 or output.shape[2] != 5 + len(self.names):
-                expected = f"[B, N, {5 + len(self.names)}] for {len(self.names)} classes"
-                raise CheckpointError(
-                    "not a detector's output", "the model", list(output.shape), f"needed is {expected}"
-                )
+                remedy = f"[B, N, {5 + len(self.names)}] is needed for {len(self.names)} classes"
+                raise CheckpointError("not a detector's output", self._where, list(output.shape), remedy)
             decoded += [*output[: len(part)]]
         return decoded
 

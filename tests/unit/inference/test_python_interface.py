@@ -80,9 +80,9 @@ def test_arguments_are_those_of_the_command_line(model: Model, spot_image: Calla
 
 
 @pytest.mark.parametrize("wrong", [
-    np.zeros((3, 64, 64), np.uint8), np.zeros((64, 64), np.uint8), np.zeros((64, 64, 3)), np.zeros((0, 5, 3), np.uint8),
-    [3], torch.zeros(1, 3, 64, 64),
-], ids=["CHW", "grey", "float", "empty", "number", "tensor"])  # fmt: skip
+    np.zeros((64, 64, 3)), np.zeros((0, 5, 3), np.uint8), np.zeros((64, 64, 7), np.uint8), [3], torch.zeros(3, 64, 64),
+    np.zeros((2, 64, 64, 3), np.uint8), {"image": 1},
+], ids=["float", "empty", "seven channels", "number", "float tensor", "batch", "mapping"])  # fmt: skip
 def test_what_is_not_an_image_is_refused_with_the_remedy(model: Model, wrong: object) -> None:
     with pytest.raises(DataError, match="RGB order"):
         model(wrong)  # type: ignore[arg-type]
