@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accel_yolo.errors import ConfigError
+from accel_yolo.errors import ConfigError, EnvironmentFault
 from accel_yolo.inference.model import Model
 from accel_yolo.inference.onnx_detector import OnnxDetector
 
@@ -54,6 +54,7 @@ def _onnx_model(word: str, device: str, precision: str, augment: bool) -> Model:
 
 
 def _torch_model(words: tuple[str, ...], device: str, precision: str, augment: bool, fusion: Fusion) -> Model:
+    _require_torch(words)
     from accel_yolo.devices import named_device
     from accel_yolo.inference.networks import NetworkOptions, load_network
     from accel_yolo.inference.predictor import Predictor
@@ -62,3 +63,11 @@ def _torch_model(words: tuple[str, ...], device: str, precision: str, augment: b
     source = find_weights(words[0]) if len(words) == 1 else None
     network = load_network(words, named_device(device), NetworkOptions(precision, augment, fusion))
     return Model(Predictor(network), source)
+
+
+def _require_torch(words: tuple[str, ...]) -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        remedy = "pip install torch torchvision, or export the model to .onnx where torch is and load that"
+        raise EnvironmentFault("these weights need torch", value=" ".join(words), remedy=remedy) from error

@@ -222,7 +222,7 @@ class Model:
         said: dict[str, Any] = {**{name: getattr(self, name) for name in _DEFAULTED}, **options}
         if said["batch_size"] < 1:
             raise ConfigError("no images could go together", "batch_size", said["batch_size"], "choose 1 or more")
-        side = imgsz or said.get("size") or self.imgsz
+        side = said.get("size", self.imgsz) if imgsz is None else imgsz
         nms = NmsOptions(
             said["conf"],
             said["iou"],
@@ -231,7 +231,7 @@ class Model:
             said["multi_label"],
             said["max_det"],
         )
-        wanted = PredictOptions(size_hw((side,) if isinstance(side, int) else tuple(side)), nms)
+        wanted = PredictOptions(_input_hw(side), nms)
         self.predictor.check(wanted)
         return wanted, said["batch_size"]
 
@@ -252,6 +252,13 @@ class Model:
         named = zip(items, stems, strict=True)
         while batch := [*itertools.islice(named, batch_size)]:
             yield from self.predictor.detect([_picture(item, stem) for item, stem in batch], options)
+
+
+def _input_hw(imgsz: int | Sequence[int]) -> tuple[int, int]:
+    sides = tuple(imgsz) if isinstance(imgsz, list | tuple) else (imgsz,)
+    if not all(isinstance(side, int) for side in sides):
+        raise ConfigError("not an image size", "imgsz", imgsz, "give a whole number of pixels, or (height, width)")
+    return size_hw(sides)
 
 
 _DEFAULTED = ("conf", "iou", "classes", "agnostic", "multi_label", "max_det", "batch_size")

@@ -79,12 +79,21 @@ class OnnxDetector(PictureDetector):
             part = images[start : start + size]
             short = size - len(part)  # a model of fixed batch is given grey images for what is missing
             filled = part if not short else np.concatenate((part, np.full((short, *part.shape[1:]), 0.447, part.dtype)))
-            output = np.asarray(self._session.run(None, {self._input: filled})[0], np.float32)
+            output = self._run(filled)
             if output.ndim != 3 or output.shape[2] != 5 + len(self.names):
                 remedy = f"[B, N, {5 + len(self.names)}] is needed for {len(self.names)} classes"
                 raise CheckpointError("not a detector's output", self._where, list(output.shape), remedy)
             decoded += [*output[: len(part)]]
         return decoded
+
+    def _run(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the first output for a batch [B, 3, H, W]."""
+        try:
+            return np.asarray(self._session.run(None, {self._input: images})[0], np.float32)
+        except Exception as error:  # its classes are made in C++ and have no common base
+            reason = str(error).strip().split("\n")[0][:200]
+            shape = "x".join(map(str, images.shape))
+            raise CheckpointError(f"the model does not take {shape}", self._where, reason, _AGAIN) from error
 
 
 def _session(path: Path, device: str) -> InferenceSession:

@@ -61,6 +61,6 @@ def _kept(table: Floats, options: NmsOptions) -> NDArray[np.int64]:
     if not options.agnostic:
         corners += table[:, 5:6].astype(np.float64) * (corners.max() + 1)
     boxes_xywh = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1)
-    # Its thresholds are for scores above a least one, which all of these are.
-    kept = cv2.dnn.NMSBoxes(boxes_xywh.tolist(), table[:, 4].tolist(), -1.0, options.iou_thres)
+    # The scores are above 0, which is what its first threshold asks.
+    kept = cv2.dnn.NMSBoxes(boxes_xywh.tolist(), table[:, 4].tolist(), 0.0, options.iou_thres)
     return np.sort(np.asarray(kept, np.int64).ravel())
