@@ -254,7 +254,7 @@ class Model:
             yield from self.predictor.detect([_picture(item, stem) for item, stem in batch], options)
 
 
-def _input_hw(imgsz: int | Sequence[int]) -> tuple[int, int]:
+def _input_hw(imgsz: int | tuple[int, ...]) -> tuple[int, int]:
     sides = tuple(imgsz) if isinstance(imgsz, list | tuple) else (imgsz,)
     if not all(isinstance(side, int) for side in sides):
         raise ConfigError("not an image size", "imgsz", imgsz, "give a whole number of pixels, or (height, width)")
