@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel_yolo.errors import DataError, EnvironmentFault, printable
-from accel_yolo.files import fsync_dir, fsync_file
+from accel_yolo.files import fsync_dir, fsync_file, sha256_bytes
 from accel_yolo.inference.frames import Frame, Unreadable
 from accel_yolo.inference.items import Item
 from accel_yolo.inference.picture_detector import Picture
@@ -80,7 +80,7 @@ def opened(path: Path) -> cv2.VideoCapture:
     quiet_opencv()
     try:
         size = path.stat().st_size
-        with _name_for_ffmpeg(path, os.O_RDONLY) as name:
+        with _openable(path) as name:
             capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
     except OSError as error:
         raise DataError("the video cannot be read", printable(str(path)), error.strerror or "") from error
@@ -100,7 +100,8 @@ class VideoWriter:
 
     def __init__(self, path: Path, fps: float) -> None:
         self.path, self.fps = path, fps
-        self._partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+        # A name that FFmpeg can open, whatever that of the video is, and short enough.
+        self._partial = path.with_name(f".{sha256_bytes(os.fsencode(path.name))[:16]}.partial.mp4")
         self._writer: cv2.VideoWriter | None = None
         self._size_wh = (0, 0)
         self.frames = 0
@@ -148,7 +149,8 @@ class VideoWriter:
         padded = (width + width % 2, height + height % 2)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with _name_for_ffmpeg(self._partial, os.O_WRONLY | os.O_CREAT) as name:
+            with _openable(self.path.parent) as folder:
+                name = f"{folder}/{self._partial.name}"
                 self._writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), self.fps, padded)
         except OSError as error:
             remedy = f"{error.strerror}: check space and rights"
@@ -158,13 +160,13 @@ class VideoWriter:
 
 
 @contextlib.contextmanager
-def _name_for_ffmpeg(path: Path, flags: int) -> Iterator[str]:
-    """Give a name under which FFmpeg opens a file: absolute ("12:30.mp4" looks like an address), and in UTF-8."""
+def _openable(path: Path) -> Iterator[str]:
+    """Give the name of a file or folder for FFmpeg: absolute ("12:30.mp4" looks like an address), and in UTF-8."""
     name = str(path.absolute())
     if not any("\udc80" <= letter <= "\udcff" for letter in name):
         yield name
         return
-    descriptor = os.open(path, flags, 0o666)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         yield f"/dev/fd/{descriptor}"
     finally:
