@@ -18,7 +18,7 @@ INSIDE, AGREEING = 0.5, 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class BoxTable:
     """Objects of one image.
 
     Attributes:
@@ -34,19 +34,19 @@ class Found:
     def __len__(self) -> int:
         return len(self.confidences)
 
-    def __getitem__(self, chosen: NDArray) -> Found:
-        return Found(self.boxes_xyxy[chosen], self.confidences[chosen], self.classes[chosen])
+    def __getitem__(self, chosen: NDArray) -> BoxTable:
+        return BoxTable(self.boxes_xyxy[chosen], self.confidences[chosen], self.classes[chosen])
 
     @classmethod
-    def joined(cls, parts: list[Found]) -> Found:
+    def joined(cls, parts: list[BoxTable]) -> BoxTable:
         """Return the objects of all parts, in their order."""
         columns = zip(*((part.boxes_xyxy, part.confidences, part.classes) for part in parts), strict=True)
         return cls(*(np.concatenate(column) for column in columns))
 
 
 def merged(
-    found: Found, tiles_xyxy: NDArray[np.int64], source_hw: tuple[int, int], iou_thres: float, agnostic: bool = False
-) -> Found:
+    found: BoxTable, tiles_xyxy: NDArray[np.int64], source_hw: tuple[int, int], iou_thres: float, agnostic: bool = False
+) -> BoxTable:
     """Return each object once, most confident first.
 
     A box that ends where its tile ends, inside the image, may be a piece of an object. Such boxes are trusted less:
@@ -70,7 +70,7 @@ def merged(
     pieces = np.flatnonzero(at_border)
     groups = _pieces_together(found.boxes_xyxy[pieces], tiles_xyxy[pieces], labels[pieces])
     hulls = [_hull(found[pieces[group]]) for group in groups]
-    candidates = Found.joined([found[~at_border], *hulls])
+    candidates = BoxTable.joined([found[~at_border], *hulls])
     is_piece = np.arange(len(candidates)) >= len(found) - len(pieces)
     # Whole boxes first; the most confident first among each kind; equal ones keep their order.
     order = np.lexsort((-candidates.confidences, is_piece))
@@ -114,14 +114,14 @@ def _agreement(box: Boxes, tile: NDArray[np.int64], others: Boxes, tiles: NDArra
     return np.where((tiles == tile).all(axis=1), 0.0, iou)
 
 
-def _hull(pieces: Found) -> Found:
+def _hull(pieces: BoxTable) -> BoxTable:
     """Return one object: the hull of the boxes, with the class and confidence of the most confident."""
     corners = np.concatenate((pieces.boxes_xyxy[:, :2].min(axis=0), pieces.boxes_xyxy[:, 2:].max(axis=0)))
     best = int(np.argmax(pieces.confidences))
-    return Found(corners[None], pieces.confidences[best : best + 1], pieces.classes[best : best + 1])
+    return BoxTable(corners[None], pieces.confidences[best : best + 1], pieces.classes[best : best + 1])
 
 
-def _survivors(found: Found, is_piece: NDArray[np.bool_], iou_thres: float, agnostic: bool) -> NDArray[np.bool_]:
+def _survivors(found: BoxTable, is_piece: NDArray[np.bool_], iou_thres: float, agnostic: bool) -> NDArray[np.bool_]:
     """Return [n] which boxes no better one replaces; better ones come first."""
     alive = np.ones(len(found), dtype=bool)
     areas = _areas(found.boxes_xyxy)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accel_yolo.inference.merging import Found, merged
-from accel_yolo.inference.predictor import Picture, PredictOptions
+from accel_yolo.inference.merging import BoxTable, merged
 from accel_yolo.inference.results import Detections, Speed
 from accel_yolo.inference.tiling import Tiling, planned_tiles
 
-Detect = Callable[[Sequence[Picture], PredictOptions], list[Detections]]
+if TYPE_CHECKING:
+    from accel_yolo.inference.picture_detector import Picture, PredictOptions
+
+    Detect = Callable[[Sequence[Picture], PredictOptions], list[Detections]]
 
 
 def detect_tiled(
@@ -44,10 +48,10 @@ def _put_together(
     height, width = image.shape[:2]
     if tiling.whole:
         plan = np.concatenate((plan, [(0, 0, width, height)]))
-    seen = [found for tiles in _batches(plan, tiling.batch) for found in detect(_cut(image, tiles), options)]
+    seen = [found for tiles in _batches(plan, tiling.batch) for found in detect(_cut(picture, tiles), options)]
     parts = [_shifted(found, tile) for found, tile in zip(seen, plan, strict=True)]
     home = np.repeat(plan, [len(part) for part in parts], axis=0)
-    kept = merged(Found.joined(parts), home, (height, width), options.nms.iou_thres, options.nms.agnostic)
+    kept = merged(BoxTable.joined(parts), home, (height, width), options.nms.iou_thres, options.nms.agnostic)
     kept = kept[np.arange(len(kept)) < options.nms.max_det]
     times = [(found.speed.prepare_ms, found.speed.network_ms, found.speed.nms_ms) for found in seen]
     return Detections(
@@ -69,11 +73,13 @@ def _batches(plan: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
         yield plan[first : first + size]
 
 
-def _cut(image: NDArray[np.uint8], tiles: NDArray[np.int64]) -> list[Picture]:
+def _cut(picture: Picture, tiles: NDArray[np.int64]) -> list[Picture]:
     # Views: the pixels are copied when a tile is resized for the network, not before.
-    return [Picture(image[top:bottom, left:right]) for left, top, right, bottom in tiles.tolist()]
+    return [
+        replace(picture, image=picture.image[top:bottom, left:right]) for left, top, right, bottom in tiles.tolist()
+    ]
 
 
-def _shifted(found: Detections, tile: NDArray[np.int64]) -> Found:
+def _shifted(found: Detections, tile: NDArray[np.int64]) -> BoxTable:
     corner = np.tile(tile[:2], 2).astype(np.float32)
-    return Found(found.boxes_xyxy + corner, found.confidences, found.classes)
+    return BoxTable(found.boxes_xyxy + corner, found.confidences, found.classes)

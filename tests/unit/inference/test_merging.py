@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accel_yolo.inference.merging import Found, ends_at_border, merged
+from accel_yolo.inference.merging import BoxTable, ends_at_border, merged
 from accel_yolo.inference.tiling import Tiling, planned_tiles
 
 HW = (1000, 1000)
@@ -16,7 +16,7 @@ LEFT, RIGHT, WHOLE = (0, 0, 600, 1000), (400, 0, 1000, 1000), (0, 0, 1000, 1000)
 def merge(*rows: tuple[tuple[int, ...], tuple[float, ...], float, int], agnostic: bool = False) -> list[list[float]]:
     """Rows are tile, box, confidence, class; what is kept comes back as box, confidence, class."""
     tiles, boxes, confidences, classes = (list(column) for column in zip(*rows, strict=True))
-    found = Found(np.array(boxes, np.float32), np.array(confidences, np.float32), np.array(classes))
+    found = BoxTable(np.array(boxes, np.float32), np.array(confidences, np.float32), np.array(classes))
     kept = merged(found, np.array(tiles), HW, 0.45, agnostic)
     columns = (kept.boxes_xyxy, kept.confidences[:, None], kept.classes[:, None])
     return np.concatenate(columns, axis=1).round(3).tolist()
@@ -114,5 +114,5 @@ def test_only_borders_inside_the_image_make_a_piece() -> None:
 
 
 def test_nothing_found_is_nothing_kept() -> None:
-    nothing = Found(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    nothing = BoxTable(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
     assert len(merged(nothing, np.zeros((0, 4), np.int64), HW, 0.45)) == 0
