@@ -65,7 +65,7 @@ def merged(
         iou_thres: a box that overlaps a better one of its class by more than this goes, 0..1.
         agnostic: boxes of different classes are compared too.
     """
-    at_border = ends_at_border(found.boxes_xyxy, tiles_xyxy, source_hw).any(axis=1)
+    at_border = np.any(ends_at_border(found.boxes_xyxy, tiles_xyxy, source_hw), axis=1)
     labels = np.zeros_like(found.classes) if agnostic else found.classes
     pieces = np.flatnonzero(at_border)
     groups = _pieces_together(found.boxes_xyxy[pieces], tiles_xyxy[pieces], labels[pieces])

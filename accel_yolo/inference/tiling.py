@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from accel_yolo.config.predict_schema import MOST_OVERLAP
 from accel_yolo.errors import ConfigError
-
-MOST_OVERLAP = 0.9
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accel_yolo.config.predict_schema import MOST_OVERLAP
 from accel_yolo.errors import ConfigError
-from accel_yolo.inference.tiling import MOST_OVERLAP, Tiling, planned_tiles
+from accel_yolo.inference.tiling import Tiling, planned_tiles
 
 SIDES = st.integers(1, 3000)
 TILINGS = st.builds(Tiling, side=st.integers(1, 900), overlap=st.floats(0, MOST_OVERLAP))
