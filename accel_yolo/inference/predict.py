@@ -16,17 +16,17 @@ from accel_yolo.data.demo import ensure_demo
 from accel_yolo.devices import memory_named, named_device
 from accel_yolo.errors import ConfigError, DataError
 from accel_yolo.files import next_run_folder
+from accel_yolo.inference.asked import asked_options
 from accel_yolo.inference.background import Behind
 from accel_yolo.inference.frames import Frame, Unreadable
 from accel_yolo.inference.items import numbered
 from accel_yolo.inference.networks import NetworkOptions, load_network
 from accel_yolo.inference.outputs import Outputs
-from accel_yolo.inference.predictor import PredictOptions, Predictor, fitting_hw, size_hw
+from accel_yolo.inference.predictor import PredictOptions, Predictor, fitting_hw
 from accel_yolo.inference.reading import MOST_BYTES, prepared, read_batches
 from accel_yolo.inference.report import Report
 from accel_yolo.inference.results import Detections
 from accel_yolo.inference.sources import find_items
-from accel_yolo.metrics.nms import NmsOptions
 
 if TYPE_CHECKING:
     import torch
@@ -55,11 +55,10 @@ def predict(config: PredictConfig) -> Path:
         EnvironmentFault: a camera or stream that does not answer, or no room.
     """
     # Everything that can be wrong is found out before the run folder is created: a picture is read as well.
-    options = _options(config)
     items = _items(config.source)
     device = named_device(config.device)
     predictor = Predictor(_network(config, device))
-    predictor.check(options)
+    options = asked_options(config, predictor.names)
     _tell_size(options.imgsz, predictor.network.stride)
     report = Report(config.verbose)
     with contextlib.closing(_batches(items, predictor, options, config)) as batches:
@@ -159,13 +158,6 @@ def _ends_with_ctrl_c(is_live: bool) -> Iterator[None]:
     finally:
         if in_main:
             signal.signal(signal.SIGTERM, before)
-
-
-def _options(config: PredictConfig) -> PredictOptions:
-    nms = NmsOptions(
-        config.conf_thres, config.iou_thres, config.classes or None, config.agnostic_nms, max_det=config.max_det
-    )
-    return PredictOptions(size_hw(config.imgsz), nms)
 
 
 def _items(source: str) -> list[Item]:

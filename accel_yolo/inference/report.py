@@ -59,7 +59,8 @@ class Report:
                 return
         place = "" if item.kind == "image" else f" ({frame.number}{f'/{frame.total}' if frame.total else ''})"
         height, width = found.input_hw
-        line = f"{height}x{width} {found.summary()}, {found.speed.network_ms:.1f} ms"
+        tiles = f" x{found.tiles}" if found.tiles > 1 else ""
+        line = f"{height}x{width}{tiles} {found.summary()}, {found.speed.network_ms:.1f} ms"
         console.say(f"{item.label}{place} {escaped(item.shown)}: {line}")
 
     def unreadable(self, what: Unreadable) -> None:

@@ -51,7 +51,7 @@ def spot_video(path: Path, frames: int) -> Path:
 @pytest.mark.parametrize("batch", [1, 8])
 def test_all_frames_are_looked_at_once_in_order_and_written_in_order(batch: int) -> None:
     spot_video(Path("clip.mkv"), 300)
-    folder = run("clip.mkv", batch=batch, save_txt=True, classes=(1,))
+    folder = run("clip.mkv", batch=batch, save_txt=True, classes=("1",))
     assert [number_in(frame) for frame in frames_of(folder / "clip.mp4")] == list(range(300))
     assert fps_of(folder / "clip.mp4") == 25
     names = {path.name for path in (folder / "labels").iterdir()}
@@ -101,7 +101,7 @@ def test_a_verbose_run_tells_a_line_for_each_frame(capsys: pytest.CaptureFixture
 
 def test_crops_are_named_by_frame_and_nosave_writes_no_video() -> None:
     spot_video(Path("clip.mkv"), 2)
-    folder = run("clip.mkv", save_crop=True, nosave=True, classes=(1,))
+    folder = run("clip.mkv", save_crop=True, nosave=True, classes=("1",))
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert files == ["crops/dog/clip_1.jpg", "crops/dog/clip_2.jpg"]
 
