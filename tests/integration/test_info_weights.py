@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from commands import Commands
-from guide_commands import ROOT, commands_in
+from guide_commands import ROOT
 
 from accel_yolo.config.flags import parse
 from accel_yolo.config.resolve import resolve_train, resolve_val
@@ -110,7 +110,8 @@ def test_the_commands_of_the_pages_run_in_their_order(page: str, commands: Comma
     shutil.copyfile(published_weights, "yolov5n.pt")
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     ran = 0
-    for line in commands_in(text):
+    blocks = re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL)
+    for line in (line for kind, block in blocks if not kind for line in block.splitlines()):
         _, *words = shlex.split(line)
         verbs = 2 if words[0] == "info" else 1
         outcome = commands(" ".join(words[:verbs]), *words[verbs:]).succeeded()
@@ -118,7 +119,7 @@ def test_the_commands_of_the_pages_run_in_their_order(page: str, commands: Comma
             assert outcome.out in text, "the page shows another answer than the command gives"
         ran += 1
     assert ran >= 2
-    for block in re.findall(r"```text\n(accelerate .*?)```", text, re.DOTALL):
+    for block in (block for _, block in blocks if block.startswith("accelerate ")):
         train, val = (line.split("train.py ")[-1].split("val.py ")[-1] for line in block.splitlines())
         resolve_train(parse("train", shlex.split(train)).values)
         resolve_val(parse("val", shlex.split(val)).values)
