@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from accel_yolo.boxes import clip_xyxy
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,8 @@ class Placement:
         gain = min(input_hw[0] / height, input_hw[1] / width)
         return cls(source_hw, gain, ((input_hw[1] - width * gain) / 2, (input_hw[0] - height * gain) / 2))
 
-    def to_source(self, boxes_xyxy: Tensor) -> Tensor:
+    def to_source(self, boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return corners [n, 4] in px of the image, clipped to it, of corners [n, 4] float in px of the input."""
-        pad = boxes_xyxy.new_tensor(self.pad_xy * 2)
-        return clip_xyxy((boxes_xyxy - pad) / self.gain, self.source_hw)
+        height, width = self.source_hw
+        corners = (boxes_xyxy - np.array(self.pad_xy * 2, boxes_xyxy.dtype)) / boxes_xyxy.dtype.type(self.gain)
+        return corners.clip(0, np.array([width, height, width, height], boxes_xyxy.dtype))
