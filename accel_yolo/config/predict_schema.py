@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from accel_yolo.config.rules import Number, Several, Text
 from accel_yolo.config.settings import (
@@ -13,6 +14,7 @@ from accel_yolo.config.settings import (
     count,
     filled,
     flag_of,
+    fusion_choice,
     precision_choice,
     setting,
     share,
@@ -48,6 +50,8 @@ class PredictConfig:
     line_thickness: int = count(3, low=1)
     hide_labels: bool = switch()
     hide_conf: bool = switch()
+    augment: bool = switch()
+    fusion: Literal["nms", "wbf"] = fusion_choice()
     precision: str = precision_choice()
     quiet: bool = switch()
     debug: bool = switch()

@@ -14,7 +14,7 @@ from accel_yolo.data.images import read_image
 from accel_yolo.devices import named_device
 from accel_yolo.errors import ConfigError, DataError
 from accel_yolo.inference.network import TorchNetwork
-from accel_yolo.inference.networks import load_network
+from accel_yolo.inference.networks import NetworkOptions, load_network
 from accel_yolo.inference.predictor import PredictOptions, Predictor, size_hw
 from accel_yolo.inference.results import Detections
 from accel_yolo.inference.sources import distinct_stems, find_images
@@ -39,7 +39,7 @@ def load_model(weights: str | Path, device: str = "", precision: str = "auto") -
         CheckpointError: no such weights, or damaged ones.
         ConfigError, EnvironmentFault: no such device or precision.
     """
-    return Model(Predictor(load_network((str(weights),), named_device(device), precision)))
+    return Model(Predictor(load_network((str(weights),), named_device(device), NetworkOptions(precision))))
 
 
 class Model:

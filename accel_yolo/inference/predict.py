@@ -18,7 +18,7 @@ from accel_yolo.files import next_run_folder
 from accel_yolo.inference.crops import save_crops
 from accel_yolo.inference.drawing import DrawOptions
 from accel_yolo.inference.encoding import write_file
-from accel_yolo.inference.networks import load_network
+from accel_yolo.inference.networks import NetworkOptions, load_network
 from accel_yolo.inference.predictor import PredictOptions, Predictor, fitting_hw, size_hw
 from accel_yolo.inference.results import Detections, Speed
 from accel_yolo.inference.sources import distinct_stems, find_images
@@ -124,10 +124,8 @@ def _images(source: str) -> list[Path]:
 
 
 def _network(config: PredictConfig, device: torch.device) -> Network:
-    if len(config.weights) != 1:
-        value = " ".join(config.weights) or "''"
-        raise ConfigError("several weights at once are not available yet", "--weights", value, "name one file")
-    network = load_network(config.weights, device, config.precision)
+    how = NetworkOptions(config.precision, config.augment, config.fusion)
+    network = load_network(config.weights, device, how)
     if config.data:
         names = load_data_spec(config.data, splits=()).names
         if len(names) != len(network.names):

@@ -114,8 +114,8 @@ def test_the_flags_of_later_capabilities_are_these() -> None:
         "train": {
             "--bucket", "--entity", "--upload_dataset", "--bbox_interval", "--artifact_alias",
         },
-        "val": {"--augment", "--save-txt", "--save-hybrid", "--save-conf", "--dnn"},
-        "predict": {"--view-img", "--save-csv", "--augment", "--visualize", "--update", "--dnn", "--vid-stride"},
+        "val": {"--save-txt", "--save-hybrid", "--save-conf", "--dnn"},
+        "predict": {"--view-img", "--save-csv", "--visualize", "--update", "--dnn", "--vid-stride"},
     }  # fmt: skip
 
 

@@ -138,11 +138,6 @@ def test_what_is_wrong_is_found_before_a_folder_is_created(flags: dict[str, Any]
     assert not Path("runs").exists()
 
 
-def test_several_weights_are_not_available_yet() -> None:
-    with pytest.raises(ConfigError, match="not available yet in --weights: a.pt b.pt"):
-        predict(PredictConfig(weights=("a.pt", "b.pt"), source="photos", device="cpu"))
-
-
 def test_a_size_that_does_not_fit_the_network_is_rounded_up_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     predict(PredictConfig(weights=("w.pt",), source="photos", device="cpu", imgsz=(100, 128)))
     assert "--imgsz 100 128 is no multiple of 64; using 128 128" in capsys.readouterr().err
