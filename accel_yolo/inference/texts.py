@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from accel_yolo.inference.results import Detections
 
 
@@ -18,7 +21,11 @@ def label_text(detections: Detections, *, corners: bool = False, confidence: boo
         corners: write x1, y1, x2, y2 (fractions too) instead.
         confidence: append the confidence.
     """
-    table = detections.xyxyn if corners else detections.xywhn
+    return rows_text(detections.xyxyn if corners else detections.xywhn, confidence=confidence)
+
+
+def rows_text(table: NDArray[np.floating], *, confidence: bool = False) -> str:
+    """Return a label file of rows [n, 6]: four fractions, confidence, class; the last row comes first."""
     lines = []
     for *box, score, label in table[::-1].tolist():
         values = [int(label), *box, score] if confidence else [int(label), *box]

@@ -77,7 +77,7 @@ def curves_of(ap: AveragePrecision) -> list[Curve]:
 
 
 def write_curves(folder: Path, ap: AveragePrecision, names: Mapping[int, str]) -> None:
-    """Write each curve as PNG and as CSV of the same stem (PR_curve, F1_curve, P_curve, R_curve).
+    """Write the numbers of each curve: PR_curve.csv, F1_curve.csv, P_curve.csv and R_curve.csv.
 
     Args:
         folder: where.
@@ -87,10 +87,18 @@ def write_curves(folder: Path, ap: AveragePrecision, names: Mapping[int, str]) -
     Raises:
         EnvironmentFault: a file cannot be written.
     """
-    named = [names.get(number, str(number)) for number in ap.classes.tolist()]
     for curve in curves_of(ap):
-        write_text_atomic(folder / f"{curve.stem}.csv", _table(curve, named))
-        _draw(folder / f"{curve.stem}.png", curve, named)
+        write_text_atomic(folder / f"{curve.stem}.csv", _table(curve, _named(ap, names)))
+
+
+def plot_curves(folder: Path, ap: AveragePrecision, names: Mapping[int, str]) -> None:
+    """Draw each curve: PR_curve.png, F1_curve.png, P_curve.png and R_curve.png; see `write_curves`."""
+    for curve in curves_of(ap):
+        _draw(folder / f"{curve.stem}.png", curve, _named(ap, names))
+
+
+def _named(ap: AveragePrecision, names: Mapping[int, str]) -> list[str]:
+    return [names.get(number, str(number)) for number in ap.classes.tolist()]
 
 
 def _table(curve: Curve, names: list[str]) -> str:
@@ -104,20 +112,20 @@ def _table(curve: Curve, names: list[str]) -> str:
 def _draw(path: Path, curve: Curve, names: list[str]) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    axes = figure.subplots()
+    # Edges as shares: a layout that is worked out would take as long again as the drawing.
+    figure = Figure(figsize=(9.5, 6))
+    axes = figure.add_axes((0.07, 0.09, 0.6, 0.88))
     if len(names) <= MOST_NAMED:
         _draw_named(axes, curve, names)
     else:
-        lines = axes.plot(curve.x, curve.classes.T, color=_GREY, linewidth=0.6, alpha=0.6)
-        lines[0].set_label(f"each of {len(names)} classes")
+        _draw_unnamed(axes, curve)
     if len(names) > 1:
         axes.plot(curve.x, curve.mean, color=_BLUE, linewidth=3, label=f"{ALL} {curve.overall}")
     if curve.marked is not None:
         axes.axvline(curve.marked, color=_MARK, linestyle=":", linewidth=1.5, label=f"best F1: {curve.marked:.3f}")
     axes.set(xlabel=curve.axes[0], ylabel=curve.axes[1], xlim=(0, 1), ylim=(0, 1.01))
     axes.grid(alpha=0.3)
-    legend = figure.legend(loc="outside right upper", fontsize=9, frameon=False)
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.01), fontsize=9, frameon=False)
     take_literally(legend.get_texts())
     save_figure(figure, path)
 
@@ -128,3 +136,11 @@ def _draw_named(axes: Axes, curve: Curve, names: list[str]) -> None:
     colours = colormaps["tab10" if len(names) <= 10 else "tab20"]
     for row, (name, value) in enumerate(zip(names, curve.values, strict=True)):
         axes.plot(curve.x, curve.classes[row], color=colours(row), linewidth=1.5, label=f"{short(name)} {value:.3f}")
+
+
+def _draw_unnamed(axes: Axes, curve: Curve) -> None:
+    from matplotlib.collections import LineCollection
+
+    paths = np.stack((np.broadcast_to(curve.x, curve.classes.shape), curve.classes), axis=-1)
+    label = f"each of {len(curve.classes)} classes"
+    axes.add_collection(LineCollection(list(paths), colors=_GREY, linewidths=0.6, alpha=0.6, label=label))
