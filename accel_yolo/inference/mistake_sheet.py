@@ -86,8 +86,7 @@ def _drawn(index: SplitIndex, mistake: Mistakes, names: Mapping[int, str]) -> Im
     height, width = index.sizes_hw[pair.image].tolist()
     scale = np.array([canvas.width / width, canvas.height / height] * 2)
 
-    def name(label: float) -> str:
-        return names.get(int(label), str(int(label)))
+    labels, predictions = _named(pair.labels[:, 0], names), _named(pair.detections[:, 5], names)
 
     for row in np.flatnonzero(mistake.label_of >= 0)[::-1].tolist():
         pen.rectangle(_corners(pair.detections[row, :4] * scale), outline=_FOUND, width=1)
@@ -96,17 +95,21 @@ def _drawn(index: SplitIndex, mistake: Mistakes, names: Mapping[int, str]) -> Im
         corners = _corners(pair.labels[row, 1:] * scale)
         _dashed(pen, corners, _MISSED)
         if row not in confused and _has_room(corners):
-            draw_label(pen, name(pair.labels[row, 0]), corners[:2], _TEXT_PX, _MISSED)
+            draw_label(pen, labels[row], corners[:2], _TEXT_PX, _MISSED)
     for row in np.flatnonzero(mistake.label_of < 0)[::-1].tolist():
         corners = _corners(pair.detections[row, :4] * scale)
         pen.rectangle(corners, outline=_FALSE, width=_THICK_PX)
         if not _has_room(corners):
             continue
-        text = f"{name(pair.detections[row, 5])} {pair.detections[row, 4]:.2f}"
+        text = f"{predictions[row]} {pair.detections[row, 4]:.2f}"
         if mistake.taken_for[row] >= 0:
-            text += f", is {name(pair.labels[mistake.taken_for[row], 0])}"
+            text += f", is {labels[mistake.taken_for[row]]}"
         draw_label(pen, text, corners[:2], _TEXT_PX, _FALSE)
     return canvas
+
+
+def _named(classes: np.ndarray, names: Mapping[int, str]) -> list[str]:
+    return [names.get(number, str(number)) for number in classes.astype(int).tolist()]
 
 
 def _corners(box_xyxy: np.ndarray) -> tuple[int, int, int, int]:

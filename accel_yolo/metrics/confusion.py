@@ -51,13 +51,13 @@ def confusion(detections: NDArray[np.float64], labels: NDArray[np.float64], imag
         images: how many there are.
         classes: C.
     """
-    counts = np.zeros((classes + 1, classes + 1), dtype=np.int64)
+    cells = [np.zeros(0, dtype=np.int64)]
     for pair in by_image(detections, labels, images, CONF_THRES):
         chosen = paired_labels(pair.iou, IOU_THRES)
         predicted, true = pair.detections[:, 5].astype(np.int64), pair.labels[:, 0].astype(np.int64)
-        hits = chosen >= 0
-        np.add.at(counts, (predicted[hits], true[chosen[hits]]), 1)
-        np.add.at(counts, (predicted[~hits], classes), 1)
         missed = np.setdiff1d(np.arange(len(true)), chosen)
-        np.add.at(counts, (classes, true[missed]), 1)
-    return Confusion(counts)
+        rows = np.concatenate((predicted, np.full(len(missed), classes)))
+        found = np.append(true, classes)[chosen]  # -1 is the last one, the background
+        cells.append(rows * (classes + 1) + np.concatenate((found, true[missed])))
+    counts = np.bincount(np.concatenate(cells), minlength=(classes + 1) * (classes + 1))
+    return Confusion(counts.reshape(classes + 1, classes + 1))
