@@ -14,20 +14,27 @@ if TYPE_CHECKING:
 def label_text(detections: Detections, *, corners: bool = False, confidence: bool = False) -> str:
     """Return a label file, one line for each object, from the least to the most confident.
 
-    A line holds the class, then centre x, centre y, width and height as fractions of the image's width and height.
+    A line holds the class, then centre x, centre y, width and height as fractions of the image's width and height; at
+    its end, where objects are followed, the number of the object's track, -1 where it has none (yet).
 
     Args:
         detections: the objects of one image.
         corners: write x1, y1, x2, y2 (fractions too) instead.
         confidence: append the confidence.
     """
-    return rows_text(detections.xyxyn if corners else detections.xywhn, confidence=confidence)
+    table = detections.xyxyn if corners else detections.xywhn
+    return rows_text(table, detections.track_ids, confidence=confidence)
 
 
-def rows_text(table: NDArray[np.floating], *, confidence: bool = False) -> str:
+def rows_text(
+    table: NDArray[np.floating], track_ids: NDArray[np.int64] | None = None, *, confidence: bool = False
+) -> str:
     """Return a label file of rows [n, 6]: four fractions, confidence, class; the last row comes first."""
     lines = []
-    for *box, score, label in table[::-1].tolist():
-        values = [int(label), *box, score] if confidence else [int(label), *box]
-        lines.append(" ".join(f"{value:g}" for value in values) + "\n")
+    for place in range(len(table) - 1, -1, -1):
+        *box, score, label = table[place].tolist()
+        words = [str(int(label)), *(f"{value:g}" for value in ([*box, score] if confidence else box))]
+        if track_ids is not None:
+            words.append(str(track_ids[place]))
+        lines.append(" ".join(words) + "\n")
     return "".join(lines)
