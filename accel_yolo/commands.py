@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from accel_yolo import console
 from accel_yolo.config.flags import COMMANDS
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
+from accel_yolo.config.val_schema import STUDY
 from accel_yolo.config.weights_schema import InfoWeightsConfig
 from accel_yolo.errors import ConfigError
 
@@ -54,6 +55,10 @@ def _val(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     speak_as(config)
 
     def work() -> object:
+        if config.task == STUDY:
+            from accel_yolo.engine.study import study
+
+            return study(config, launch)
         from accel_yolo.engine.validate import validate
 
         return validate(config, launch)

@@ -171,7 +171,7 @@ def parse(command: str, argv: Sequence[str], prog: str = "") -> Parsed:
         if not hasattr(typed, flag.key):
             continue
         spelling, texts = getattr(typed, flag.key)
-        _refuse_later(flag, spelling, texts)
+        _refuse_later(flag, spelling)
         if not flag.fills:
             continue
         value = _value(flag, spelling, texts, rules[flag.fills])
@@ -205,11 +205,9 @@ def _default_words(flag: Flag, defaults: Mapping[str, Any]) -> str:
     return f" (default {shown})"
 
 
-def _refuse_later(flag: Flag, spelling: str, texts: Any) -> None:
+def _refuse_later(flag: Flag, spelling: str) -> None:
     if flag.later:
         raise ConfigError("flag not available yet", spelling, remedy=flag.later)
-    if isinstance(texts, str) and texts in flag.later_values:
-        raise ConfigError("value not available yet", spelling, texts, flag.later_values[texts])
 
 
 def _value(flag: Flag, spelling: str, texts: Any, rule: Rule) -> Any:

@@ -39,8 +39,11 @@ from accel_yolo.errors import ConfigError
         ("train", "--local_rank 1", {}),
         ("train", "--local-rank=1 --epochs 3", {"epochs": 3}),
         ("val", "--weights a.pt b.pt --img 640 --conf 0.001 --iou .6", {
-            "weights": ("a.pt", "b.pt"), "imgsz": 640, "conf_thres": 0.001, "iou_thres": 0.6}),
+            "weights": ("a.pt", "b.pt"), "imgsz": (640,), "conf_thres": 0.001, "iou_thres": 0.6}),
         ("val", "--half", {"precision": "fp16"}),
+        ("val", "--task study --imgsz 256 384", {"task": "study", "imgsz": (256, 384)}),
+        ("val", "--save-hybrid --save-conf --worst 4 --noplots", {
+            "save_hybrid": True, "save_conf": True, "worst": 4, "noplots": True}),
         ("val", "--half --precision fp16", {"precision": "fp16"}),
         ("predict", "--imgsz 640", {"imgsz": (640,)}),
         ("predict", "--imgsz 480 640 --classes 0 dog", {"imgsz": (480, 640), "classes": ("0", "dog")}),
@@ -120,18 +123,9 @@ def test_the_flags_of_later_capabilities_are_these() -> None:
         "train": {
             "--bucket", "--entity", "--upload_dataset", "--bbox_interval", "--artifact_alias",
         },
-        "val": {"--save-txt", "--save-hybrid", "--save-conf", "--dnn"},
+        "val": {"--dnn"},
         "predict": {"--view-img", "--save-csv", "--visualize", "--update", "--dnn", "--vid-stride"},
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("command", "line"),
-    [("val", "--task speed"), ("val", "--task study")],
-)
-def test_a_value_of_a_later_capability_stops_with_a_reason(command: str, line: str) -> None:
-    with pytest.raises(ConfigError, match="not available yet .* later capability"):
-        parse(command, line.split())
 
 
 @pytest.mark.parametrize("line", ["", "--weights yolov5s.pt --include onnx", "--half"])
