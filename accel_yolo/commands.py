@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from accel_yolo import console
 from accel_yolo.config.flags import COMMANDS
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
+from accel_yolo.config.push_schema import PushConfig
 from accel_yolo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -111,6 +112,18 @@ def _convert(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     return work
 
 
+def _push(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    config = PushConfig(**typed)
+    speak_as(config)
+
+    def work() -> object:
+        from accel_yolo.inference.push import push
+
+        return push(config)
+
+    return work
+
+
 def _data(verb: str) -> Callable[[Mapping[str, Any], LaunchConfig], Work]:
     def prepared(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
         (fills,) = COMMANDS[f"{DATA} {verb}"].fills
@@ -139,6 +152,7 @@ PREPARED: Mapping[str, Callable[[Mapping[str, Any], LaunchConfig], Work]] = {
     "check": _check,
     "profile": _profile,
     "convert": _convert,
+    "push": _push,
     **{f"{DATA} {verb}": _data(verb) for verb in ("convert", "check", "split", "stats", "show")},
     "export": _export,
 }
