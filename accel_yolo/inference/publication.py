@@ -67,16 +67,17 @@ class Publication:
         on = tuple(data_names(of_validation))
         return cls(_name_of(path, folder), weights, _metrics_in(place), on, run)
 
-    def write(self, folder: Path, place: str = "") -> Path:
+    def write(self, folder: Path, place: str = "", repo_id: str = "") -> Path:
         """Return `folder` after weights, configuration and card were written into it.
 
         Args:
             folder: created if missing; files of the three names are replaced.
-            place: what users of the card pass to `load`; "" is the name of the folder.
+            place: where users of the card find the folder; "" where it is written.
+            repo_id: the repository that it goes to: users find it there, and its name is that of the model.
         """
         known = self.metrics, self.measured_on, self.run
-        name = place.rpartition("/")[2] if place and not Path(place).exists() else self.name
-        card = model_card(CardFacts(name, self.weights.meta, place or folder.name, *known))
+        name = repo_id.rpartition("/")[2] or self.name
+        card = model_card(CardFacts(name, self.weights.meta, repo_id or place or str(folder), *known))
         return write_folder(folder, self.weights, card)
 
 

@@ -42,9 +42,9 @@ def push(config: PushConfig) -> str:
     publication = Publication.of(config.source, config.metrics, config.license)
     if not config.into:
         with tempfile.TemporaryDirectory() as folder:
-            return _uploaded(publication.write(Path(folder), config.to), config)
+            return _uploaded(publication.write(Path(folder), repo_id=config.to), config)
     with whole_folder(target) as folder:
-        publication.write(folder, config.to or str(target))
+        publication.write(folder, str(target), config.to)
     console.say(f"Wrote {target}: look at its README.md")
     if config.to:
         return _uploaded(target, config)

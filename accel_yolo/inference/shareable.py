@@ -107,7 +107,7 @@ class Shareable:
         check_name(repo_id)
         require_token(token)
         with tempfile.TemporaryDirectory() as folder:
-            written = self._publication(metrics, licence).write(Path(folder), repo_id)
+            written = self._publication(metrics, licence).write(Path(folder), repo_id=repo_id)
             return upload(written, repo_id, private, token, commit_message)
 
     def _publication(self, metrics: str | Path, licence: str) -> Publication:
