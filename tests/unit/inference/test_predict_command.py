@@ -84,7 +84,7 @@ def test_label_files_can_hold_corners_and_confidences() -> None:
 
 def test_a_repeated_run_into_the_same_folder_leaves_no_stale_labels() -> None:
     folder = run(save_txt=True, save_conf=True, exist_ok=True, nosave=True)
-    assert run(save_txt=True, classes=(0,), exist_ok=True, nosave=True, conf_thres=0.5) == folder
+    assert run(save_txt=True, classes=("person",), exist_ok=True, nosave=True, conf_thres=0.5) == folder
     assert files_in(folder) == []
 
 
@@ -128,7 +128,8 @@ def test_if_no_image_can_be_read_the_run_fails() -> None:
     ("flags", "error"),
     [
         ({"source": "nowhere"}, DataError),
-        ({"classes": (7,)}, ConfigError),
+        ({"classes": ("7",)}, ConfigError),
+        ({"classes": ("dig",)}, ConfigError),
         ({"source": "https://example.org/x.jpg"}, ConfigError),
     ],
 )
