@@ -37,6 +37,11 @@ def quiet(on: bool = True) -> None:
     _State.quiet = on
 
 
+def is_quiet() -> bool:
+    """Return whether this process says nothing but errors."""
+    return _State.quiet
+
+
 @contextlib.contextmanager
 def quiet_unless(spoken: bool) -> Iterator[None]:
     """Be quiet for the length of a context, unless `spoken`."""

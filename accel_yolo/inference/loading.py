@@ -61,6 +61,8 @@ def _torch_model(words: tuple[str, ...], device: str, precision: str, augment: b
     from accel_yolo.models.weights import find_weights
 
     source = find_weights(words[0]) if len(words) == 1 else None
+    if source is not None:
+        words = (str(source),)
     network = load_network(words, named_device(device), NetworkOptions(precision, augment, fusion))
     return Model(Predictor(network), source)
 

@@ -10,6 +10,7 @@ import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from accel_yolo import console
 from accel_yolo.errors import CheckpointError, ConfigError, EnvironmentFault, UserError
@@ -20,6 +21,7 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FILE_ENDINGS = (".pt", ".pth", ".safetensors", ".onnx", ".torchscript", ".yaml", ".yml", ".txt", ".json", ".xml")
 _LOG_IN = "run `hf auth login`, or set HF_TOKEN"
+_TIMEOUT_S = 20.0
 _TRANSPORT = ("httpx", "httpx2", "httpcore", "requests", "urllib3")
 
 
@@ -54,26 +56,44 @@ def fetched_weights(
         EnvironmentFault: the hub cannot be reached, and there is no copy here.
         ConfigError: not the name of a repository.
     """
-    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub import HfApi, constants
 
-    place = {"revision": revision, "cache_dir": cache_dir, "token": token}
+    _quiet_as_we_are()
+    place = {"cache_dir": cache_dir, "token": token}
     with _explained(repo_id):
-        if not (local_files_only or constants.HF_HUB_OFFLINE):
-            try:
-                with _explained(repo_id):
-                    info = HfApi(token=token).model_info(repo_id, revision=revision, timeout=20)
-            except EnvironmentFault as unreachable:
-                with contextlib.suppress(UserError), _explained(repo_id):
-                    folder = Path(snapshot_download(repo_id, local_files_only=True, **place))
-                    name = _weights_among(_files_in(folder), repo_id)
-                    console.warn(f"the hub cannot be reached; using the copy of {repo_id} that is here")
-                    return folder / name
-                raise unreachable from unreachable.__cause__
-            name = _weights_among([file.rfilename for file in info.siblings or []], repo_id)
-            wanted = [name, CONFIG] if name == WEIGHTS else [name]
-            return Path(snapshot_download(repo_id, allow_patterns=wanted, **place)) / name
-        folder = Path(snapshot_download(repo_id, local_files_only=True, **place))
-        return folder / _weights_among(_files_in(folder), repo_id)
+        if local_files_only or constants.HF_HUB_OFFLINE:
+            return _fetched_before(repo_id, revision, cache_dir)
+        try:
+            # One question that is not repeated: where no network is, downloads try for half a minute.
+            with _explained(repo_id):
+                info = HfApi(token=token).model_info(repo_id, revision=revision, timeout=_TIMEOUT_S)
+        except EnvironmentFault as unreachable:
+            with contextlib.suppress(UserError), _explained(repo_id):
+                path = _fetched_before(repo_id, revision, cache_dir)
+                console.warn(f"the hub cannot be reached; using the copy of {repo_id} that is here")
+                return path
+            raise unreachable from unreachable.__cause__
+        return _downloaded([file.rfilename for file in info.siblings or []], repo_id, revision, place)
+
+
+def _downloaded(files: Sequence[str], repo_id: str, revision: str | None, place: dict[str, Any]) -> Path:
+    """Return the weights of a repository that holds `files`, with their configuration beside them."""
+    from huggingface_hub import hf_hub_download
+
+    name = _weights_among(files, repo_id)
+    path = Path(hf_hub_download(repo_id, name, revision=revision, **place))
+    if name == WEIGHTS and CONFIG in files:  # of the commit of the weights, whatever was uploaded since
+        hf_hub_download(repo_id, CONFIG, revision=path.parent.name, **place)
+    return path
+
+
+def _fetched_before(repo_id: str, revision: str | None, cache_dir: str | Path | None) -> Path:
+    """Return the weights of a repository that are in the cache."""
+    from huggingface_hub import snapshot_download
+
+    folder = Path(snapshot_download(repo_id, revision=revision, cache_dir=cache_dir, local_files_only=True))
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return folder / _weights_among(files, repo_id)
 
 
 def upload(
@@ -96,6 +116,7 @@ def upload(
     from huggingface_hub import HfApi
 
     require_token(token)
+    _quiet_as_we_are()
     api = HfApi(token=token)
     with _explained(repo_id):
         made = api.create_repo(repo_id, private=private, exist_ok=True)
@@ -124,8 +145,11 @@ def check_name(repo_id: str) -> None:
         validate_repo_id(repo_id)
 
 
-def _files_in(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+def _quiet_as_we_are() -> None:
+    if console.is_quiet():
+        from huggingface_hub.utils import disable_progress_bars
+
+        disable_progress_bars()
 
 
 def _weights_among(files: Sequence[str], repo_id: str) -> str:
