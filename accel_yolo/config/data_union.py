@@ -79,6 +79,6 @@ def chosen_classes(names: Mapping[int, str], wanted: Sequence[str]) -> tuple[int
         elif text.isdecimal() and int(text) in names:
             chosen.add(int(text))
         else:
-            remedy = did_you_mean(text, numbers) or f"the data set has {len(names)} classes, 0 to {len(names) - 1}"
+            remedy = did_you_mean(text, numbers) or f"there are {len(names)} classes, 0 to {len(names) - 1}"
             raise ConfigError("no such class", "--classes", text, remedy)
     return tuple(sorted(chosen))

@@ -82,6 +82,20 @@ def data_files(group: str, classes: str) -> tuple[Flag, Flag]:
     )
 
 
+def weight_files(group: str) -> Flag:
+    """Return the flag of the networks that are asked."""
+    several = "weights, files or release names; several are an ensemble"
+    return Flag(("--weights",), several, "weights", group, nargs="+", metavar="FILE")
+
+
+def looking(group: str) -> tuple[Flag, Flag]:
+    """Return the flags about looking more than once: at three views of an image, with several networks."""
+    return (
+        switch("--augment", "test-time augmentation: look at three sizes of each image, one of them mirrored", group),
+        value("--fusion", "boxes of several weights: nms keeps the best, wbf averages those that overlap", group),
+    )
+
+
 def half() -> Flag:
     """Return YOLOv5's --half: the same as --precision fp16."""
     return Flag(("--half",), "the same as --precision fp16", "precision", "processes", nargs=0, const="fp16")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import COMMON, Flag, half, later, run_folder, switch, value
+from accel_yolo.config.flag import COMMON, Flag, half, later, looking, run_folder, switch, value, weight_files
 
 _WHAT, _HOW, _WHERE, _OUTPUT = "model and images", "detection", "processes", "output"
 
 PREDICT = (
-    Flag(("--weights",), "weights, a file or a release name", "weights", _WHAT, nargs="+", metavar="FILE"),
+    weight_files(_WHAT),
     value("--source", "an image, a folder, a glob or a .txt list of images", _WHAT),
     value("--data", "data YAML whose class names replace those of the weights", _WHAT, "FILE"),
     Flag(
@@ -19,9 +19,13 @@ PREDICT = (
     ),
     value("--conf-thres|--conf", "least confidence of a detection", _HOW),
     value("--iou-thres|--iou", "overlap above which the weaker of two boxes is dropped", _HOW),
+    *looking(_HOW),
     value("--max-det", "most detections per image", _HOW),
-    Flag(("--classes",), "keep only these class numbers", "classes", _HOW, nargs="+", metavar="N"),
+    Flag(("--classes",), "keep only these classes, by name or number", "classes", _HOW, nargs="+", metavar="CLASS"),
     switch("--agnostic-nms", "let boxes of different classes suppress each other", _HOW),
+    value("--tile", "cut images larger than this many pixels into tiles of that side", _HOW, "PX"),
+    value("--overlap", "least share of a tile that its neighbours show too", _HOW),
+    switch("--tiles-only", "do not look at the whole image as well, which finds objects larger than a tile", _HOW),
     value("--device", "cpu, mps or the number of a GPU", _WHERE),
     half(),
     *run_folder("runs/detect"),
@@ -36,7 +40,6 @@ PREDICT = (
     *COMMON,
     later("--view-img", "showing images in a window is a later capability: open the files of the run folder"),
     later("--save-csv", "the CSV file is a later capability: use --save-txt"),
-    later("--augment", "test-time augmentation is a later capability: leave it out"),
     later("--visualize", "feature maps are a later capability: leave it out"),
     later("--update", "rewriting checkpoints is a later capability: use `accel-yolo convert`"),
     later("--dnn", "ONNX models come with export, a later capability: give .pt or .safetensors weights"),

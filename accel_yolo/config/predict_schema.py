@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from accel_yolo.config.rules import Number, Several, Text
 from accel_yolo.config.settings import (
@@ -10,15 +11,21 @@ from accel_yolo.config.settings import (
     LARGEST_IMGSZ,
     SMALLEST_IMGSZ,
     check_fields,
+    class_choice,
     count,
     filled,
     flag_of,
+    fusion_choice,
     precision_choice,
+    real,
     setting,
     share,
     switch,
     weight_files,
 )
+from accel_yolo.errors import ConfigError
+
+MOST_OVERLAP = 0.9
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class PredictConfig:
     save_conf: bool = switch()
     save_crop: bool = switch()
     nosave: bool = switch()
-    classes: tuple[int, ...] = setting((), Several(Number(whole=True, low=0), least=0))
+    classes: tuple[str, ...] = class_choice()
     agnostic_nms: bool = switch()
     project: str = filled("runs/detect", "a folder")
     name: str = filled("exp", "a folder name")
@@ -48,9 +55,17 @@ class PredictConfig:
     line_thickness: int = count(3, low=1)
     hide_labels: bool = switch()
     hide_conf: bool = switch()
+    tile: int | None = setting(None, Number(whole=True, low=SMALLEST_IMGSZ, high=LARGEST_IMGSZ, optional=True))
+    overlap: float = real(0.2, low=0, high=MOST_OVERLAP)
+    tiles_only: bool = switch()
+    augment: bool = switch()
+    fusion: Literal["nms", "wbf"] = fusion_choice()
     precision: str = precision_choice()
     quiet: bool = switch()
     debug: bool = switch()
 
     def __post_init__(self) -> None:
         check_fields(self, flag_of)
+        if self.tile is None and (self.overlap, self.tiles_only) != (0.2, False):
+            value = "--tiles-only" if self.tiles_only else f"--overlap {self.overlap:g}"
+            raise ConfigError("only tiles have an overlap or are alone", value=value, remedy="give --tile 640 too")

@@ -82,6 +82,11 @@ def precision_choice() -> Any:
     return setting("auto", Choice(("auto", "fp32", "fp16", "bf16")))
 
 
+def fusion_choice() -> Any:
+    """Return the field of a setting that is how the answers of several networks are put together."""
+    return setting("nms", Choice(("nms", "wbf")))
+
+
 def bad_data_choice() -> Any:
     """Return the field of a setting that is what to do about bad images."""
     return setting("limit", Choice(("limit", "drop", "fail")))

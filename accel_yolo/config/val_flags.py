@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import COMMON, Flag, data_files, half, later, run_folder, switch, value
+from accel_yolo.config.flag import (
+    COMMON,
+    Flag,
+    data_files,
+    half,
+    later,
+    looking,
+    run_folder,
+    switch,
+    value,
+    weight_files,
+)
 from accel_yolo.config.launch_flags import LAUNCH
 
 _WHAT, _HOW, _WHERE, _OUTPUT = "model and data", "evaluation", "processes", "output"
@@ -10,7 +21,7 @@ _STUDY = "timing and size studies are a later capability: run --task val with th
 _LABEL_FILES = "label files from val are a later capability: use detect --save-txt"
 
 VAL = (
-    Flag(("--weights",), "weights, a file or a release name", "weights", _WHAT, nargs="+", metavar="FILE"),
+    weight_files(_WHAT),
     *data_files(_WHAT, "measure these classes only, by name or number"),
     Flag(
         ("--task",),
@@ -28,6 +39,7 @@ VAL = (
     value("--imgsz|--img|--img-size", "longest side of the network input in pixels", _HOW),
     value("--conf-thres|--conf", "least confidence of a detection", _HOW),
     value("--iou-thres|--iou", "overlap above which the weaker of two boxes is dropped", _HOW),
+    *looking(_HOW),
     value("--max-det", "most detections per image", _HOW),
     switch("--single-cls", "treat all classes as one", _HOW),
     value("--bad-data", "limit: stop above 5 %% bad images; drop: leave all out; fail: stop at the first", _HOW),
@@ -38,7 +50,6 @@ VAL = (
     switch("--save-json", "write the detections in COCO's format and measure COCO's mAP", _OUTPUT),
     switch("--verbose", "one line per class", _OUTPUT),
     *COMMON,
-    later("--augment", "test-time augmentation is a later capability: leave it out"),
     later("--save-txt", _LABEL_FILES),
     later("--save-hybrid", _LABEL_FILES),
     later("--save-conf", _LABEL_FILES),

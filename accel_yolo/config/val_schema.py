@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from accel_yolo.config.rules import Choice, Number
 from accel_yolo.config.settings import (
@@ -14,6 +15,7 @@ from accel_yolo.config.settings import (
     data_files,
     filled,
     flag_of,
+    fusion_choice,
     precision_choice,
     setting,
     share,
@@ -44,6 +46,8 @@ class ValConfig:
     project: str = filled("runs/val", "a folder")
     name: str = filled("exp", "a folder name")
     exist_ok: bool = switch()
+    augment: bool = switch()
+    fusion: Literal["nms", "wbf"] = fusion_choice()
     precision: str = precision_choice()
     bad_data: str = bad_data_choice()
     quiet: bool = switch()

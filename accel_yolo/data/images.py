@@ -217,10 +217,10 @@ def _decode_carefully(content: bytes, path: str) -> np.ndarray:
     with _opened(content, path) as image:
         _check_size((image.height, image.width), path)
         _load(image, path)
-        return _oriented(_to_rgb(image), _orientation(image))
+        return _oriented(pillow_to_rgb(image), _orientation(image))
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def pillow_to_rgb(image: Image.Image) -> np.ndarray:
     """Return uint8 [H, W, 3] of a loaded image of any mode; the rules are those of the module."""
     if image.mode.startswith("I"):  # I;16, I;16B, I: one channel of 16 bits (in I: kept in 32)
         grey = (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)

@@ -26,6 +26,7 @@ from accel_yolo.engine.optim import build_optimizer
 from accel_yolo.engine.trainable import Trainable
 from accel_yolo.engine.world import World
 from accel_yolo.errors import ConfigError
+from accel_yolo.inference.network import Network
 from accel_yolo.losses.detection import LossOptions
 from accel_yolo.metrics.nms import NmsOptions
 from accel_yolo.models.detector import Detector
@@ -94,7 +95,7 @@ def open_data(config: TrainConfig, world: World) -> Data:
     return Data(union, names, **indices)
 
 
-def fitting_imgsz(imgsz: int, detector: Detector, least_strides: int = 1) -> int:
+def fitting_imgsz(imgsz: int, detector: Detector | Network, least_strides: int = 1) -> int:
     """Return an image size rounded up to whole strides of the detector; a warning says so when it changes."""
     stride, fitting = max(32, *detector.strides), whole_strides(imgsz, detector, least_strides)
     if fitting != imgsz:
@@ -103,7 +104,7 @@ def fitting_imgsz(imgsz: int, detector: Detector, least_strides: int = 1) -> int
     return fitting
 
 
-def whole_strides(imgsz: int, detector: Detector, least: int = 1) -> int:
+def whole_strides(imgsz: int, detector: Detector | Network, least: int = 1) -> int:
     """Return an image size in px rounded up to whole strides of the detector, at least so many of them."""
     stride = max(32, *detector.strides)
     return max(math.ceil(imgsz / stride), least) * stride

@@ -25,10 +25,9 @@ from accel_yolo.engine.reporting import metrics_json, print_speed, print_table
 from accel_yolo.engine.world import World
 from accel_yolo.errors import ConfigError
 from accel_yolo.files import next_run_folder, write_text_atomic
-from accel_yolo.inference.network import TorchNetwork
+from accel_yolo.inference.network import Network
+from accel_yolo.inference.networks import NetworkOptions, load_network
 from accel_yolo.metrics.nms import NmsOptions
-from accel_yolo.models.detector import Detector
-from accel_yolo.models.weights import detector_from_weights, find_weights, load_weights
 
 
 def validate(config: ValConfig, launch: LaunchConfig | None = None) -> dict[str, Any]:
@@ -48,12 +47,13 @@ def validate(config: ValConfig, launch: LaunchConfig | None = None) -> dict[str,
 def _validated(config: ValConfig, world: World) -> dict[str, Any]:
     with world.together(), world.one_per_machine_first():
         union = load_data_union(config.data, (config.task,))
-        detector = _detector(config)
-        options = _split_options(config, union, detector)
+        how = NetworkOptions(config.precision, config.augment, config.fusion)
+        network = load_network(config.weights, world.device, how)
+        options = _split_options(config, union, network)
         names = kept_names(union.names, options)
-        _require_classes(config, detector, names)
+        _require_classes(config, network, names)
         index = open_splits(union, (config.task,), options)[config.task]
-        imgsz = fitting_imgsz(config.imgsz, detector)
+        imgsz = fitting_imgsz(config.imgsz, network)
     chosen = ""
     with world.together():
         # Before the work, so that a folder that cannot be written costs none.
@@ -63,12 +63,11 @@ def _validated(config: ValConfig, world: World) -> dict[str, Any]:
     failures.write_to(folder)
     compare_data(world, union, {config.task: index})
     console.say(summary(index, config.task))
-    shapes = eval_shapes(index.sizes_hw, imgsz, max(32, *detector.strides))
+    shapes = eval_shapes(index.sizes_hw, imgsz, network.stride)
     batch = images_per_pass(config.batch, world.device)
     loader = EvalLoader(index, imgsz, shapes, batch, loader_workers(config.workers, config.batch, world))
     shown = None if config.single_cls or options.renumbered else options.classes or None
     nms = NmsOptions(config.conf_thres, config.iou_thres, shown, config.single_cls, True, config.max_det)
-    network = TorchNetwork(detector.to(world.device), config.precision)
     result = evaluate(network, loader, EvalOptions(nms, single_cls=config.single_cls), world)
     metrics = metrics_json(result, index, names)
     if world.is_leader:
@@ -84,10 +83,10 @@ def _validated(config: ValConfig, world: World) -> dict[str, Any]:
     return metrics
 
 
-def _split_options(config: ValConfig, union: DataUnion, detector: Detector) -> SplitOptions:
+def _split_options(config: ValConfig, union: DataUnion, network: Network) -> SplitOptions:
     """Return how the split is read: a detector of the chosen classes only has them numbered anew."""
     classes = chosen_classes(union.names, config.classes)
-    renumbered = detector.nc == len(classes) != len(union.names)
+    renumbered = len(network.names) == len(classes) != len(union.names)
     return SplitOptions(config.single_cls, config.bad_data, config.workers, classes, renumbered)
 
 
@@ -97,17 +96,11 @@ def _measured(config: ValConfig, options: SplitOptions, names: dict[int, str]) -
     return Classes(names, numbers[: len(names)], some=bool(options.classes) or config.single_cls)
 
 
-def _detector(config: ValConfig) -> Detector:
-    first, *more = config.weights
-    if more:
-        raise ConfigError("ensembles are not available yet", "--weights", " ".join(config.weights), "give one file")
-    return detector_from_weights(load_weights(find_weights(first)))
-
-
-def _require_classes(config: ValConfig, detector: Detector, names: dict[int, str]) -> None:
-    if detector.nc != len(names) and not config.single_cls:
+def _require_classes(config: ValConfig, network: Network, names: dict[int, str]) -> None:
+    known = len(network.names)
+    if known != len(names) and not config.single_cls:
         raise ConfigError(
-            f"the weights know {detector.nc} classes, the data set has {len(names)}",
+            f"the weights know {known} classes, the data set has {len(names)}",
             f"{config.weights[0]} and {' '.join(config.data)}",
             remedy="use the data set (and --classes) the weights were trained on, or --single-cls",
         )

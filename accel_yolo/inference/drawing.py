@@ -63,14 +63,20 @@ def draw_boxes(image: NDArray[np.uint8], found: Iterable[Detection], options: Dr
     thickness = max(1, options.line_thickness)
     size_px = max(_SMALLEST_TEXT_PX + 1, round(max(canvas.size) * 0.012 + 3 * thickness))
     for item in found:
-        colour = class_colour(item.class_id)
+        # The colour of a followed object is that of its track: it stays when objects meet.
+        colour = class_colour(item.class_id if item.track_id is None else item.track_id)
         x1, y1, x2, y2 = (round(value) for value in item.box_xyxy)
         pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=thickness)
         if options.labels:
-            text = f"{item.name} {item.confidence:.2f}" if options.confidences else item.name
-            _draw_label(pen, text, (x1, y1), size_px, colour)
+            _draw_label(pen, _label(item, options), (x1, y1), size_px, colour)
     # A label may be wider than a very small image; Pillow clips at the border, so the size stays as it was.
     return np.asarray(canvas).copy()
+
+
+def _label(item: Detection, options: DrawOptions) -> str:
+    """Return "id 3 dog 0.87": the track where there is one, the name, the confidence unless hidden."""
+    track = "" if item.track_id is None else f"id {item.track_id} "
+    return f"{track}{item.name}" + (f" {item.confidence:.2f}" if options.confidences else "")
 
 
 def _draw_label(pen: ImageDraw.ImageDraw, text: str, corner_xy: tuple[int, int], size_px: int, colour: Rgb) -> None:

@@ -1,52 +1,81 @@
-"""The Python interface: load weights, call with images."""
+"""The Python interface: load a detector, call it with images; torch is imported only where torch runs it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
-
-from accel_yolo.data.images import read_image
-from accel_yolo.devices import named_device
-from accel_yolo.errors import ConfigError, DataError
-from accel_yolo.inference.network import TorchNetwork
-from accel_yolo.inference.networks import load_network
-from accel_yolo.inference.predictor import PredictOptions, Predictor, size_hw
+from accel_yolo.errors import ConfigError, did_you_mean
+from accel_yolo.inference.image_input import ImageLike, is_network_input, listed, path_of, to_rgb
+from accel_yolo.inference.picture_detector import Picture, PictureDetector, PredictOptions, size_hw
 from accel_yolo.inference.results import Detections
-from accel_yolo.inference.sources import distinct_stems, find_images
-from accel_yolo.metrics.nms import NmsOptions
+from accel_yolo.inference.sources import distinct_stems
+from accel_yolo.metrics.nms_options import NmsOptions
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from typing_extensions import Self, Unpack
+
+    from accel_yolo.inference.network import TorchNetwork
     from accel_yolo.models.detector import Detector
 
-ImageLike = str | Path | Image.Image | NDArray[np.uint8]
-_SHAPE = "pass uint8 [H, W, 3] in RGB order (from OpenCV: image[..., ::-1])"
+BATCH_SIZE = 16
+_NO_MODULE = "load a single .pt or .safetensors file, without augment"
 
 
-def load_model(weights: str | Path, device: str = "", precision: str = "auto") -> Model:
-    """Return a detector ready for images.
+class Options(TypedDict, total=False):
+    """What a call may say beside the images; what it leaves out are the attributes of the model.
 
-    Args:
-        weights: a `.safetensors` or YOLOv5 `.pt` file, or the name of a published one ("yolov5s.pt").
-        device: "" takes the first CUDA device, else the CPU; "cpu", "mps", or a CUDA index such as "0".
-        precision: "auto" (float32), "fp32", "fp16" or "bf16".
-
-    Raises:
-        CheckpointError: no such weights, or damaged ones.
-        ConfigError, EnvironmentFault: no such device or precision.
+    Attributes:
+        conf: least confidence, 0..1.
+        iou: boxes of one class that overlap more than this are merged into the most confident, 0..1.
+        classes: only these, by number or name; None is all.
+        agnostic: merge across classes.
+        multi_label: an object may be found once for each class it may be.
+        max_det: at most this many objects per image.
+        batch_size: images that go through the network together.
+        size: the same as `imgsz`.
     """
-    return Model(Predictor(load_network((str(weights),), named_device(device), precision)))
+
+    conf: float
+    iou: float
+    classes: int | str | Sequence[int | str] | None
+    agnostic: bool
+    multi_label: bool
+    max_det: int
+    batch_size: int
+    size: int | tuple[int, int]
 
 
 class Model:
-    """A loaded detector: call it with images."""
+    """A loaded detector: call it with images.
 
-    def __init__(self, predictor: Predictor) -> None:
-        self.predictor = predictor
+    Attributes:
+        conf, iou, classes, agnostic, multi_label, max_det, batch_size, imgsz: what a call does when it does not say:
+            see `__call__`. They may be set.
+        source: the weights file; None for several.
+    """
+
+    def __init__(self, predictor: PictureDetector, source: Path | None = None) -> None:
+        self.predictor, self.source = predictor, source
+        self.conf, self.iou, self.max_det = 0.25, 0.45, 1000
+        self.classes: int | str | Sequence[int | str] | None = None
+        self.agnostic = self.multi_label = False
+        self.batch_size = BATCH_SIZE
+        self.imgsz: int | tuple[int, int] = 640
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # A misspelt threshold would otherwise be accepted and have no effect.
+        if name not in _ATTRIBUTES and not hasattr(type(self), name):
+            raise AttributeError(f"no attribute '{name}'; {did_you_mean(name, _ATTRIBUTES) or 'see the documentation'}")
+        super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        kind = type(self.predictor).__name__
+        return f"{type(self).__name__}({len(self.names)} classes, {kind}, {self.source or 'several files'})"
 
     @property
     def names(self) -> dict[int, str]:
@@ -54,81 +83,187 @@ class Model:
         return self.predictor.names
 
     @property
-    def detector(self) -> Detector:
-        """The detector itself, a `torch.nn.Module`, fused.
-
-        Raises:
-            ConfigError: another runtime than torch runs it.
-        """
-        if not isinstance(self.predictor.network, TorchNetwork):
-            raise ConfigError("no torch module", "this model", remedy="load .pt or .safetensors weights")
-        return self.predictor.network.detector
+    def stride(self) -> int:
+        """Input sizes are multiples of this, px."""
+        return self.predictor.stride
 
     def __call__(
         self,
         images: ImageLike | Sequence[ImageLike],
-        imgsz: int | tuple[int, int] = 640,
-        conf: float = 0.25,
-        iou: float = 0.45,
-        classes: Sequence[int] | None = None,
-        agnostic: bool = False,
-        max_det: int = 1000,
-    ) -> Detections | list[Detections]:
+        imgsz: int | tuple[int, int] | None = None,
+        **options: Unpack[Options],
+    ) -> Any:
         """Return the objects found: one `Detections` for one image, a list for several.
 
         Args:
-            images: one image: the path of an image file, a PIL image, or an array uint8 [H, W, 3] in **RGB** order;
-                or several: a list or tuple of those, or a string that names a folder, a glob pattern or a `.txt` list.
+            images: one image: the path of an image file, a PIL image, or an array or tensor uint8 [H, W, 3] or
+                [3, H, W] in **RGB** order (OpenCV's are BGR: pass `image[..., ::-1]`); or several: a list or tuple of
+                those, or a text that names a folder, a glob pattern or a `.txt` list. A float tensor [B, 3, H, W] is
+                given to the network as it is, and what the network says is returned: see `predictions`.
             imgsz: longest side of the network input in px, or (height, width).
-            conf: least confidence, 0..1.
-            iou: boxes of one class that overlap more than this are merged into the most confident, 0..1.
-            classes: only these class numbers.
-            agnostic: merge across classes.
-            max_det: at most this many objects per image.
+            options: conf, iou, classes, agnostic, multi_label, max_det, batch_size: see `Options`.
 
         Raises:
             DataError: an image is missing, damaged, or not of such a shape or type.
-            ConfigError: a threshold or size out of range, or a source that is not available yet (video, URL).
+            ConfigError: an unknown option, a threshold or size out of range, or a source that is no image.
         """
-        nms = NmsOptions(conf, iou, None if classes is None else tuple(classes), agnostic, max_det=max_det)
-        options = PredictOptions(size_hw((imgsz,) if isinstance(imgsz, int) else tuple(imgsz)), nms)
-        single, items = _listed(images)
-        stems = distinct_stems(_path_of(item, number) for number, item in enumerate(items))
-        results = []
-        for item, stem in zip(items, stems, strict=True):
-            path = str(item) if isinstance(item, str | Path) else ""
-            results.append(self.predictor(to_rgb(item), options, path=path, stem=stem))
-        return results[0] if single else results
+        if is_network_input(images):
+            return self.predictions(images)  # pyright: ignore[reportArgumentType]
+        wanted, batch_size = self._options(imgsz, options)
+        single, items = listed(images)
+        found = [*self._detected(items, wanted, batch_size)]
+        return found[0] if single else found
+
+    def stream(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        imgsz: int | tuple[int, int] | None = None,
+        **options: Unpack[Options],
+    ) -> Iterator[Detections]:
+        """Yield the objects found image by image, reading only `batch_size` images ahead: see `__call__`."""
+        wanted, batch_size = self._options(imgsz, options)
+        return self._detected(listed(images)[1], wanted, batch_size)
+
+    def predictions(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return what the network says about a batch, without any processing before or after.
+
+        Args:
+            images: [B, 3, H, W] float, RGB in 0..1, H and W multiples of `stride`.
+
+        Returns:
+            decoded: [B, N, 5 + C]: cx, cy, w, h in px of `images`, objectness and class probabilities.
+            raw: outputs of the head, one [B, A, H, W, 5 + C] for each level.
+
+        Raises:
+            ConfigError: another runtime than torch runs this model, or sides that do not fit.
+        """
+        import torch
+
+        network = self._torch_network
+        if images.shape[1] != 3 or any(side % self.stride for side in images.shape[2:]):
+            remedy = f"pass [B, 3, H, W] with sides that are multiples of {self.stride}"
+            raise ConfigError("not an input of this network", "images", list(images.shape), remedy)
+        with torch.no_grad():
+            raw = network(images.to(network.device, network.input_dtype))
+            return network.detector.decode(raw), raw
+
+    @property
+    def detector(self) -> Detector:
+        """The detector itself, a `torch.nn.Module`, fused.
+
+        Raises:
+            ConfigError: another runtime than torch runs it, or it is several.
+        """
+        return self._torch_network.detector
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self._torch_network.device
+
+    def to(self, device: str | torch.device) -> Self:
+        """Return self after moving the network to a device.
+
+        Raises:
+            ConfigError, EnvironmentFault: no such device, or the network cannot be moved.
+        """
+        from accel_yolo.devices import named_device
+        from accel_yolo.inference.network import TorchNetwork
+        from accel_yolo.inference.predictor import Predictor
+
+        network = self._torch_network
+        place = named_device(str(device))
+        if place != network.device:
+            self.predictor = Predictor(TorchNetwork(network.detector.to(place), imgsz=network.imgsz))
+        return self
+
+    def cpu(self) -> Self:
+        """Return self after moving the network to the CPU."""
+        return self.to("cpu")
+
+    def cuda(self, device: int | None = None) -> Self:
+        """Return self after moving the network to a GPU."""
+        return self.to(f"cuda:{device or 0}")
+
+    def eval(self) -> Self:
+        """Return self: it always predicts."""
+        return self
+
+    @property
+    def amp(self) -> bool:
+        """Whether the network runs in half precision; on a CPU setting it has no effect, as in YOLOv5."""
+        return self._torch_network.dtype is not None
+
+    @amp.setter
+    def amp(self, wanted: bool) -> None:
+        from accel_yolo.devices import autocast_dtype
+
+        network = self._torch_network
+        if network.device.type != "cpu":
+            network.dtype = autocast_dtype("fp16" if wanted else "fp32", network.device)
+
+    @property
+    def _torch_network(self) -> TorchNetwork:
+        network = getattr(self.predictor, "network", None)
+        if network is not None:
+            from accel_yolo.inference.network import TorchNetwork
+
+            if isinstance(network, TorchNetwork):
+                return network
+        raise ConfigError("not a single torch module", "this model", remedy=_NO_MODULE)
+
+    def _options(self, imgsz: int | tuple[int, int] | None, options: Options) -> tuple[PredictOptions, int]:
+        """Return what is asked for and the batch size; the attributes say what the call does not."""
+        for name in options:
+            if name not in Options.__annotations__:
+                known = ("imgsz", *Options.__annotations__)
+                remedy = did_you_mean(name, known) or f"known are {', '.join(known)}"
+                raise ConfigError("no such option", "the call", name, remedy)
+        said: dict[str, Any] = {**{name: getattr(self, name) for name in _DEFAULTED}, **options}
+        if said["batch_size"] < 1:
+            raise ConfigError("no images could go together", "batch_size", said["batch_size"], "choose 1 or more")
+        side = said.get("size", self.imgsz) if imgsz is None else imgsz
+        nms = NmsOptions(
+            said["conf"],
+            said["iou"],
+            self._class_numbers(said["classes"]),
+            said["agnostic"],
+            said["multi_label"],
+            said["max_det"],
+        )
+        wanted = PredictOptions(_input_hw(side), nms)
+        self.predictor.check(wanted)
+        return wanted, said["batch_size"]
+
+    def _class_numbers(self, classes: int | str | Sequence[int | str] | None) -> tuple[int, ...] | None:
+        if classes is None:
+            return None
+        numbers = {name: number for number, name in self.names.items()}
+        chosen: list[int] = []
+        for one in (classes,) if isinstance(classes, int | str) else classes:
+            if isinstance(one, str) and one not in numbers:
+                remedy = did_you_mean(one, numbers) or f"this detector has {len(numbers)} classes, see model.names"
+                raise ConfigError("no such class", "classes", one, remedy)
+            chosen.append(numbers[one] if isinstance(one, str) else int(one))
+        return tuple(chosen) or None
+
+    def _detected(self, items: Sequence[ImageLike], options: PredictOptions, batch_size: int) -> Iterator[Detections]:
+        stems = distinct_stems(path_of(item, number) for number, item in enumerate(items))
+        named = zip(items, stems, strict=True)
+        while batch := [*itertools.islice(named, batch_size)]:
+            yield from self.predictor.detect([_picture(item, stem) for item, stem in batch], options)
 
 
-def to_rgb(image: ImageLike) -> NDArray[np.uint8]:
-    """Return uint8 [H, W, 3] RGB of a path, a PIL image or an array.
-
-    Raises:
-        DataError: the file is missing or damaged, or the array is not uint8 [H, W, 3].
-    """
-    if isinstance(image, str | Path):
-        if not Path(image).is_file():
-            raise DataError("image not found", value=image, remedy="check the path")
-        return read_image(str(image))
-    if isinstance(image, Image.Image):
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    kind: Any = getattr(image, "dtype", type(image).__name__)
-    shape = getattr(image, "shape", ())
-    if not isinstance(image, np.ndarray) or kind != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
-        raise DataError("not an image", value=f"{kind} {list(shape)}", remedy=_SHAPE)
-    return np.ascontiguousarray(image)
+def _input_hw(imgsz: int | tuple[int, ...]) -> tuple[int, int]:
+    sides = tuple(imgsz) if isinstance(imgsz, list | tuple) else (imgsz,)
+    if not all(isinstance(side, int) for side in sides):
+        raise ConfigError("not an image size", "imgsz", imgsz, "give a whole number of pixels, or (height, width)")
+    return size_hw(sides)
 
 
-def _listed(images: ImageLike | Sequence[ImageLike]) -> tuple[bool, list[ImageLike]]:
-    """Return whether one image was meant, and the images."""
-    if isinstance(images, str | Path):
-        found = find_images(str(images))
-        return found == [Path(images)], [*found]
-    if isinstance(images, Sequence):
-        return False, [*images]
-    return True, [images]
+_DEFAULTED = ("conf", "iou", "classes", "agnostic", "multi_label", "max_det", "batch_size")
+_ATTRIBUTES = (*_DEFAULTED, "imgsz", "predictor", "source")
 
 
-def _path_of(item: ImageLike, number: int) -> Path:
-    return Path(item) if isinstance(item, str | Path) else Path(f"image{number}")
+def _picture(item: ImageLike, stem: str) -> Picture:
+    return Picture(to_rgb(item), str(item) if isinstance(item, str | Path) else "", stem)

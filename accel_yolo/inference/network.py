@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -115,9 +116,9 @@ class TorchNetwork(Network):
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             return self.detector(images)
 
-    def candidates(self, output: list[Tensor], conf_thres: float) -> Candidates:
-        """Return the confident predictions of all levels."""
-        return confident_rows(self.detector, output, conf_thres)
+    def candidates(self, output: Sequence[Tensor], conf_thres: float, levels: slice = slice(None)) -> Candidates:
+        """Return the confident predictions of the levels asked for, all of them by default."""
+        return confident_rows(self.detector, output, conf_thres, levels)
 
 
 def inference_copy(detector: Detector) -> Detector:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from accel_yolo.errors import ConfigError
 from accel_yolo.inference.mapping import Placement
 from accel_yolo.inference.results import Detections, Speed
+from accel_yolo.inference.tiled import detect_tiled
+from accel_yolo.inference.tiling import Tiling
 from accel_yolo.letterbox import Letterbox
 from accel_yolo.metrics.nms_options import NmsOptions
 
@@ -26,10 +28,12 @@ class PredictOptions:
     Attributes:
         imgsz: largest network input (height, width), px; rounded up to the network's stride.
         nms: thresholds and filters.
+        tiling: how images larger than a tile are cut; None looks at whole images.
     """
 
     imgsz: tuple[int, int] = (640, 640)
     nms: NmsOptions = field(default_factory=lambda: NmsOptions(max_det=1000))
+    tiling: Tiling | None = None
 
 
 def size_hw(imgsz: tuple[int, ...]) -> tuple[int, int]:
@@ -102,6 +106,8 @@ class PictureDetector(ABC):
             ConfigError: a class filter names a class that the network does not have.
         """
         self.check(options)
+        if options.tiling is not None:
+            return detect_tiled(self.detect, pictures, replace(options, tiling=None), options.tiling)
         boxes = [self._letterbox(picture.image, options) for picture in pictures]
         alike: dict[tuple[int, int], list[int]] = {}
         for place, box in enumerate(boxes):

@@ -15,15 +15,15 @@ from accel_yolo.data.images import read_image
 from accel_yolo.devices import memory_named, named_device
 from accel_yolo.errors import ConfigError, DataError, escaped
 from accel_yolo.files import next_run_folder
+from accel_yolo.inference.asked import asked_options
 from accel_yolo.inference.crops import save_crops
 from accel_yolo.inference.drawing import DrawOptions
 from accel_yolo.inference.encoding import write_file
-from accel_yolo.inference.networks import load_network
-from accel_yolo.inference.predictor import PredictOptions, Predictor, fitting_hw, size_hw
+from accel_yolo.inference.networks import NetworkOptions, load_network
+from accel_yolo.inference.predictor import Predictor, fitting_hw
 from accel_yolo.inference.results import Detections, Speed
 from accel_yolo.inference.sources import distinct_stems, find_images
 from accel_yolo.inference.texts import label_text
-from accel_yolo.metrics.nms import NmsOptions
 
 if TYPE_CHECKING:
     import torch
@@ -46,11 +46,10 @@ def predict(config: PredictConfig) -> Path:
         CheckpointError: weights that are missing or damaged.
     """
     # Everything that can be wrong is found out before the run folder is created.
-    options = _options(config)
     images = _images(config.source)
     device = named_device(config.device)
     predictor = Predictor(_network(config, device))
-    predictor.check(options)
+    options = asked_options(config, predictor.names)
     _tell_size(options.imgsz, predictor.network.stride)
 
     folder = next_run_folder(Path(config.project), config.name, config.exist_ok)
@@ -71,7 +70,8 @@ def predict(config: PredictConfig) -> Path:
         output.write(found.rounded())
         speeds.append(found.speed)
         height, width = found.input_hw
-        line = f"{height}x{width} {found.summary()}, {found.speed.network_ms:.1f} ms"
+        tiles = f" x{found.tiles}" if found.tiles > 1 else ""
+        line = f"{height}x{width}{tiles} {found.summary()}, {found.speed.network_ms:.1f} ms"
         console.say(f"{place} {escaped(str(path))}: {line}")
     if not speeds:
         raise DataError("no image could be read", value=config.source, remedy="the warnings above say why")
@@ -107,13 +107,6 @@ class _Output:
             path.unlink(missing_ok=True)
 
 
-def _options(config: PredictConfig) -> PredictOptions:
-    nms = NmsOptions(
-        config.conf_thres, config.iou_thres, config.classes or None, config.agnostic_nms, max_det=config.max_det
-    )
-    return PredictOptions(size_hw(config.imgsz), nms)
-
-
 def _images(source: str) -> list[Path]:
     """Return the images to predict on; without a `data/images` here, the default source is the demo data set."""
     if source == _DEFAULT_SOURCE and not Path(source).exists():
@@ -124,10 +117,8 @@ def _images(source: str) -> list[Path]:
 
 
 def _network(config: PredictConfig, device: torch.device) -> Network:
-    if len(config.weights) != 1:
-        value = " ".join(config.weights) or "''"
-        raise ConfigError("several weights at once are not available yet", "--weights", value, "name one file")
-    network = load_network(config.weights, device, config.precision)
+    how = NetworkOptions(config.precision, config.augment, config.fusion)
+    network = load_network(config.weights, device, how)
     if config.data:
         names = load_data_spec(config.data, splits=()).names
         if len(names) != len(network.names):

@@ -26,12 +26,14 @@ class Speed:
 
 @dataclass(frozen=True)
 class Detection:
-    """One object: corners (x1, y1, x2, y2) in px of the source image, confidence in 0..1, class number and name."""
+    """One object: corners (x1, y1, x2, y2) in px of the source image, confidence in 0..1, class number and name; the
+    number of its track, None where objects are not followed, or not yet this one."""
 
     box_xyxy: tuple[float, float, float, float]
     confidence: float
     class_id: int
     name: str
+    track_id: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,9 @@ class Detections:
         stem: name without suffix for files made from it, distinct within one call.
         input_hw: size of the network input, px.
         speed: where the time went.
+        track_ids: [n] int64, the same number for the same object in all frames of a video, from 1; -1 where an object
+            has no track (yet). None where objects are not followed.
+        tiles: pictures that the network saw of the image; more than 1 where it was cut into tiles.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -59,13 +64,18 @@ class Detections:
     stem: str = "image"
     input_hw: tuple[int, int] = (0, 0)
     speed: Speed = Speed()
+    track_ids: NDArray[np.int64] | None = None
+    tiles: int = 1
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
 
     def __iter__(self) -> Iterator[Detection]:
-        for box, confidence, label in zip(self.boxes_xyxy.tolist(), self.confidences, self.classes, strict=True):
-            yield Detection(tuple(box), float(confidence), int(label), self.name_of(int(label)))
+        tracks = [-1] * len(self) if self.track_ids is None else self.track_ids.tolist()
+        columns = zip(self.boxes_xyxy.tolist(), self.confidences, self.classes, tracks, strict=True)
+        for box, confidence, label, track in columns:
+            name = self.name_of(int(label))
+            yield Detection(tuple(box), float(confidence), int(label), name, None if track < 0 else track)
 
     def name_of(self, label: int) -> str:
         """Return the name of a class; its number where it has none."""
@@ -110,11 +120,15 @@ class Detections:
         return ", ".join(parts) or "no detections"
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return one dict for each object: xmin, ymin, xmax, ymax in px, confidence, class, name; ready for JSON."""
+        """Return one dict for each object: xmin, ymin, xmax, ymax in px, confidence, class, name; ready for JSON.
+
+        Where objects are followed there is also track, the number of the object's track or None.
+        """
         rows = []
         for found in self:
-            corners = dict(zip(("xmin", "ymin", "xmax", "ymax"), found.box_xyxy, strict=True))
-            rows.append({**corners, "confidence": found.confidence, "class": found.class_id, "name": found.name})
+            row: dict[str, Any] = dict(zip(("xmin", "ymin", "xmax", "ymax"), found.box_xyxy, strict=True))
+            row.update({"confidence": found.confidence, "class": found.class_id, "name": found.name})
+            rows.append(row if self.track_ids is None else {**row, "track": found.track_id})
         return rows
 
     def plot(self, options: DrawOptions | None = None) -> NDArray[np.uint8]:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 def label_text(detections: Detections, *, corners: bool = False, confidence: bool = False) -> str:
     """Return a label file, one line for each object, from the least to the most confident.
 
-    A line holds the class, then centre x, centre y, width and height as fractions of the image's width and height.
+    A line holds the class, then centre x, centre y, width and height as fractions of the image's width and height; at
+    its end, where objects are followed, the number of the object's track, -1 where it has none (yet).
 
     Args:
         detections: the objects of one image.
@@ -20,7 +21,10 @@ def label_text(detections: Detections, *, corners: bool = False, confidence: boo
     """
     table = detections.xyxyn if corners else detections.xywhn
     lines = []
-    for *box, score, label in table[::-1].tolist():
-        values = [int(label), *box, score] if confidence else [int(label), *box]
-        lines.append(" ".join(f"{value:g}" for value in values) + "\n")
+    for place in range(len(table) - 1, -1, -1):
+        *box, score, label = table[place].tolist()
+        words = [str(int(label)), *(f"{value:g}" for value in ([*box, score] if confidence else box))]
+        if detections.track_ids is not None:
+            words.append(str(detections.track_ids[place]))
+        lines.append(" ".join(words) + "\n")
     return "".join(lines)

@@ -9,12 +9,9 @@ from torch import Tensor
 
 from accel_yolo.boxes import cxcywh_to_xyxy
 from accel_yolo.metrics.nms_kernel import suppress_overlaps
-from accel_yolo.metrics.nms_options import MAX_CANDIDATES, NmsOptions
+from accel_yolo.metrics.nms_options import FIRST_CANDIDATES_PER_KEPT, MAX_CANDIDATES, NmsOptions
 
 __all__ = ["MAX_CANDIDATES", "NmsOptions", "non_max_suppression", "suppressed"]
-
-FIRST_CANDIDATES_PER_KEPT = 8
-"""How many of them, for each box that may be kept, are considered at first."""
 
 
 def non_max_suppression(decoded: Tensor, options: NmsOptions) -> list[Tensor]:

@@ -8,6 +8,8 @@ from accel_yolo.errors import ConfigError
 
 MAX_CANDIDATES = 30_000
 """The most confident candidates of one image that are considered at all."""
+FIRST_CANDIDATES_PER_KEPT = 8
+"""How many of them, for each box that may be kept, are considered at first."""
 
 
 @dataclass(frozen=True)

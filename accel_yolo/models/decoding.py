@@ -12,7 +12,9 @@ from torch import Tensor
 from accel_yolo.models.detector import Detector
 
 
-def confident_rows(detector: Detector, raws: Sequence[Tensor], conf_thres: float) -> tuple[Tensor, Tensor]:
+def confident_rows(
+    detector: Detector, raws: Sequence[Tensor], conf_thres: float, levels: slice = slice(None)
+) -> tuple[Tensor, Tensor]:
     """Return the predictions whose objectness is above a threshold, and the images they belong to.
 
     A trained detector is confident in a few percent of its cells; decoding the others would be most of the work.
@@ -21,6 +23,7 @@ def confident_rows(detector: Detector, raws: Sequence[Tensor], conf_thres: float
         detector: gives anchors and strides.
         raws: what the detector returned, one tensor per level; half precision is decoded in float32.
         conf_thres: objectness must be greater, 0..1.
+        levels: only the predictions of these.
 
     Returns:
         rows: [R, no] float: cx, cy, w, h in network-input pixels, objectness and class probabilities in (0, 1).
@@ -28,13 +31,13 @@ def confident_rows(detector: Detector, raws: Sequence[Tensor], conf_thres: float
         In an image the order is that of `Detector.decode`: level, anchor, row, column.
     """
     sizes_px = detector.anchors_px
-    levels = [
+    parts = [
         _confident_of_level(raw, level_px, stride, conf_thres)
-        for raw, level_px, stride in zip(raws, sizes_px, detector.strides, strict=True)
+        for raw, level_px, stride in [*zip(raws, sizes_px, detector.strides, strict=True)][levels]
     ]
-    image = torch.cat([image for _, image in levels])
+    image = torch.cat([image for _, image in parts])
     order = image.sort(stable=True).indices
-    return torch.cat([rows for rows, _ in levels])[order], image[order]
+    return torch.cat([rows for rows, _ in parts])[order], image[order]
 
 
 def _confident_of_level(raw: Tensor, anchors_px: Tensor, stride: int, conf_thres: float) -> tuple[Tensor, Tensor]:

@@ -127,7 +127,8 @@ def test_a_wrong_flag_is_named_with_its_value_and_remedy(commands: Commands, dat
         ("--conf 2", "wrong value in --conf: 2; give a number from 0 to 1"),
         ("--iou nan", "wrong value in --iou: nan; give a number from 0 to 1"),
         ("--task spead", "wrong value in --task: spead; give one of val, train, test"),
-        ("--weights a.pt b.pt", "ensembles are not available yet in --weights: a.pt b.pt; give one file"),
+        ("--fusion wbf", "there is nothing to fuse in --weights"),
+        ("--fusion mean", "wrong value in --fusion: mean; give one of nms, wbf"),
     ],
 )
 def test_a_wrong_flag_of_validation(

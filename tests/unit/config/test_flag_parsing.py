@@ -43,7 +43,7 @@ from accel_yolo.errors import ConfigError
         ("val", "--half", {"precision": "fp16"}),
         ("val", "--half --precision fp16", {"precision": "fp16"}),
         ("predict", "--imgsz 640", {"imgsz": (640,)}),
-        ("predict", "--imgsz 480 640 --classes 0 2", {"imgsz": (480, 640), "classes": (0, 2)}),
+        ("predict", "--imgsz 480 640 --classes 0 dog", {"imgsz": (480, 640), "classes": ("0", "dog")}),
         ("predict", "--save-txt --save-conf --hide-conf", {"save_txt": True, "save_conf": True, "hide_conf": True}),
         ("convert", "x.pt x.safetensors", {"source": "x.pt", "destination": "x.safetensors"}),
     ],
@@ -114,8 +114,8 @@ def test_the_flags_of_later_capabilities_are_these() -> None:
         "train": {
             "--bucket", "--entity", "--upload_dataset", "--bbox_interval", "--artifact_alias",
         },
-        "val": {"--augment", "--save-txt", "--save-hybrid", "--save-conf", "--dnn"},
-        "predict": {"--view-img", "--save-csv", "--augment", "--visualize", "--update", "--dnn", "--vid-stride"},
+        "val": {"--save-txt", "--save-hybrid", "--save-conf", "--dnn"},
+        "predict": {"--view-img", "--save-csv", "--visualize", "--update", "--dnn", "--vid-stride"},
     }  # fmt: skip
 
 

@@ -168,7 +168,7 @@ def test_other_commands_are_saved_and_restored_too(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     for config, origins in (
         resolve_val({"weights": ("a.pt", "b.pt")}),
-        resolve_predict({"classes": (1,), "imgsz": (64, 96)}),
+        resolve_predict({"classes": ("1", "dog"), "imgsz": (64, 96)}),
         resolve_convert({"source": "a.pt", "destination": "b.safetensors"}),
     ):
         save_config(path, config, origins)

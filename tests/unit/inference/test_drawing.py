@@ -42,6 +42,13 @@ def test_labels_can_be_hidden_and_confidences_left_out() -> None:
     assert not (hidden[:60] != GREY).any()
 
 
+def test_a_followed_object_has_the_colour_of_its_track_and_its_number_before_its_name() -> None:
+    box = Detection((50, 60, 150, 120), 0.9, 3, "bus", track_id=8)
+    drawn = draw_boxes(blank(), [box], DrawOptions())
+    assert tuple(drawn[119, 100]) == class_colour(8) != class_colour(3)
+    assert np.array_equal(drawn, draw_boxes(blank(), [Detection(box.box_xyxy, 0.9, 8, "id 8 bus")], DrawOptions()))
+
+
 @pytest.mark.parametrize("corner", [(0, 0), (280, 0), (280, 190), (0, 190), (150, 2)])
 def test_labels_never_leave_the_image(corner: tuple[int, int]) -> None:
     x, y = corner

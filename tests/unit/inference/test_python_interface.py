@@ -80,9 +80,9 @@ def test_arguments_are_those_of_the_command_line(model: Model, spot_image: Calla
 
 
 @pytest.mark.parametrize("wrong", [
-    np.zeros((3, 64, 64), np.uint8), np.zeros((64, 64), np.uint8), np.zeros((64, 64, 3)), np.zeros((0, 5, 3), np.uint8),
-    [3], torch.zeros(1, 3, 64, 64),
-], ids=["CHW", "grey", "float", "empty", "number", "tensor"])  # fmt: skip
+    np.zeros((64, 64, 3)), np.zeros((0, 5, 3), np.uint8), np.zeros((64, 64, 7), np.uint8), [3], torch.zeros(3, 64, 64),
+    np.zeros((2, 64, 64, 3), np.uint8), {"image": 1},
+], ids=["float", "empty", "seven channels", "number", "float tensor", "batch", "mapping"])  # fmt: skip
 def test_what_is_not_an_image_is_refused_with_the_remedy(model: Model, wrong: object) -> None:
     with pytest.raises(DataError, match="RGB order"):
         model(wrong)  # type: ignore[arg-type]
@@ -92,3 +92,98 @@ def test_missing_images_are_named(model: Model) -> None:
     for missing in ("nowhere.jpg", ["nowhere.jpg"]):
         with pytest.raises(DataError, match="nowhere.jpg"):
             model(missing)
+
+
+def test_arrays_and_tensors_of_every_layout_are_the_same_image(
+    model: Model, spot_image: Callable[..., np.ndarray]
+) -> None:
+    image = spot_image()
+    layouts = [
+        image.transpose(2, 0, 1),
+        torch.from_numpy(image),
+        torch.from_numpy(image).permute(2, 0, 1),
+        image[..., 0],
+    ]
+    layouts += [image[..., :1], np.concatenate((image, np.full_like(image[..., :1], 255)), axis=2), image[:, :, ::-1]]
+    for found in model(layouts):
+        np.testing.assert_array_equal(found.image, image)
+        assert found.summary() == "1 person, 1 dog"
+
+
+def test_transparent_pixels_are_white_in_files_pictures_and_arrays_alike(model: Model, tmp_path: Path) -> None:
+    clear = np.zeros((64, 64, 4), np.uint8)
+    picture = Image.fromarray(clear)
+    picture.save(tmp_path / "clear.png")
+    for found in model([str(tmp_path / "clear.png"), picture, clear]):
+        assert found.image.min() == 255
+
+
+def test_options_are_those_of_the_model_where_the_call_does_not_say(
+    model: Model, spot_image: Callable[..., np.ndarray]
+) -> None:
+    model.conf = 0.5
+    assert model(spot_image()).summary() == "1 dog"
+    assert model(spot_image(), conf=0.25).summary() == "1 person, 1 dog"
+    model.conf, model.classes, model.imgsz = 0.25, "person", (64, 128)
+    assert model(spot_image()).summary() == "1 person"
+    assert model(spot_image()).input_hw == (64, 128)
+    assert model(spot_image(), size=192).input_hw == (192, 192)
+    assert model(spot_image(), classes=["dog", 0]).summary() == "1 person, 1 dog"
+
+
+def test_misspelt_options_and_attributes_are_errors(model: Model, spot_image: Callable[..., np.ndarray]) -> None:
+    with pytest.raises(ConfigError, match="no such option in the call: cnof; did you mean 'conf'"):
+        model(spot_image(), cnof=0.3)  # type: ignore[call-arg]
+    with pytest.raises(AttributeError, match="did you mean 'conf'"):
+        model.cnof = 0.3  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="no such class in classes: dgo; did you mean 'dog'"):
+        model(spot_image(), classes="dgo")
+    for size in (0, "big", (1, 2, 3), 64.5):
+        with pytest.raises(ConfigError, match="not an image size"):
+            model(spot_image(), size)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="batch_size"):
+        model(spot_image(), batch_size=0)
+
+
+def test_images_go_through_the_network_in_batches(
+    bright_spot: Network, model: Model, spot_image: Callable[..., np.ndarray]
+) -> None:
+    images = [spot_image() for _ in range(5)]
+    assert len(model(images, batch_size=2)) == 5
+    assert [shape[0] for shape in bright_spot.seen] == [2, 2, 1]
+    streamed = model.stream(images, batch_size=2)
+    assert next(streamed).summary() == "1 person, 1 dog"
+    assert len(bright_spot.seen) == 4
+    assert len([*streamed]) == 4
+
+
+def test_a_float_batch_is_given_to_the_network_as_it_is(published_weights: Path) -> None:
+    model = accel_yolo.load(published_weights, device="cpu").eval().to("cpu").cpu()
+    images = torch.rand(2, 3, 64, 96)
+    decoded, raw = model(images)
+    assert decoded.shape == (2, 378, 85)
+    assert [level.shape[2:4] for level in raw] == [(8, 12), (4, 6), (2, 3)]
+    torch.testing.assert_close(decoded, model.detector.decode(model.detector(images)))
+    assert not decoded.requires_grad
+    assert model.amp is False
+    for wrong in (torch.rand(1, 3, 60, 64), torch.rand(1, 1, 64, 64)):
+        with pytest.raises(ConfigError, match="multiples of 32"):
+            model(wrong)
+
+
+def test_several_files_are_an_ensemble_and_one_may_be_augmented(published_weights: Path, reference_dir: Path) -> None:
+    photo = next(iter(sorted((reference_dir / "data" / "coco128" / "images").glob("*.jpg"))))
+    alone = accel_yolo.load(published_weights, device="cpu")
+    twice = accel_yolo.load([published_weights, published_weights], device="cpu", fusion="wbf")
+    np.testing.assert_allclose(twice(photo, 320).xyxy, alone(photo, 320).xyxy, atol=1e-3)
+    assert len(accel_yolo.load(published_weights, device="cpu", augment=True)(photo, 320)) >= len(alone(photo, 320))
+    with pytest.raises(ConfigError, match="not a single torch module"):
+        twice.detector  # noqa: B018
+
+
+def test_the_public_interface_is_listed_and_lazy() -> None:
+    for name in accel_yolo.__all__:
+        assert getattr(accel_yolo, name) is not None
+    assert sorted(dir(accel_yolo)) == sorted(accel_yolo.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        accel_yolo.nothing  # type: ignore[attr-defined] # noqa: B018

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,16 @@ def test_label_lines_run_from_the_least_to_the_most_confident(found: Detections)
     assert label_text(found) == "1 0.75 0.7 0.5 0.6\n0 0.075 0.15 0.15 0.3\n1 0.15 0.5 0.2 0.6\n"
     assert label_text(found, confidence=True).splitlines()[-1] == "1 0.15 0.5 0.2 0.6 0.9"
     assert label_text(found, corners=True).splitlines()[-1] == "1 0.05 0.2 0.25 0.8"
+
+
+def test_a_followed_object_says_the_number_of_its_track_everywhere(found: Detections) -> None:
+    followed = replace(found, track_ids=np.array([7, -1, 1_000_001]))
+    assert [item.track_id for item in followed] == [7, None, 1_000_001]
+    assert [row["track"] for row in json.loads(json.dumps(followed.to_dicts()))] == [7, None, 1_000_001]
+    lines = label_text(followed, confidence=True).splitlines()
+    assert [line.split()[-1] for line in lines] == ["1000001", "-1", "7"]
+    assert [line.rsplit(" ", 1)[0] for line in lines] == label_text(found, confidence=True).splitlines()
+    assert followed.rounded().track_ids is followed.track_ids
 
 
 def test_boxes_are_rounded_to_whole_pixels_for_files(found: Detections) -> None:

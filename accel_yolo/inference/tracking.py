@@ -1,0 +1,126 @@
+"""Objects followed through the frames of a video, by the library trackers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel_yolo.errors import ConfigError, EnvironmentFault
+from accel_yolo.inference.results import Detections
+
+TRACKERS = ("bytetrack", "botsort", "ocsort", "sort")
+LEAST_CONFIDENCE = 0.1
+"""What ByteTrack (Zhang et al. 2022) still takes to continue a track."""
+_CONTINUED_BY_WEAK = ("bytetrack", "botsort")
+_CLASSES = dict(zip(TRACKERS, ("ByteTrackTracker", "BoTSORTTracker", "OCSORTTracker", "SORTTracker"), strict=True))
+
+
+def detection_threshold(kind: str, conf_thres: float) -> float:
+    """Return the least confidence of detections that a tracker should be given.
+
+    ByteTrack and BoT-SORT begin tracks with what is above `conf_thres` and continue them with weaker detections too.
+    """
+    return min(conf_thres, LEAST_CONFIDENCE) if kind in _CONTINUED_BY_WEAK else conf_thres
+
+
+def check_trackers() -> None:
+    """Raise EnvironmentFault where the library is not installed or does not load."""
+    _library()
+
+
+class Tracker:
+    """Gives the same object the same number in all frames of one video.
+
+    Objects are told apart by where they are and how they move, not by how they look; a track has no class, so a class
+    that flips from frame to frame does not end it.
+
+    Args:
+        kind: "bytetrack", "botsort" (also follows the motion of the camera), "ocsort" or "sort".
+        frame_rate: frames per second that will be given; a lost object is looked for for a second.
+        conf_thres: detections above this begin tracks, 0..1.
+
+    Raises:
+        ConfigError: no such tracker, or a frame rate that is not positive.
+        EnvironmentFault: the library is not installed.
+    """
+
+    def __init__(self, kind: str = "bytetrack", frame_rate: float = 30.0, conf_thres: float = 0.25) -> None:
+        if kind not in TRACKERS:
+            raise ConfigError("no such tracker", "--track", kind, f"choose one of {', '.join(TRACKERS)}")
+        if not 0 < frame_rate < float("inf"):
+            raise ConfigError("wrong frame rate", value=frame_rate, remedy="give frames per second, such as 30")
+        self.kind, self.conf_thres = kind, conf_thres
+        options = {"frame_rate": float(frame_rate)}
+        # The library's own thresholds, 0.6 and 0.7, are those of a detector trained for one benchmark.
+        if kind != "ocsort":
+            options["track_activation_threshold"] = conf_thres
+        if kind != "sort":
+            options["high_conf_det_threshold"] = conf_thres
+        self._tracker = getattr(_library(), _CLASSES[kind])(**options)
+
+    def update(self, detections: Detections) -> Detections:
+        """Return the detections of the next frame with `track_ids`, in their order.
+
+        Give every frame, also those without detections: what is missing is how the tracker knows that time passes.
+        Detections that are weaker than `conf_thres` and continue no track are left out.
+        """
+        from supervision import Detections as Supervised
+
+        given = Supervised(
+            xyxy=detections.boxes_xyxy.astype(np.float64),
+            confidence=detections.confidences,
+            class_id=detections.classes,
+            data={"place": np.arange(len(detections))},
+        )
+        # Only this one looks at the picture; the library wants it as OpenCV has it.
+        picture = {"frame": np.ascontiguousarray(detections.image[..., ::-1])} if self.kind == "botsort" else {}
+        tracked = self._tracker.update(given, **picture)
+        ids = np.full(len(detections), -1, dtype=np.int64)
+        if len(tracked):
+            numbers = np.asarray(tracked.tracker_id, dtype=np.int64)
+            # The library counts from 0.
+            ids[tracked.data["place"]] = np.where(numbers < 0, -1, numbers + 1)
+        return _chosen(detections, ids, (ids > 0) | (detections.confidences > self.conf_thres))
+
+
+class Tracks:
+    """A tracker for each of several videos or streams.
+
+    Args:
+        kind, conf_thres: as in `Tracker`.
+    """
+
+    def __init__(self, kind: str, conf_thres: float) -> None:
+        check_trackers()
+        self._options = kind, conf_thres
+        self._trackers: dict[int, Tracker] = {}
+
+    def update(self, source: int, frame_rate: float, detections: Detections) -> Detections:
+        """Return the detections of the next frame of a source with `track_ids`."""
+        kind, conf_thres = self._options
+        if source not in self._trackers:
+            self._trackers[source] = Tracker(kind, frame_rate, conf_thres)
+        return self._trackers[source].update(detections)
+
+    def end(self, source: int) -> None:
+        """Forget a source that has ended."""
+        self._trackers.pop(source, None)
+
+
+def _chosen(detections: Detections, ids: NDArray[np.int64], keep: NDArray[np.bool_]) -> Detections:
+    columns = detections.boxes_xyxy[keep], detections.confidences[keep], detections.classes[keep]
+    boxes, confidences, classes = columns
+    return replace(detections, boxes_xyxy=boxes, confidences=confidences, classes=classes, track_ids=ids[keep])
+
+
+def _library() -> Any:
+    try:
+        import trackers
+    except ImportError as error:
+        missing = "not installed" if error.name == "trackers" else str(error)
+        remedy = "run `pip install 'accel-yolo[track]'`"
+        raise EnvironmentFault("tracking needs the library trackers", value=missing, remedy=remedy) from error
+    return trackers
