@@ -17,7 +17,8 @@ from accel_yolo.config.data_schema import (
     DataStatsConfig,
 )
 from accel_yolo.config.exclusions import excluded_lines
-from accel_yolo.config.export_flags import EXPORT, UNAVAILABLE
+from accel_yolo.config.export_flags import BENCHMARK, EXPORT
+from accel_yolo.config.export_schema import BenchmarkConfig, ExportConfig
 from accel_yolo.config.flag import Flag
 from accel_yolo.config.launch_flags import CHECK, PROFILE
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
@@ -71,7 +72,8 @@ COMMANDS: Mapping[str, Command] = {
     "data split": Command("split a data set anew, reproducibly", DATA_SPLIT, (DataSplitConfig,)),
     "data stats": Command("count and measure what a data set holds", DATA_STATS, (DataStatsConfig,)),
     "data show": Command("draw images with their boxes on a sheet", DATA_SHOW, (DataShowConfig,)),
-    "export": Command("write a detector for other runtimes", EXPORT, (), "export.py", UNAVAILABLE),
+    "export": Command("write a detector for other runtimes", EXPORT, (ExportConfig,), "export.py"),
+    "benchmark": Command("export to every format and compare size, mAP and time", BENCHMARK, (BenchmarkConfig,)),
 }
 ALIASES = {"detect": "predict"}
 
@@ -201,9 +203,10 @@ def _default_words(flag: Flag, defaults: Mapping[str, Any]) -> str:
 
 def _refuse_later(flag: Flag, spelling: str, texts: Any) -> None:
     if flag.later:
-        raise ConfigError("flag not available yet", spelling, remedy=flag.later)
-    if isinstance(texts, str) and texts in flag.later_values:
-        raise ConfigError("value not available yet", spelling, texts, flag.later_values[texts])
+        raise ConfigError(f"flag {flag.lack}", spelling, remedy=flag.later)
+    for text in [texts] if isinstance(texts, str) else texts or []:
+        if text in flag.later_values:
+            raise ConfigError(f"value {flag.lack}", spelling, text, flag.later_values[text])
 
 
 def _value(flag: Flag, spelling: str, texts: Any, rule: Rule) -> Any:

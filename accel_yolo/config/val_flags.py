@@ -41,6 +41,7 @@ VAL = (
     value("--iou-thres|--iou", "overlap above which the weaker of two boxes is dropped", _HOW),
     *looking(_HOW),
     value("--max-det", "most detections per image", _HOW),
+    switch("--dnn", "let OpenCV run an ONNX file", _HOW),
     switch("--single-cls", "treat all classes as one", _HOW),
     value("--bad-data", "limit: stop above 5 %% bad images; drop: leave all out; fail: stop at the first", _HOW),
     *LAUNCH,
@@ -53,5 +54,4 @@ VAL = (
     later("--save-txt", _LABEL_FILES),
     later("--save-hybrid", _LABEL_FILES),
     later("--save-conf", _LABEL_FILES),
-    later("--dnn", "ONNX models come with export, a later capability: give .pt or .safetensors weights"),
 )

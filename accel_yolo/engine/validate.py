@@ -47,13 +47,13 @@ def validate(config: ValConfig, launch: LaunchConfig | None = None) -> dict[str,
 def _validated(config: ValConfig, world: World) -> dict[str, Any]:
     with world.together(), world.one_per_machine_first():
         union = load_data_union(config.data, (config.task,))
-        how = NetworkOptions(config.precision, config.augment, config.fusion)
+        how = NetworkOptions(config.precision, config.augment, config.fusion, config.dnn)
         network = load_network(config.weights, world.device, how)
         options = _split_options(config, union, network)
         names = kept_names(union.names, options)
         _require_classes(config, network, names)
         index = open_splits(union, (config.task,), options)[config.task]
-        imgsz = fitting_imgsz(config.imgsz, network)
+        imgsz = _imgsz(config, network)
     chosen = ""
     with world.together():
         # Before the work, so that a folder that cannot be written costs none.
@@ -63,7 +63,7 @@ def _validated(config: ValConfig, world: World) -> dict[str, Any]:
     failures.write_to(folder)
     compare_data(world, union, {config.task: index})
     console.say(summary(index, config.task))
-    shapes = eval_shapes(index.sizes_hw, imgsz, network.stride)
+    shapes = eval_shapes(index.sizes_hw, imgsz, network.stride, network.fixed_hw)
     batch = images_per_pass(config.batch, world.device)
     loader = EvalLoader(index, imgsz, shapes, batch, loader_workers(config.workers, config.batch, world))
     shown = None if config.single_cls or options.renumbered else options.classes or None
@@ -81,6 +81,14 @@ def _validated(config: ValConfig, world: World) -> dict[str, Any]:
         print_speed(metrics)
         console.say(f"Results in {console.painted(str(folder), 'bold')}")
     return metrics
+
+
+def _imgsz(config: ValConfig, network: Network) -> int:
+    """Return the longer side of the content of network inputs, px."""
+    if network.fixed_hw is None:
+        return fitting_imgsz(config.imgsz, network)
+    network.tell_fixed_size((config.imgsz, config.imgsz))
+    return max(network.fixed_hw)
 
 
 def _split_options(config: ValConfig, union: DataUnion, network: Network) -> SplitOptions:

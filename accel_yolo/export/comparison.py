@@ -21,7 +21,7 @@ from accel_yolo.metrics.nms import NmsOptions, suppressed
 from accel_yolo.models.network_input import network_input
 
 COMPARED_OBJECTNESS = {False: 0.001, True: 0.25}
-"""Predictions that torch is less sure of than this are not compared: what `val` looks at; in half what `predict` does."""
+"""By half or not: predictions that torch is less sure of are not compared. It is what `predict`, or `val`, looks at."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Tolerance:
     lost: float
 
 
-FULL, HALF = Tolerance(0.5, 1e-3, 0.01), Tolerance(4.0, 0.05, 0.05)
+FULL, HALF = Tolerance(0.5, 1e-3, 0.01), Tolerance(3.0, 0.03, 0.05)
 
 
 @dataclass(frozen=True)

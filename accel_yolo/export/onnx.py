@@ -29,10 +29,10 @@ from accel_yolo.inference.runtimes.packages import optional
 _OWN_OPSET, _LEAST_CONVERTED = 18, 15
 LEAST_OPSET, LARGEST_OPSET = 12, 23
 _NO_REGION = "no_region"
-_UNCHANGED = frozenset(
-    "Add Clip Concat Conv Div Gather HardSigmoid HardSwish LeakyRelu MaxPool Mul Relu Reshape Resize Sigmoid Slice "
-    "Softplus Sub Tanh Transpose".split()
-)
+_UNCHANGED = """
+    Add Clip Concat Conv Div Gather HardSigmoid HardSwish LeakyRelu MaxPool Mul Relu Reshape Resize Sigmoid Slice
+    Softplus Sub Tanh Transpose
+"""
 """Operators that mean the same since opset 12 in float32: later versions only take more types."""
 
 
@@ -98,7 +98,10 @@ def _name_sizes(model: Any, dynamic: bool) -> None:
         return
     # Intermediate shapes are formulas of the old names; every runtime infers them anew.
     del graph.value_info[:]
-    for tensor, names in ((graph.input[0], {0: "batch", 2: "height", 3: "width"}), (graph.output[0], {0: "batch", 1: "anchors"})):
+    for tensor, names in (
+        (graph.input[0], {0: "batch", 2: "height", 3: "width"}),
+        (graph.output[0], {0: "batch", 1: "anchors"}),
+    ):
         for place, name in names.items():
             tensor.type.tensor_type.shape.dim[place].dim_param = name
 
@@ -122,7 +125,7 @@ def _at_opset(model: Any, request: ExportRequest) -> Any:
 
 def _relabel(model: Any, opset: int, *, half: bool) -> None:
     """Declare a graph to be of an older opset, where all its operators mean the same there. Raises ValueError."""
-    newer = {node.op_type for node in model.graph.node} - _UNCHANGED
+    newer = {node.op_type for node in model.graph.node} - set(_UNCHANGED.split())
     if newer or half:
         raise ValueError(f"{sorted(newer)}")
     for node in model.graph.node:

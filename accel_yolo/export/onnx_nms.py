@@ -113,7 +113,9 @@ class _Part:
     def add(self, kind: str, *inputs: str, name: str = "", outputs: int = 1, **attributes: Any) -> Any:
         """Add a node and return the name of its output, or of its outputs."""
         names = [name or f"nms_{kind.lower()}_{len(self.nodes)}_{n}" for n in range(outputs)]
-        self.nodes.append(self._onnx.helper.make_node(kind, list(inputs), names, f"nms_{len(self.nodes)}", **attributes))
+        self.nodes.append(
+            self._onnx.helper.make_node(kind, list(inputs), names, f"nms_{len(self.nodes)}", **attributes)
+        )
         return names[0] if outputs == 1 else names
 
     def constant(self, values: np.ndarray) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from accel_yolo.export.onnx import write_onnx
 from accel_yolo.export.request import ExportRequest
-from accel_yolo.inference.runtimes.description import OURS
 from accel_yolo.inference.runtimes.packages import optional
 
 

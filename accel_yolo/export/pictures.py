@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.data.demo import demo_scene
 from accel_yolo.data.images import read_image
-from accel_yolo.inference.sources import find_images
+from accel_yolo.data.sources import Source
+from accel_yolo.errors import DataError
 
 IMAGES = 6
 
@@ -27,4 +26,9 @@ def check_images(data: str) -> list[NDArray[np.uint8]]:
     if not data:
         return [demo_scene("val", number).image for number in range(IMAGES)]
     spec = load_data_spec(data, splits=("val",))
-    return [read_image(str(path)) for path in _first_images(spec)]
+    if spec.generator:
+        return check_images("")
+    found = Source(spec, "val").listing.paths[:IMAGES]
+    if not found:
+        raise DataError("no validation images here to compare on", data, remedy="leave --data out")
+    return [read_image(path) for path in found]

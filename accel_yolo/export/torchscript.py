@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from accel_yolo.export.exported import ExportedDetector
 from accel_yolo.export.request import ExportRequest
-from accel_yolo.inference.runtimes.description import NAMES, OURS
+from accel_yolo.inference.exported_meta import KEY
+from accel_yolo.inference.runtimes.description import NAMES
 from accel_yolo.inference.runtimes.torchscript import CONFIG
 
 
@@ -27,9 +29,9 @@ def write_torchscript(request: ExportRequest, path: Path) -> None:
         "shape": list(example.shape),
         "stride": max(request.detector.strides),
         NAMES: request.detector.names,
-        OURS: json.loads(entries[OURS]),
+        KEY: json.loads(entries[KEY]),
     }
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
         warnings.simplefilter("ignore")  # torch advises against TorchScript, on each call
-        program = torch.jit.trace(network, example, strict=False, check_trace=False)
-        program.save(str(path), _extra_files={CONFIG: json.dumps(config)})  # pyright: ignore[reportFunctionMemberAccess]
+        program: Any = torch.jit.trace(network, example, strict=False, check_trace=False)
+        program.save(str(path), _extra_files={CONFIG: json.dumps(config)})

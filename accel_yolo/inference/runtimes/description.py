@@ -6,7 +6,6 @@ JSON object with the metadata of the weights (names, licence, provenance, ...) a
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -14,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from accel_yolo.errors import CheckpointError
+from accel_yolo.inference.exported_meta import KEY, ExportedMeta
 
-STRIDE, NAMES, OURS = "stride", "names", "accel_yolo"
+STRIDE, NAMES = "stride", "names"
 INPUT, OUTPUT = "images", "output0"
 """The names of the one input and the one output, as YOLOv5's exports have them."""
 
@@ -82,7 +82,7 @@ class Description:
             "nms": None if self.nms is None else dataclasses.asdict(self.nms),
         }
         ours = json.dumps({**json.loads(weights_json), "export": export}, sort_keys=True)
-        return {STRIDE: str(max(self.strides)), NAMES: str(self.names), OURS: ours}
+        return {STRIDE: str(max(self.strides)), NAMES: str(self.names), KEY: ours}
 
 
 def described(entries: Mapping[str, str], where: str) -> Description:
@@ -91,41 +91,23 @@ def described(entries: Mapping[str, str], where: str) -> Description:
     Raises:
         CheckpointError: entries of the wrong kind.
     """
+    meta = ExportedMeta.of_properties(entries, where)
     try:
-        if OURS in entries:
-            return _ours(json.loads(entries[OURS]))
-        return _yolov5(entries)
-    except (ValueError, KeyError, TypeError, AttributeError, SyntaxError, RecursionError, MemoryError) as error:
+        names = {number: meta.names[number] for number in range(len(meta.names))}
+        # What of_properties has read is an object.
+        export = json.loads(entries.get(KEY, "{}")).get("export", {})
+        return Description(
+            names=names,
+            strides=meta.strides,
+            hw=None if export.get("hw") is None else _size(export["hw"]),
+            batch=None if export.get("batch") is None else int(export["batch"]),
+            imgsz=meta.imgsz,
+            half=bool(export.get("half")),
+            nms=None if export.get("nms") is None else NmsInGraph(**export["nms"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"{type(error).__name__} {error}"[:100]
-        raise CheckpointError("unreadable metadata", where, what, "export the file again") from error
-
-
-def _ours(fields: Mapping[str, Any]) -> Description:
-    export, names, strides = fields["export"], fields["names"], fields["strides"]
-    if not names or not all(isinstance(name, str) for name in names):
-        raise ValueError("names")
-    if not strides or not all(type(stride) is int and stride > 0 for stride in strides):
-        raise ValueError("strides")
-    return Description(
-        names=dict(enumerate(names)),
-        strides=tuple(strides),
-        hw=None if export["hw"] is None else _size(export["hw"]),
-        batch=None if export["batch"] is None else int(export["batch"]),
-        imgsz=int(fields["imgsz"]),
-        half=bool(export["half"]),
-        nms=None if export["nms"] is None else NmsInGraph(**export["nms"]),
-    )
-
-
-def _yolov5(entries: Mapping[str, str]) -> Description:
-    stride = int(entries.get(STRIDE, "32"))
-    names = ast.literal_eval(entries.get(NAMES, "{}"))
-    if isinstance(names, (list, tuple)):
-        names = dict(enumerate(names))
-    names = {int(number): str(name) for number, name in names.items()}
-    if sorted(names) != list(range(len(names))) or stride < 1:
-        raise ValueError("names or stride")
-    return Description(dict(sorted(names.items())), (stride,))
+        raise CheckpointError("unreadable metadata", where, what, "export the model again") from error
 
 
 def _size(hw: Any) -> tuple[int, int]:

@@ -33,7 +33,9 @@ class ExportedNetwork(Network):
     def __init__(self, path: Path, description: Description, device: torch.device, precision: str = "auto") -> None:
         own = "fp16" if description.half else "fp32"
         if precision not in ("auto", own):
-            remedy = f"leave --half and --precision out, or export again {'without' if description.half else 'with'} --half"
+            remedy = (
+                f"leave --half and --precision out, or export again {'without' if description.half else 'with'} --half"
+            )
             raise ConfigError(f"an exported model has its own precision, {own}", str(path), precision, remedy)
         self.path, self.description, self.device = path, description, device
         self.names, self.strides = description.names, description.strides
@@ -83,7 +85,9 @@ class ExportedNetwork(Network):
         columns = BOX_COLUMNS + len(self.names) if self.description.nms is None else DETECTION_COLUMNS
         if output.ndim != 3 or output.shape[0] != images or output.shape[2] != columns:
             what = f"{'x'.join(map(str, output.shape))} instead of {images}xNx{columns}"
-            raise CheckpointError("not the output of a detector of this family", str(self.path), what, "export it again")
+            raise CheckpointError(
+                "not the output of a detector of this family", str(self.path), what, "export it again"
+            )
         return output
 
     def _warn(self, options: NmsOptions) -> None:

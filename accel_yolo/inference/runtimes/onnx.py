@@ -42,7 +42,9 @@ class OnnxNetwork(ExportedNetwork):
         try:
             (output,) = self.session.run([self._output], {self._input: images.contiguous().numpy()})
         except Exception as error:  # its exceptions have no common base of their own
-            raise CheckpointError("ONNX Runtime cannot run", str(self.path), first_line(error), "export it again") from error
+            raise CheckpointError(
+                "ONNX Runtime cannot run", str(self.path), first_line(error), "export it again"
+            ) from error
         return torch.from_numpy(output).float()
 
 
@@ -58,7 +60,9 @@ def onnx_session(path: Path, *, on_cuda: bool) -> Any:
     if on_cuda and _CUDA in runtime.get_available_providers():
         providers.insert(0, _CUDA)
     elif on_cuda:
-        console.warn(f"onnxruntime has no CUDA here, {path.name} runs on the CPU; for a GPU pip install onnxruntime-gpu")
+        console.warn(
+            f"onnxruntime has no CUDA here, {path.name} runs on the CPU; for a GPU pip install onnxruntime-gpu"
+        )
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = _ERRORS_ONLY

@@ -11,12 +11,13 @@ from torch import Tensor
 from accel_yolo import console
 from accel_yolo.config.yaml_io import load_yaml
 from accel_yolo.errors import CheckpointError, ConfigError
-from accel_yolo.inference.runtimes.description import NAMES, OURS, STRIDE, described, fitted
+from accel_yolo.inference.exported_meta import KEY
+from accel_yolo.inference.runtimes.description import NAMES, STRIDE, described, fitted
 from accel_yolo.inference.runtimes.exported import ExportedNetwork
 from accel_yolo.inference.runtimes.onnx import first_line
 from accel_yolo.inference.runtimes.packages import optional
 
-_ENTRIES = (STRIDE, NAMES, OURS)
+_ENTRIES = (STRIDE, NAMES, KEY)
 
 
 class OpenVinoNetwork(ExportedNetwork):
@@ -39,7 +40,9 @@ class OpenVinoNetwork(ExportedNetwork):
             model = core.read_model(graph)
             self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
-            raise CheckpointError("cannot read OpenVINO model", str(graph), first_line(error), "export it again") from error
+            raise CheckpointError(
+                "cannot read OpenVINO model", str(graph), first_line(error), "export it again"
+            ) from error
         input_shape, output_shape = (_sides(port.get_partial_shape()) for port in (model.inputs[0], model.outputs[0]))
         description = described(openvino_entries(graph, model), str(path))
         half = model.inputs[0].get_element_type() == openvino.Type.f16
@@ -51,7 +54,9 @@ class OpenVinoNetwork(ExportedNetwork):
         try:
             outputs = self._compiled([images.contiguous().numpy()])
         except RuntimeError as error:
-            raise CheckpointError("OpenVINO cannot run", str(self.path), first_line(error), "export it again") from error
+            raise CheckpointError(
+                "OpenVINO cannot run", str(self.path), first_line(error), "export it again"
+            ) from error
         # The memory of the answer is used again for the next one.
         return torch.from_numpy(outputs[0].copy()).float()
 
@@ -73,9 +78,13 @@ def openvino_file(path: Path) -> Path:
 def openvino_entries(graph: Path, model: Any) -> dict[str, str]:
     """Return the text entries of a model: those in its graph, or those of the YAML beside it that YOLOv5 writes."""
     info = model.get_rt_info() if hasattr(model, "get_rt_info") else {}
-    entries = {name: str(info[name].value if hasattr(info[name], "value") else info[name]) for name in _ENTRIES if name in info}
-    beside = [path for name in (graph.with_suffix(".yaml").name, "metadata.yaml") if (path := graph.parent / name).is_file()]
-    if OURS not in entries and beside:
+    entries = {
+        name: str(info[name].value if hasattr(info[name], "value") else info[name]) for name in _ENTRIES if name in info
+    }
+    beside = [
+        path for name in (graph.with_suffix(".yaml").name, "metadata.yaml") if (path := graph.parent / name).is_file()
+    ]
+    if KEY not in entries and beside:
         try:
             read = load_yaml(beside[0]).data
         except ConfigError as error:

@@ -28,4 +28,6 @@ def optional(module: str, purpose: str, extra: str = "export") -> ModuleType:
         raise EnvironmentFault(f"{purpose} needs a package that is missing", value=missing, remedy=remedy) from error
     except ImportError as error:
         what = str(error).split("\n")[0][:200]
-        raise EnvironmentFault(f"{purpose} needs {package}, which cannot be loaded", value=what, remedy=remedy) from error
+        raise EnvironmentFault(
+            f"{purpose} needs {package}, which cannot be loaded", value=what, remedy=remedy
+        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor
 
 from accel_yolo.errors import CheckpointError
-from accel_yolo.inference.runtimes.description import BOX_COLUMNS, OURS, described, fitted
+from accel_yolo.inference.exported_meta import KEY
+from accel_yolo.inference.runtimes.description import BOX_COLUMNS, described, fitted
 from accel_yolo.inference.runtimes.exported import ExportedNetwork
 from accel_yolo.inference.runtimes.torchscript_program import require_harmless
 
@@ -29,13 +31,17 @@ class TorchScriptNetwork(ExportedNetwork):
         require_harmless(path)
         extra = {CONFIG: ""}
         try:
-            self._program = torch.jit.load(str(path), map_location=device, _extra_files=extra).eval()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch advises against TorchScript, on each call
+                self._program = torch.jit.load(str(path), map_location=device, _extra_files=extra).eval()
         except (RuntimeError, ValueError) as error:
-            raise CheckpointError("cannot read TorchScript file", str(path), _last_line(error), "export it again") from error
+            raise CheckpointError(
+                "cannot read TorchScript file", str(path), _last_line(error), "export it again"
+            ) from error
         config = torchscript_config(extra[CONFIG], str(path))
         entries = torchscript_entries(config)
         description = described(entries, str(path))
-        shape = [-1, 3, -1, -1] if OURS in entries else config.get("shape", [])
+        shape = [-1, 3, -1, -1] if KEY in entries else config.get("shape", [])
         columns = BOX_COLUMNS + len(description.names) if description.names else "unknown"
         description = fitted(description, list(shape), [-1, -1, columns], str(path), half=_is_half(self._program))
         super().__init__(path, description, device, precision)
@@ -43,7 +49,9 @@ class TorchScriptNetwork(ExportedNetwork):
     def run(self, images: Tensor) -> Tensor:
         """Return the first output, float32."""
         try:
-            output = self._program(images)
+            # Its optimiser starts anew for each input shape, at the second call, and saves next to nothing.
+            with torch.jit.optimized_execution(False):  # pyright: ignore[reportPrivateImportUsage]
+                output = self._program(images)
         except RuntimeError as error:
             raise CheckpointError("torch cannot run", str(self.path), _last_line(error), "export it again") from error
         while isinstance(output, (tuple, list)) and output:
@@ -69,8 +77,8 @@ def torchscript_config(text: str | bytes, where: str) -> dict[str, Any]:
 def torchscript_entries(config: dict[str, Any]) -> dict[str, str]:
     """Return the entries of other formats: JSON has turned the numbers of the names into text."""
     entries = {name: str(config[name]) for name in ("stride", "names") if name in config}
-    if OURS in config:
-        entries[OURS] = json.dumps(config[OURS])
+    if KEY in config:
+        entries[KEY] = json.dumps(config[KEY])
     return entries
 
 

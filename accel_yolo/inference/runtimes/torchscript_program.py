@@ -17,8 +17,8 @@ from accel_yolo.errors import CheckpointError
 
 MAX_TEXT_BYTES = 32 << 20
 
-_OPERATIONS = frozenset(
-    """_convolution adaptive_avg_pool2d add add_ addmm append arange avg_pool2d batch_norm bmm cat chunk clamp clamp_
+_ALLOWED = """
+    _convolution adaptive_avg_pool2d add add_ addmm append arange avg_pool2d batch_norm bmm cat chunk clamp clamp_
     clone constant_pad_nd contiguous conv2d conv_transpose2d copy_ cumsum detach device div div_ dropout empty_like eq
     exp expand expand_as flatten floor floor_divide floordiv format ge gelu gt hardsigmoid hardsigmoid_ hardswish
     hardswish_ hardtanh hardtanh_ index index_select le leaky_relu leaky_relu_ len linear linspace list lt matmul max
@@ -26,8 +26,9 @@ _OPERATIONS = frozenset(
     prelu relu relu6 relu_ remainder repeat reshape rsub select sigmoid sigmoid_ silu silu_ size slice softmax softplus
     split split_with_sizes sqrt squeeze stack sub sub_ sum tanh tensor to transpose type_as unbind unflatten
     unsafe_chunk unsafe_split unsqueeze upsample_bilinear2d upsample_nearest2d view view_as where zeros
-    zeros_like""".split()
-)
+    zeros_like
+"""
+_OPERATIONS = frozenset(_ALLOWED.split())
 _PRIM = frozenset(("NumToTensor", "data", "device", "dtype", "is_cuda", "layout", "max", "min", "unchecked_cast"))
 _BUILT_IN = frozenset(
     ("annotate", "bool", "float", "int", "len", "list", "range", "unchecked_cast", "uninitialized", "getattr")
