@@ -18,9 +18,9 @@ class Flag:
         nargs: as in argparse: None for one value, "?" optional, "+" several, 0 for a switch.
         const: what the flag alone (nargs "?" or 0) stands for.
         later: why the flag does not work yet and what to do; "" when it works.
-        later_values: the same for single values of a flag that works otherwise.
-        lack: what "does not work" is called, "not available yet" or "not supported".
         metavar: the value in --help.
+        lack: what "does not work" is called, "not available yet" or "not supported".
+        refused: values that are not supported, and what to do instead.
     """
 
     spellings: tuple[str, ...]
@@ -30,9 +30,9 @@ class Flag:
     nargs: str | int | None = None
     const: object = None
     later: str = ""
-    later_values: Mapping[str, str] = field(default_factory=dict)
     metavar: str = ""
     lack: str = "not available yet"
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
