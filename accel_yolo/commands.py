@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accel_yolo import console
+from accel_yolo.config.export_schema import BenchmarkConfig, ExportConfig
 from accel_yolo.config.flags import COMMANDS
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
 from accel_yolo.config.push_schema import PushConfig
-from accel_yolo.errors import ConfigError
+from accel_yolo.config.val_schema import STUDY
+from accel_yolo.config.weights_schema import InfoWeightsConfig
 
 if TYPE_CHECKING:
     from accel_yolo.config.search_words import AskedSearch
 
-DATA = "data"
-"""The command whose verbs look at data sets."""
+DATA, INFO = "data", "info"
+GROUPS = (DATA, INFO)
+"""The commands that have verbs."""
 
 Work = Callable[[], object]
 
@@ -54,6 +56,10 @@ def _val(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     speak_as(config)
 
     def work() -> object:
+        if config.task == STUDY:
+            from accel_yolo.engine.study import study
+
+            return study(config, launch)
         from accel_yolo.engine.validate import validate
 
         return validate(config, launch)
@@ -107,7 +113,19 @@ def _convert(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     def work() -> object:
         from accel_yolo.models.convert import convert
 
-        return convert(Path(config.source), Path(config.destination))
+        return convert(config.source, config.destination, config.to)
+
+    return work
+
+
+def _info_weights(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    config = InfoWeightsConfig(**typed)
+    speak_as(config)
+
+    def work() -> object:
+        from accel_yolo.info_commands import weights
+
+        return weights(config)
 
     return work
 
@@ -141,7 +159,27 @@ def _data(verb: str) -> Callable[[Mapping[str, Any], LaunchConfig], Work]:
 
 
 def _export(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
-    raise ConfigError("not available yet", "export", remedy=COMMANDS["export"].later)
+    config = ExportConfig(**typed)
+    speak_as(config)
+
+    def work() -> object:
+        from accel_yolo.export.export import export
+
+        return export(config)
+
+    return work
+
+
+def _benchmark(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    config = BenchmarkConfig(**typed)
+    speak_as(config)
+
+    def work() -> object:
+        from accel_yolo.benchmark import benchmark
+
+        return benchmark(config)
+
+    return work
 
 
 # Each resolves what was typed and returns the work, whose heavy imports wait until it is called.
@@ -154,7 +192,9 @@ PREPARED: Mapping[str, Callable[[Mapping[str, Any], LaunchConfig], Work]] = {
     "convert": _convert,
     "push": _push,
     **{f"{DATA} {verb}": _data(verb) for verb in ("convert", "check", "split", "stats", "show")},
+    f"{INFO} weights": _info_weights,
     "export": _export,
+    "benchmark": _benchmark,
 }
 
 

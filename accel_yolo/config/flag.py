@@ -18,8 +18,9 @@ class Flag:
         nargs: as in argparse: None for one value, "?" optional, "+" several, 0 for a switch.
         const: what the flag alone (nargs "?" or 0) stands for.
         later: why the flag does not work yet and what to do; "" when it works.
-        later_values: the same for single values of a flag that works otherwise.
         metavar: the value in --help.
+        lack: what "does not work" is called, "not available yet" or "not supported".
+        refused: values that are not supported, and what to do instead.
     """
 
     spellings: tuple[str, ...]
@@ -29,8 +30,9 @@ class Flag:
     nargs: str | int | None = None
     const: object = None
     later: str = ""
-    later_values: Mapping[str, str] = field(default_factory=dict)
     metavar: str = ""
+    lack: str = "not available yet"
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -62,6 +64,12 @@ def value(spellings: str, help: str, group: str, metavar: str = "") -> Flag:
 def later(spellings: str, reason: str, nargs: str | int | None = 0) -> Flag:
     """Return a flag of YOLOv5 that belongs to a later capability: using it stops with the reason."""
     return Flag(tuple(spellings.split("|")), reason, "", "not available yet", nargs, later=reason)
+
+
+def unsupported(spellings: str, reason: str, nargs: str | int | None = 0) -> Flag:
+    """Return a flag of YOLOv5 that there is a reason not to have: using it stops with the reason."""
+    lack = "not supported"
+    return Flag(tuple(spellings.split("|")), reason, "", lack, nargs, later=reason, lack=lack)
 
 
 def run_folder(project: str) -> tuple[Flag, ...]:

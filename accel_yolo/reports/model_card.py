@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from accel_yolo.config.yaml_io import dump_yaml
+from accel_yolo.models.facts import may_i_ship
 from accel_yolo.models.weights_meta import UNSTATED, WeightsMeta
 from accel_yolo.version import __version__
 
@@ -19,7 +20,6 @@ METRICS = {
 }
 """Key in `metrics.json` -> type and name in the card."""
 
-SOURCE_PAGE = "https://github.com/ultralytics/yolov5"
 _MOST_NAMES, _MOST_CLASSES = 40, 100
 # Settings of a run that say nothing about the model, or something about the machine that made it.
 _NOT_RECIPE = (
@@ -162,12 +162,6 @@ def _licence(meta: WeightsMeta) -> str:
     if meta.licence == UNSTATED:
         words = "Whoever trained these weights has not stated a licence: ask them before you use or pass them on."
     else:
-        words = f"These weights are under **{meta.licence}**."
-    if "AGPL" in meta.licence:
-        words += (
-            f" They come from a checkpoint that is published under this licence ({SOURCE_PAGE}), which follows them"
-            " through fine-tuning, conversion and export: whoever passes them on, or offers them as a service over a"
-            " network, has to offer the corresponding source under the same licence. This is not legal advice."
-        )
+        words = may_i_ship(meta.licence, meta.provenance)
     steps = "\n".join(f"{number}. {step}" for number, step in enumerate(meta.provenance, start=1)) or "Not recorded."
-    return f"## Licence\n\n{words}\n\n## Provenance\n\n{steps}\n"
+    return f"## Licence\n\n{words}\n\nThis is not legal advice.\n\n## Provenance\n\n{steps}\n"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from accel_yolo.config.export_flags import NOT_WRITTEN
 from accel_yolo.config.flags import COMMANDS, build_parser, parse
 from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.config.settings import defaults_of
@@ -39,13 +40,18 @@ from accel_yolo.errors import ConfigError
         ("train", "--local_rank 1", {}),
         ("train", "--local-rank=1 --epochs 3", {"epochs": 3}),
         ("val", "--weights a.pt b.pt --img 640 --conf 0.001 --iou .6", {
-            "weights": ("a.pt", "b.pt"), "imgsz": 640, "conf_thres": 0.001, "iou_thres": 0.6}),
+            "weights": ("a.pt", "b.pt"), "imgsz": (640,), "conf_thres": 0.001, "iou_thres": 0.6}),
         ("val", "--half", {"precision": "fp16"}),
+        ("val", "--task study --imgsz 256 384", {"task": "study", "imgsz": (256, 384)}),
+        ("val", "--save-hybrid --save-conf --worst 4 --noplots", {
+            "save_hybrid": True, "save_conf": True, "worst": 4, "noplots": True}),
         ("val", "--half --precision fp16", {"precision": "fp16"}),
         ("predict", "--imgsz 640", {"imgsz": (640,)}),
         ("predict", "--imgsz 480 640 --classes 0 dog", {"imgsz": (480, 640), "classes": ("0", "dog")}),
         ("predict", "--save-txt --save-conf --hide-conf", {"save_txt": True, "save_conf": True, "hide_conf": True}),
         ("convert", "x.pt x.safetensors", {"source": "x.pt", "destination": "x.safetensors"}),
+        ("convert", "x.pt --to safetensors", {"source": "x.pt", "to": "safetensors"}),
+        ("info weights", "x.pt --json", {"file": "x.pt", "json": True}),
     ],
 )  # fmt: skip
 def test_what_is_typed_is_what_is_kept(command: str, line: str, values: dict[str, Any]) -> None:
@@ -78,7 +84,11 @@ def test_the_spelling_used_is_remembered() -> None:
         ("val", "--conf 2", "wrong value in --conf: 2; give a number from 0 to 1"),
         ("val", "--half --precision bf16", "two flags disagree in --half and --precision"),
         ("predict", "--imgsz 64 64 64", "wrong value in --imgsz: 64 64 64"),
-        ("convert", "x.pt", "required: DESTINATION"),
+        ("convert", "", "required: SOURCE"),
+        ("convert", "x.pt --to onnx", "wrong value in --to: onnx; give one of auto, safetensors, yolov5-pt"),
+        ("convert", "x.pt --to yolov5pt", "did you mean 'yolov5-pt'?"),
+        ("info weights", "", "required: FILE"),
+        ("info weights", "x.pt y.pt", "unexpected word in the command line: y.pt"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_with_flag_value_and_remedy(command: str, line: str, words: str) -> None:
@@ -105,7 +115,7 @@ def test_a_flag_of_a_later_capability_stops_with_a_reason_and_never_passes(
     value = ["1"] if flag.nargs is None else []
     with pytest.raises(ConfigError) as error:
         parse(command, [spelling, *value])
-    assert str(error.value) == f"flag not available yet in {spelling}; {flag.later}"
+    assert str(error.value) == f"flag {flag.lack} in {spelling}; {flag.later}"
 
 
 def test_the_flags_of_later_capabilities_are_these() -> None:
@@ -114,24 +124,15 @@ def test_the_flags_of_later_capabilities_are_these() -> None:
         "train": {
             "--bucket", "--entity", "--upload_dataset", "--bbox_interval", "--artifact_alias",
         },
-        "val": {"--save-txt", "--save-hybrid", "--save-conf", "--dnn"},
-        "predict": {"--view-img", "--save-csv", "--visualize", "--update", "--dnn", "--vid-stride"},
+        "val": set(),
+        "predict": {"--view-img", "--save-csv", "--visualize", "--update"},
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("command", "line"),
-    [("val", "--task speed"), ("val", "--task study")],
-)
-def test_a_value_of_a_later_capability_stops_with_a_reason(command: str, line: str) -> None:
-    with pytest.raises(ConfigError, match="not available yet .* later capability"):
-        parse(command, line.split())
-
-
-@pytest.mark.parametrize("line", ["", "--weights yolov5s.pt --include onnx", "--half"])
-def test_export_as_a_whole_is_of_a_later_capability(line: str) -> None:
-    with pytest.raises(ConfigError, match="not available yet in .*export.*later capability"):
-        parse("export", line.split())
+@pytest.mark.parametrize("form", NOT_WRITTEN)
+def test_a_format_that_cannot_be_checked_here_is_refused_with_what_to_do_instead(form: str) -> None:
+    with pytest.raises(ConfigError, match=f"value not supported in --include: {form}; .*--include "):
+        parse("export", ["--include", "onnx", form])
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -142,7 +143,7 @@ def test_every_flag_fills_a_setting_or_says_why_not_and_every_setting_has_a_flag
     processes = set(defaults_of(LaunchConfig)) - left_out
     for flag in entry.flags:
         assert flag.help
-        assert flag.fills in settings | processes or flag.later or flag.name == "--local_rank"
+        assert flag.fills in settings | processes or flag.later or flag.name in ("--local_rank", "--inplace")
     filled = {flag.fills for flag in entry.flags if flag.fills}
     assert settings == filled - (processes - settings)
     assert not filled & (processes - settings) or processes <= filled, "all settings of processes or none"
