@@ -73,7 +73,8 @@ def test_metrics_of_another_data_set_name_it() -> None:
 
 
 @pytest.mark.parametrize(("licence", "front", "words"), [
-    ("AGPL-3.0", "agpl-3.0", "must be offered the complete source"), ("Apache-2.0", "apache-2.0", "stated to be under Apache-2.0"),
+    ("AGPL-3.0", "agpl-3.0", "must be offered the complete source"),
+    ("Apache-2.0", "apache-2.0", "stated to be under Apache-2.0"),
 ])  # fmt: skip
 def test_a_licence_is_stated_twice(tmp_path: Path, licence: str, front: str, words: str) -> None:
     import dataclasses
