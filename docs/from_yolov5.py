@@ -27,7 +27,7 @@ YOLOV5: Mapping[str, Mapping[str, str]] = {
         "--nosave": "",
         "--noval": "",
         "--noautoanchor": "a model without anchors is then an error instead of placeholders",
-        "--noplots": "",
+        "--noplots": "tables are written anyway",
         "--evolve": "can be interrupted, and shared by processes and machines ([tuning.md](tuning.md))",
         "--evolve_population": "",
         "--resume_evolve": "",
@@ -60,20 +60,20 @@ YOLOV5: Mapping[str, Mapping[str, str]] = {
         "--data": "",
         "--weights": "",
         "--batch-size": "metrics do not depend on it",
-        "--imgsz": "",
+        "--imgsz": "several for `--task study`",
         "--img": "",
         "--img-size": "",
         "--conf-thres": "",
         "--iou-thres": "",
         "--max-det": "",
-        "--task": "",
+        "--task": "`--task study` takes several weights, a model each ([evaluation.md](evaluation.md))",
         "--device": "several processes validate together",
         "--workers": "",
         "--single-cls": "",
         "--augment": "",
-        "--verbose": "",
-        "--save-txt": "",
-        "--save-hybrid": "",
+        "--verbose": "`per_class.csv` has every class anyway",
+        "--save-txt": "images of one name in several folders get files of their own",
+        "--save-hybrid": "a warning says that metrics then mean nothing",
         "--save-conf": "",
         "--save-json": "COCO's own measure is computed as well",
         "--project": "",
@@ -137,7 +137,7 @@ What is different on purpose:
   same augmentation in the same order, one process or several; YOLOv5 gives each process a fixed part of the images.
 - A data YAML is data: scripts under `download:` are never run, and model YAMLs are not evaluated.
 - Weights are written as `.safetensors`, and checkpoints hold everything that training needs to go on. `.pt` files are
-  read, not written.
+  read, and written on request: `accel-yolo convert --to yolov5-pt` ([weights.md](weights.md)).
 - Label caches are neither written beside your data nor read: the index lies in the user's cache folder. Images are
   never changed.
 - Bad images and labels are listed with file and line; more than 5 % of them stop the run (`--bad-data`).

@@ -18,7 +18,7 @@ import pytest
 from accel_yolo import console
 from accel_yolo.cli import run
 
-TINY = ("--imgsz", "64", "--batch", "8", "--workers", "0", "--device", "cpu")
+TINY = ("--imgsz", "64", "--batch", "8", "--workers", "0", "--device", "cpu", "--noplots")
 
 
 @dataclass(frozen=True)

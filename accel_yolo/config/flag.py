@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,6 @@ class Flag:
         nargs: as in argparse: None for one value, "?" optional, "+" several, 0 for a switch.
         const: what the flag alone (nargs "?" or 0) stands for.
         later: why the flag does not work yet and what to do; "" when it works.
-        later_values: the same for single values of a flag that works otherwise.
         metavar: the value in --help.
     """
 
@@ -29,7 +27,6 @@ class Flag:
     nargs: str | int | None = None
     const: object = None
     later: str = ""
-    later_values: Mapping[str, str] = field(default_factory=dict)
     metavar: str = ""
 
     @property

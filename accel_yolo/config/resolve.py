@@ -15,7 +15,7 @@ from accel_yolo.config.rules import AUTO_BATCH
 from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.config.settings import defaults_of, flag_of, rules_of
 from accel_yolo.config.shipped import find_config, label_of
-from accel_yolo.config.val_schema import ValConfig
+from accel_yolo.config.val_schema import TASK_DEFAULTS, ValConfig
 from accel_yolo.config.weights_schema import ConvertConfig
 from accel_yolo.config.yaml_io import Located, dump_yaml, load_yaml
 from accel_yolo.errors import ConfigError, did_you_mean
@@ -25,7 +25,7 @@ from accel_yolo.version import __version__
 COMMAND_LINE, DEFAULT, AUTOBATCH = "command line", "default", "autobatch"
 Origins = dict[str, str]
 Config = TrainConfig | ValConfig | PredictConfig | ConvertConfig
-Plain = TypeVar("Plain", ValConfig, PredictConfig, ConvertConfig)
+Plain = TypeVar("Plain", PredictConfig, ConvertConfig)
 _COMMANDS: dict[str, type] = {
     "train": TrainConfig,
     "val": ValConfig,
@@ -130,7 +130,13 @@ def resume_train(saved: tuple[Config, Origins], asked: tuple[TrainConfig, Origin
 
 def resolve_val(typed: Mapping[str, Any]) -> tuple[ValConfig, Origins]:
     """Return the configuration of a validation and where each value came from. Raises ConfigError."""
-    config, origins = _plain(ValConfig, typed)
+    task = str(typed.get("task", ""))
+    values, origins = _defaults(ValConfig)
+    _take(values, origins, TASK_DEFAULTS.get(task, {}), f"--task {task}")
+    _take(values, origins, typed, COMMAND_LINE)
+    config = ValConfig(**values)
+    if config.save_conf and not (config.save_txt or config.save_hybrid):
+        console.warn("--save-conf adds the confidence to the files of --save-txt, which was not given")
     data = config.data[0]
     if "save_json" not in typed and Path(data).name.removesuffix(".yaml").endswith("coco"):
         # As in YOLOv5: on COCO, the number to report is that of COCO's own tool.

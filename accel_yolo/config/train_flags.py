@@ -75,7 +75,7 @@ TRAIN = (
     *run_folder("runs/train"),
     switch("--nosave", "write weights only at the end", _OUTPUT),
     switch("--noval", "validate only after the last epoch", _OUTPUT),
-    switch("--noplots", "accepted; no plots are made yet, so there are none to leave out", _OUTPUT),
+    switch("--noplots", "no pictures, only tables", _OUTPUT),
     value("--save-period", "also keep the weights of every n-th epoch; -1 keeps none", _OUTPUT, "N"),
     switch("--verbose", "one line per class after each validation", _OUTPUT),
     *COMMON,

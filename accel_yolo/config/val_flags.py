@@ -17,26 +17,25 @@ from accel_yolo.config.flag import (
 from accel_yolo.config.launch_flags import LAUNCH
 
 _WHAT, _HOW, _WHERE, _OUTPUT = "model and data", "evaluation", "processes", "output"
-_STUDY = "timing and size studies are a later capability: run --task val with the sizes you want"
-_LABEL_FILES = "label files from val are a later capability: use detect --save-txt"
 
 VAL = (
     weight_files(_WHAT),
     *data_files(_WHAT, "measure these classes only, by name or number"),
-    Flag(
-        ("--task",),
-        "the split: val, train or test",
-        "task",
-        _WHAT,
-        later_values={"speed": _STUDY, "study": _STUDY},
-    ),
+    value("--task", "val, train, test: the split; speed: how fast; study: accuracy and speed over image sizes", _WHAT),
     Flag(
         ("--batch", "--batch-size"),
         "images per forward pass of a process; metrics do not depend on it",
         "batch",
         _HOW,
     ),
-    value("--imgsz|--img|--img-size", "longest side of the network input in pixels", _HOW),
+    Flag(
+        ("--imgsz", "--img", "--img-size"),
+        "longest side of the network input in pixels; several with --task study",
+        "imgsz",
+        _HOW,
+        nargs="+",
+        metavar="PX",
+    ),
     value("--conf-thres|--conf", "least confidence of a detection", _HOW),
     value("--iou-thres|--iou", "overlap above which the weaker of two boxes is dropped", _HOW),
     *looking(_HOW),
@@ -48,10 +47,12 @@ VAL = (
     half(),
     *run_folder("runs/val"),
     switch("--save-json", "write the detections in COCO's format and measure COCO's mAP", _OUTPUT),
+    switch("--save-txt", "write a label file of the detections in each image", _OUTPUT),
+    switch("--save-hybrid", "as --save-txt, the labels among the detections; metrics then mean nothing", _OUTPUT),
+    switch("--save-conf", "add the confidence to the label files", _OUTPUT),
+    value("--worst", "images with the most mistakes to show (default 16; 0 shows none)", _OUTPUT, "N"),
+    switch("--noplots", "no pictures, only tables", _OUTPUT),
     switch("--verbose", "one line per class", _OUTPUT),
     *COMMON,
-    later("--save-txt", _LABEL_FILES),
-    later("--save-hybrid", _LABEL_FILES),
-    later("--save-conf", _LABEL_FILES),
     later("--dnn", "ONNX models come with export, a later capability: give .pt or .safetensors weights"),
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from accel_yolo.config.rules import Choice, Number
+from accel_yolo.config.rules import Choice, Number, Several
 from accel_yolo.config.settings import (
     DEVICE,
+    LARGEST_IMGSZ,
+    SMALLEST_IMGSZ,
     bad_data_choice,
     check_fields,
     class_choice,
@@ -19,10 +22,18 @@ from accel_yolo.config.settings import (
     precision_choice,
     setting,
     share,
-    size,
     switch,
     weight_files,
 )
+from accel_yolo.errors import ConfigError
+
+SPLITS = ("val", "train", "test")
+SPEED, STUDY = "speed", "study"
+TASK_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    SPEED: {"conf_thres": 0.25, "iou_thres": 0.45},
+    STUDY: {"imgsz": tuple(range(256, 1537, 128))},
+}
+"""Task -> what it takes where the user says nothing."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +44,21 @@ class ValConfig:
     classes: tuple[str, ...] = class_choice()
     weights: tuple[str, ...] = weight_files(("yolov5s.pt",))
     batch: int = count(32, low=1)
-    imgsz: int = size(640)
+    imgsz: tuple[int, ...] = setting((640,), Several(Number(whole=True, low=SMALLEST_IMGSZ, high=LARGEST_IMGSZ)))
     conf_thres: float = share(0.001)
     iou_thres: float = share(0.6)
     max_det: int = count(300, low=1)
-    task: str = setting("val", Choice(("val", "train", "test")))
+    task: str = setting("val", Choice((*SPLITS, SPEED, STUDY)))
     device: str = setting("", DEVICE)
     workers: int = setting(8, Number(whole=True, low=0, high=1024))
     single_cls: bool = switch()
     verbose: bool = switch()
     save_json: bool = switch()
+    save_txt: bool = switch()
+    save_hybrid: bool = switch()
+    save_conf: bool = switch()
+    worst: int = count(16)
+    noplots: bool = switch()
     project: str = filled("runs/val", "a folder")
     name: str = filled("exp", "a folder name")
     exist_ok: bool = switch()
@@ -55,3 +71,16 @@ class ValConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, flag_of)
+        if len(self.imgsz) > 1 and self.task != STUDY:
+            sizes = " ".join(map(str, self.imgsz))
+            raise ConfigError("several image sizes", "--imgsz", sizes, "--task study compares them")
+
+    @property
+    def split(self) -> str:
+        """The split that is measured: that of validation where the task is none."""
+        return self.task if self.task in SPLITS else "val"
+
+    @property
+    def side_px(self) -> int:
+        """The image size, where there is only one."""
+        return self.imgsz[0]

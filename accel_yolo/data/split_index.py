@@ -94,6 +94,14 @@ class SplitIndex:
         """Return the labels of one image, [k, 5] float32: class, cx, cy, w, h (0..1); a read-only view."""
         return self.labels[self.label_starts[image] : self.label_starts[image + 1]]
 
+    def labels_px(self) -> np.ndarray:
+        """Return all labels in px of their images, [m, 6] float64: image, class, x1, y1, x2, y2; image by image."""
+        image = np.repeat(np.arange(len(self)), np.diff(self.label_starts))
+        scale = self.sizes_hw[image][:, ::-1].astype(np.float64)
+        labels = self.labels.astype(np.float64)
+        centre, half = labels[:, 1:3], labels[:, 3:5] / 2
+        return np.column_stack((image, labels[:, 0], (centre - half) * scale, (centre + half) * scale))
+
     def polygons_of(self, image: int) -> list[np.ndarray]:
         """Return one [p, 2] float32 array of vertices x, y (0..1) for each label of the image; p = 0 for a box."""
         rows = range(int(self.label_starts[image]), int(self.label_starts[image + 1]))

@@ -59,9 +59,7 @@ def coco_report(
         truth = coco.ground_truth_from_json(_official_annotations(union.specs[0]))
         table[:, 0] = _numbers(image_ids)[table[:, 0].astype(np.int64)]
         return asdict(coco.coco_metrics(truth, table))
-    boxes = result.detections
-    table = np.column_stack((boxes[:, :3], boxes[:, 3:5] - boxes[:, 1:3], boxes[:, 5:7]))
-    return asdict(coco.coco_metrics(_truth(index, classes.names), table))
+    return asdict(coco_numbers(result, index, classes.names))
 
 
 def _ids(union: DataUnion, split: str, index: SplitIndex, classes: Classes) -> tuple[list[int | str], tuple[int, ...]]:
@@ -95,12 +93,9 @@ def _numbers(image_ids: list[int | str]) -> np.ndarray:
     return np.array(image_ids, dtype=np.int64)
 
 
-def _truth(index: SplitIndex, names: dict[int, str]) -> Any:
-    image_of = np.repeat(np.arange(len(index)), np.diff(index.label_starts))
-    height, width = index.sizes_hw[image_of].astype(np.float64).T
-    labels = index.labels.astype(np.float64)
-    half = labels[:, 3:5] / 2
-    low, high = labels[:, 1:3] - half, labels[:, 1:3] + half
-    scale = np.column_stack((width, height))
-    table = np.column_stack((image_of, labels[:, 0], low * scale, high * scale)).astype(np.float64)
-    return coco.ground_truth_from_labels(np.arange(len(index)), index.sizes_hw, table, names)
+def coco_numbers(result: Evaluation, index: SplitIndex, names: dict[int, str]) -> coco.CocoMetrics:
+    """Return COCO's twelve numbers of an evaluation, the labels of the split being the truth."""
+    boxes = result.detections
+    table = np.column_stack((boxes[:, :3], boxes[:, 3:5] - boxes[:, 1:3], boxes[:, 5:7]))
+    truth = coco.ground_truth_from_labels(np.arange(len(index)), index.sizes_hw, index.labels_px(), names)
+    return coco.coco_metrics(truth, table)

@@ -16,9 +16,9 @@ from accel_yolo.data.eval_loader import EvalBatch, EvalLoader
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.engine.kernels import sizes_vary
 from accel_yolo.engine.lanes import in_lanes, lanes_of
-from accel_yolo.engine.matched import COLUMNS, DETECTION_COLUMNS, matched_rows
+from accel_yolo.engine.matched import COLUMNS, DETECTION_COLUMNS, label_candidates, matched_rows
 from accel_yolo.engine.world import World
-from accel_yolo.inference.network import Network, TorchNetwork
+from accel_yolo.inference.network import Candidates, Network, TorchNetwork
 from accel_yolo.losses.assignment import assign, entry_counts
 from accel_yolo.losses.detection import LossOptions, detection_sums, term_means
 from accel_yolo.metrics.average_precision import AveragePrecision, average_precision
@@ -42,12 +42,14 @@ class EvalOptions:
         loss: options of the validation loss, None leaves it out.
         anchor_t: anchor threshold of the loss.
         single_cls: every detection counts as class 0.
+        hybrid: the labels are put among the network's candidates; metrics then mean nothing.
     """
 
     nms: NmsOptions
     loss: LossOptions | None = None
     anchor_t: float = 4.0
     single_cls: bool = False
+    hybrid: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,11 +143,17 @@ def _evaluated(batch: EvalBatch, network: Network, index: SplitIndex, options: E
     times.append(_now(device))
     output = network(images)
     times.append(_now(device))
-    kept = network.found(output, len(batch.ids), options.nms)
+    given = _given(batch, network, index) if options.hybrid else None
+    kept = network.found(output, len(batch.ids), options.nms, given)
     times.append(_now(device))
     table = matched_rows(kept, batch, index, single_cls=options.single_cls)
     losses = _loss_sums(network, output, batch, options) if options.loss is not None else None
     return _Part(table, losses, np.diff(times))
+
+
+def _given(batch: EvalBatch, network: Network, index: SplitIndex) -> Candidates:
+    rows, image = label_candidates(batch, index, len(network.names))
+    return rows.to(network.device), image.to(network.device)
 
 
 def _loss_sums(network: Network, raws: list[Tensor], batch: EvalBatch, options: EvalOptions) -> np.ndarray:

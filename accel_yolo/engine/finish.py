@@ -21,8 +21,9 @@ from accel_yolo.engine.batches import Batches
 from accel_yolo.engine.batchnorm import as_range, describe_batchnorm
 from accel_yolo.engine.build import Training
 from accel_yolo.engine.evaluate import Evaluation, evaluate
+from accel_yolo.engine.findings import Findings, print_sizes
 from accel_yolo.engine.optim import optimizer_tensors
-from accel_yolo.engine.reporting import metrics_json, print_speed, print_table
+from accel_yolo.engine.reporting import print_speed, print_table
 from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
@@ -97,13 +98,14 @@ def evaluate_best(run: RunFolder, training: Training, loader: EvalLoader, world:
 def conclude(
     state: TrainState, run: RunFolder, training: Training, index: SplitIndex, result: Evaluation
 ) -> TrainState:
-    """Write `metrics.json` with the evaluation of the best weights, say what to do next, and return the state."""
+    """Write what the evaluation of the best weights found, say what to do next, and return the state."""
     if state.stopped:
         console.say(f"Stopped early: no improvement since epoch {state.best_epoch + 1}")
     if state.skips:
         console.warn(f"{state.skips} updates were skipped because their gradient was not finite")
     best = run.weights / "best.safetensors"
-    metrics = metrics_json(result, index, training.detector.names)
+    found = Findings(result, index, training.detector.names)
+    metrics = found.metrics()
     if training.config.bit_exact:
         metrics["state_sha256"] = state_digest(training, metrics)
     run.write_json("metrics.json", metrics)
@@ -111,7 +113,9 @@ def conclude(
     which = f"Best weights, epoch {state.best_epoch + 1}" if kept_best else f"Weights of epoch {state.epoch} (--nosave)"
     console.say(f"\n{which}:")
     print_table(metrics, per_class=training.config.verbose or len(training.detector.names) < 50)
+    print_sizes(metrics)
     print_speed(metrics)
+    run.write_findings(found, metrics, pictures=not training.config.noplots)
     if training.config.bit_exact:
         console.say(f"State after {state.updates} updates: sha256 {metrics['state_sha256']}")
     console.say(f"\nResults in {console.painted(str(run.path), 'bold')}. Next:")

@@ -11,6 +11,7 @@ from torch import Tensor
 from accel_yolo.boxes import cxcywh_to_xyxy
 from accel_yolo.data.eval_loader import EvalBatch
 from accel_yolo.data.split_index import SplitIndex
+from accel_yolo.inference.network import Candidates
 from accel_yolo.metrics.matching import IOU_THRESHOLDS, match
 
 DETECTION_COLUMNS = 7
@@ -43,6 +44,29 @@ def matched_rows(kept: list[Tensor], batch: EvalBatch, index: SplitIndex, *, sin
         for number, part in zip(batch.ids, detections.split(per_image), strict=True)
     ]
     return np.concatenate((image[:, None], detections.numpy(), torch.cat(correct).numpy()), axis=1, dtype=np.float64)
+
+
+def label_candidates(batch: EvalBatch, index: SplitIndex, classes: int) -> Candidates:
+    """Return the labels of a batch as if the network had found them, objectness and class probability 1.
+
+    Args:
+        batch: the images.
+        index: their labels.
+        classes: how many classes the network knows.
+
+    Returns:
+        As `Network.candidates`, on the host.
+    """
+    per_image = [index.labels_of(number) for number in batch.ids]
+    place = np.repeat(np.arange(len(per_image)), list(map(len, per_image)))
+    labels = np.concatenate(per_image).astype(np.float64)
+    # The inverse of what is done to detections, so that a label comes back as it was.
+    scale = index.sizes_hw[list(batch.ids)][:, ::-1] * batch.gains_xy
+    centre = labels[:, 1:3] * scale[place] + batch.pads_xy[place]
+    rows = np.zeros((len(labels), 5 + classes))
+    rows[:, :5] = np.column_stack((centre, labels[:, 3:5] * scale[place], np.ones(len(labels))))
+    rows[np.arange(len(labels)), 5 + labels[:, 0].astype(np.int64)] = 1
+    return torch.from_numpy(rows).float(), torch.from_numpy(place)
 
 
 def _labels(index: SplitIndex, image: int, *, single_cls: bool) -> Tensor:

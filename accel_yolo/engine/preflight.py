@@ -80,7 +80,8 @@ def needs_of(world: World, config: TrainConfig | ValConfig) -> Needs:
         with world.together():
             disk_bytes = _parameters_of(config) * 4 * (CHECKPOINTS * COPIES + WEIGHT_FILES)
     shm_bytes = NCCL_SHM_BYTES if world.device.type == "cuda" and world.local_size > 1 else 0
-    batches_bytes = SLOTS * share * 3 * config.imgsz**2 if workers else 0
+    imgsz = config.imgsz if isinstance(config, TrainConfig) else max(config.imgsz)
+    batches_bytes = SLOTS * share * 3 * imgsz**2 if workers else 0
     return Needs(Path(config.project), disk_bytes, shm_bytes, batches_bytes, workers)
 
 

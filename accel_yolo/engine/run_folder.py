@@ -13,6 +13,7 @@ from accel_yolo.config.resolve import save_config
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine import failures
 from accel_yolo.engine.checkpoint import CheckpointFolder
+from accel_yolo.engine.findings import WORST, Findings, write_findings
 from accel_yolo.engine.sharing import share_weights
 from accel_yolo.engine.world import World
 from accel_yolo.files import make_folder, next_run_folder, write_text_atomic
@@ -167,6 +168,11 @@ class RunFolder:
         with self._world.together():
             if self._world.is_leader:
                 write_text_atomic(self.path / name, json.dumps(data, indent=1) + "\n")
+
+    def write_findings(self, found: Findings, metrics: dict[str, Any], *, pictures: bool) -> None:
+        """Write what an evaluation found, on the leader; the others do not wait."""
+        if self._world.is_leader:
+            write_findings(self.path, found, metrics, worst=WORST, pictures=pictures)
 
 
 def _kept_lines(path: Path, epoch: int) -> list[str]:

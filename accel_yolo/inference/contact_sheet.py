@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -33,19 +33,34 @@ def contact_sheet(
         DataError: an image cannot be read.
         ConfigError: no picture can be so large.
     """
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    pitch = tile_px + _GAP_PX
-    if max(rows, columns) * pitch > _LARGEST_PX:
+    tiles = (_drawn(index, image, names, tile_px) for image in images)
+    return assembled(tiles, len(images), columns=columns, cell_hw=(tile_px, tile_px))
+
+
+def assembled(tiles: Iterable[np.ndarray], count: int, *, columns: int, cell_hw: tuple[int, int]) -> np.ndarray:
+    """Return uint8 [H, W, 3] RGB: pictures in cells of one size, row by row, each in the middle of its cell.
+
+    Args:
+        tiles: uint8 [h, w, 3], none larger than a cell.
+        count: how many there are, at least one.
+        columns: pictures side by side.
+        cell_hw: height and width of a cell, px.
+
+    Raises:
+        ConfigError: no picture can be so large.
+    """
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    pitch_h, pitch_w = cell_hw[0] + _GAP_PX, cell_hw[1] + _GAP_PX
+    if max(rows * pitch_h, columns * pitch_w) > _LARGEST_PX:
         remedy = "show fewer --images, with more --columns or a smaller --tile"
-        raise ConfigError("the sheet is too large", value=f"{columns * pitch} x {rows * pitch} px", remedy=remedy)
-    sheet = np.full((rows * pitch + _GAP_PX, columns * pitch + _GAP_PX, 3), _GROUND, np.uint8)
-    for place, image in enumerate(images):
-        drawn = _drawn(index, image, names, tile_px)
-        height, width = drawn.shape[:2]
-        top = _GAP_PX + place // columns * pitch + (tile_px - height) // 2
-        left = _GAP_PX + place % columns * pitch + (tile_px - width) // 2
-        sheet[top : top + height, left : left + width] = drawn
+        raise ConfigError("the sheet is too large", value=f"{columns * pitch_w} x {rows * pitch_h} px", remedy=remedy)
+    sheet = np.full((rows * pitch_h + _GAP_PX, columns * pitch_w + _GAP_PX, 3), _GROUND, np.uint8)
+    for place, tile in enumerate(tiles):
+        height, width = tile.shape[:2]
+        top = _GAP_PX + place // columns * pitch_h + (cell_hw[0] - height) // 2
+        left = _GAP_PX + place % columns * pitch_w + (cell_hw[1] - width) // 2
+        sheet[top : top + height, left : left + width] = tile
     return sheet
 
 

@@ -68,7 +68,7 @@ def draw_boxes(image: NDArray[np.uint8], found: Iterable[Detection], options: Dr
         x1, y1, x2, y2 = (round(value) for value in item.box_xyxy)
         pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=thickness)
         if options.labels:
-            _draw_label(pen, _label(item, options), (x1, y1), size_px, colour)
+            draw_label(pen, _label(item, options), (x1, y1), size_px, colour)
     # A label may be wider than a very small image; Pillow clips at the border, so the size stays as it was.
     return np.asarray(canvas).copy()
 
@@ -79,10 +79,11 @@ def _label(item: Detection, options: DrawOptions) -> str:
     return f"{track}{item.name}" + (f" {item.confidence:.2f}" if options.confidences else "")
 
 
-def _draw_label(pen: ImageDraw.ImageDraw, text: str, corner_xy: tuple[int, int], size_px: int, colour: Rgb) -> None:
+def draw_label(pen: ImageDraw.ImageDraw, text: str, corner_xy: tuple[int, int], size_px: int, colour: Rgb) -> None:
+    """Write a text on a ground of a colour, above a corner of a box or, where there is no room, in it."""
     width, height = pen.im.size
     text, size_px = _fitted(text, size_px, width)
-    font = _font(size_px)
+    font = label_font(size_px)
     pad = max(1, size_px // 6)
     label_w = min(width, int(font.getlength(text)) + 2 * pad + 1)
     ascent, descent = font.getmetrics()
@@ -96,15 +97,16 @@ def _draw_label(pen: ImageDraw.ImageDraw, text: str, corner_xy: tuple[int, int],
 
 def _fitted(text: str, size_px: int, width: int) -> tuple[str, int]:
     """Return the text and its size such that it fits into `width` px: first smaller, then shortened."""
-    while size_px > _SMALLEST_TEXT_PX and _font(size_px).getlength(text) + size_px / 2 > width:
+    while size_px > _SMALLEST_TEXT_PX and label_font(size_px).getlength(text) + size_px / 2 > width:
         size_px -= 1
-    while len(text) > 1 and _font(size_px).getlength(text) + size_px / 2 > width:
+    while len(text) > 1 and label_font(size_px).getlength(text) + size_px / 2 > width:
         text = text[:-2] + "…" if len(text) > 2 else text[:1]
     return text, size_px
 
 
 @functools.lru_cache(maxsize=64)
-def _font(size_px: int) -> ImageFont.FreeTypeFont:
+def label_font(size_px: int) -> ImageFont.FreeTypeFont:
+    """Return the font of labels, `size_px` high."""
     # The font that comes with matplotlib covers Latin, Greek and Cyrillic: class names are not always English.
     import matplotlib
 

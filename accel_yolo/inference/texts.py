@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from accel_yolo.inference.results import Detections
 
 
@@ -20,11 +23,18 @@ def label_text(detections: Detections, *, corners: bool = False, confidence: boo
         confidence: append the confidence.
     """
     table = detections.xyxyn if corners else detections.xywhn
+    return rows_text(table, detections.track_ids, confidence=confidence)
+
+
+def rows_text(
+    table: NDArray[np.floating], track_ids: NDArray[np.int64] | None = None, *, confidence: bool = False
+) -> str:
+    """Return a label file of rows [n, 6]: four fractions, confidence, class; the last row comes first."""
     lines = []
     for place in range(len(table) - 1, -1, -1):
         *box, score, label = table[place].tolist()
         words = [str(int(label)), *(f"{value:g}" for value in ([*box, score] if confidence else box))]
-        if detections.track_ids is not None:
-            words.append(str(detections.track_ids[place]))
+        if track_ids is not None:
+            words.append(str(track_ids[place]))
         lines.append(" ".join(words) + "\n")
     return "".join(lines)

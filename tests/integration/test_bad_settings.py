@@ -126,7 +126,7 @@ def test_a_wrong_flag_is_named_with_its_value_and_remedy(commands: Commands, dat
     [
         ("--conf 2", "wrong value in --conf: 2; give a number from 0 to 1"),
         ("--iou nan", "wrong value in --iou: nan; give a number from 0 to 1"),
-        ("--task spead", "wrong value in --task: spead; give one of val, train, test"),
+        ("--task spead", "wrong value in --task: spead; did you mean 'speed'?"),
         ("--fusion wbf", "there is nothing to fuse in --weights"),
         ("--fusion mean", "wrong value in --fusion: mean; give one of nms, wbf"),
     ],

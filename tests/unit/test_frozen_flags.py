@@ -18,9 +18,8 @@ def current() -> list[str]:
         defaults = entry.defaults
         for flag in entry.flags:
             state = "later" if flag.later else f"default {defaults[flag.fills]!r}" if flag.fills else "accepted"
-            later_values = "".join(f"; {value} later" for value in flag.later_values)
             spellings = "|".join(flag.spellings)
-            lines.append(f"{command} {spellings}: {ARITY[flag.nargs]}; {flag.fills or '-'}; {state}{later_values}")
+            lines.append(f"{command} {spellings}: {ARITY[flag.nargs]}; {flag.fills or '-'}; {state}")
     return lines
 
 

@@ -39,13 +39,18 @@ from accel_yolo.errors import ConfigError
         ("train", "--local_rank 1", {}),
         ("train", "--local-rank=1 --epochs 3", {"epochs": 3}),
         ("val", "--weights a.pt b.pt --img 640 --conf 0.001 --iou .6", {
-            "weights": ("a.pt", "b.pt"), "imgsz": 640, "conf_thres": 0.001, "iou_thres": 0.6}),
+            "weights": ("a.pt", "b.pt"), "imgsz": (640,), "conf_thres": 0.001, "iou_thres": 0.6}),
         ("val", "--half", {"precision": "fp16"}),
+        ("val", "--task study --imgsz 256 384", {"task": "study", "imgsz": (256, 384)}),
+        ("val", "--save-hybrid --save-conf --worst 4 --noplots", {
+            "save_hybrid": True, "save_conf": True, "worst": 4, "noplots": True}),
         ("val", "--half --precision fp16", {"precision": "fp16"}),
         ("predict", "--imgsz 640", {"imgsz": (640,)}),
         ("predict", "--imgsz 480 640 --classes 0 dog", {"imgsz": (480, 640), "classes": ("0", "dog")}),
         ("predict", "--save-txt --save-conf --hide-conf", {"save_txt": True, "save_conf": True, "hide_conf": True}),
         ("convert", "x.pt x.safetensors", {"source": "x.pt", "destination": "x.safetensors"}),
+        ("convert", "x.pt --to safetensors", {"source": "x.pt", "to": "safetensors"}),
+        ("info weights", "x.pt --json", {"file": "x.pt", "json": True}),
     ],
 )  # fmt: skip
 def test_what_is_typed_is_what_is_kept(command: str, line: str, values: dict[str, Any]) -> None:
@@ -78,7 +83,11 @@ def test_the_spelling_used_is_remembered() -> None:
         ("val", "--conf 2", "wrong value in --conf: 2; give a number from 0 to 1"),
         ("val", "--half --precision bf16", "two flags disagree in --half and --precision"),
         ("predict", "--imgsz 64 64 64", "wrong value in --imgsz: 64 64 64"),
-        ("convert", "x.pt", "required: DESTINATION"),
+        ("convert", "", "required: SOURCE"),
+        ("convert", "x.pt --to onnx", "wrong value in --to: onnx; give one of auto, safetensors, yolov5-pt"),
+        ("convert", "x.pt --to yolov5pt", "did you mean 'yolov5-pt'?"),
+        ("info weights", "", "required: FILE"),
+        ("info weights", "x.pt y.pt", "unexpected word in the command line: y.pt"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_with_flag_value_and_remedy(command: str, line: str, words: str) -> None:
@@ -114,18 +123,9 @@ def test_the_flags_of_later_capabilities_are_these() -> None:
         "train": {
             "--bucket", "--entity", "--upload_dataset", "--bbox_interval", "--artifact_alias",
         },
-        "val": {"--save-txt", "--save-hybrid", "--save-conf", "--dnn"},
+        "val": {"--dnn"},
         "predict": {"--view-img", "--save-csv", "--visualize", "--update", "--dnn", "--vid-stride"},
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("command", "line"),
-    [("val", "--task speed"), ("val", "--task study")],
-)
-def test_a_value_of_a_later_capability_stops_with_a_reason(command: str, line: str) -> None:
-    with pytest.raises(ConfigError, match="not available yet .* later capability"):
-        parse(command, line.split())
 
 
 @pytest.mark.parametrize("line", ["", "--weights yolov5s.pt --include onnx", "--half"])
