@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import signal
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from accel_yolo.inference.reading import MOST_BYTES, prepared, read_batches
 from accel_yolo.inference.report import Report
 from accel_yolo.inference.results import Detections
 from accel_yolo.inference.sources import find_items
+from accel_yolo.inference.tracking import asked_tracks
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +57,7 @@ def predict(config: PredictConfig) -> Path:
     """
     # Everything that can be wrong is found out before the run folder is created: a picture is read as well.
     items = _items(config.source)
+    tracks = asked_tracks(config, items)
     device = named_device(config.device)
     predictor = Predictor(_network(config, device))
     options = asked_options(config, predictor.names)
@@ -67,9 +69,12 @@ def predict(config: PredictConfig) -> Path:
         predictor.warm_up()
         report.start()
         try:
-            with _ends_with_ctrl_c(items[0].kind == "stream"), _writing(outputs) as writer:
-                for batch in itertools.chain([first], batches):
-                    _look(predictor, batch, options, writer, report)
+            is_live = items[0].kind == "stream"
+            with _ends_with_ctrl_c(is_live), _writing(outputs, is_live) as writer:
+                for frame, found in _looked(predictor, itertools.chain([first], batches), options, report):
+                    detections = found if tracks is None else tracks.follow(frame, found)
+                    writer.put((frame, detections))
+                    report.found(frame, detections)
         finally:
             report.close()
             if report.pictures:
@@ -108,40 +113,44 @@ def _first_readable(
     raise DataError("nothing could be read", value=config.source, remedy="the warnings above say why")
 
 
-def _look(
-    detector: PictureDetector,
-    batch: Sequence[Frame | Unreadable],
-    options: PredictOptions,
-    writer: Behind[tuple[Frame, Detections]],
-    report: Report,
-) -> None:
-    """Detect, hand over to the writer, and tell, in the order of the source."""
-    pictures = [seen.picture for seen in batch if isinstance(seen, Frame)]
-    with memory_named(f"--imgsz {options.imgsz[0]} {options.imgsz[1]}", "try a smaller --imgsz, --batch or model"):
-        found = iter(detector.detect(pictures, options) if pictures else [])
-    for seen in batch:
-        if isinstance(seen, Unreadable):
-            report.unreadable(seen)
-            continue
-        detections = next(found)
-        writer.put((seen, detections))
-        report.found(seen, detections)
+def _looked(
+    detector: PictureDetector, batches: Iterable[Sequence[Frame | Unreadable]], options: PredictOptions, report: Report
+) -> Iterator[tuple[Frame, Detections]]:
+    """Yield what is found in each picture, and tell what cannot be read, in the order of the source."""
+    for batch in batches:
+        pictures = [seen.picture for seen in batch if isinstance(seen, Frame)]
+        with memory_named(f"--imgsz {options.imgsz[0]} {options.imgsz[1]}", "try a smaller --imgsz, --batch or model"):
+            found = iter(detector.detect(pictures, options) if pictures else [])
+        for seen in batch:
+            if isinstance(seen, Unreadable):
+                report.unreadable(seen)
+            else:
+                yield seen, next(found)
 
 
 @contextlib.contextmanager
-def _writing(outputs: Outputs) -> Iterator[Behind[tuple[Frame, Detections]]]:
+def _writing(outputs: Outputs, is_live: bool) -> Iterator[Behind[tuple[Frame, Detections]]]:
     """Give a thread that writes; at the end, however it comes, what was handed over is written and complete."""
+    whole = False
     room = 16
     writer: Behind[tuple[Frame, Detections]] = Behind(
         lambda seen: outputs.write(*seen), room, MOST_BYTES, lambda seen: seen[0].weight
     )
     try:
-        yield writer
-    finally:
         try:
-            writer.finish()
+            yield writer
+        except KeyboardInterrupt:
+            whole = is_live  # streams have no other end
+            raise
+        else:
+            whole = True
         finally:
-            outputs.close()
+            writer.finish()
+    except Exception:
+        whole = False
+        raise
+    finally:
+        outputs.close(whole)
 
 
 @contextlib.contextmanager

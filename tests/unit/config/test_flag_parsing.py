@@ -124,7 +124,7 @@ def test_the_flags_of_later_capabilities_are_these() -> None:
             "--bucket", "--entity", "--upload_dataset", "--bbox_interval", "--artifact_alias",
         },
         "val": {"--dnn"},
-        "predict": {"--view-img", "--save-csv", "--visualize", "--update", "--dnn"},
+        "predict": {"--view-img", "--visualize", "--update", "--dnn"},
     }  # fmt: skip
 
 

@@ -9,9 +9,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from accel_yolo.config.predict_schema import TRACKERS, PredictConfig
 from accel_yolo.errors import ConfigError, EnvironmentFault
+from accel_yolo.inference.frames import Frame
+from accel_yolo.inference.items import Item
+from accel_yolo.inference.predictor import Picture
 from accel_yolo.inference.results import Detections
-from accel_yolo.inference.tracking import TRACKERS, Tracker, Tracks, detection_threshold
+from accel_yolo.inference.tracking import Tracker, Tracks, asked_tracks, detection_threshold
+from accel_yolo.inference.urls import Kind
 
 HW = (480, 640)
 BACKGROUND = np.random.default_rng(0).integers(0, 255, (*HW, 3), dtype=np.uint8)
@@ -82,17 +87,60 @@ def test_the_others_are_given_what_is_above_the_threshold_only(kind: str) -> Non
     assert detection_threshold("bytetrack", 0.01) == 0.01
 
 
-def test_each_source_counts_for_itself() -> None:
+def frame(item: Item, number: int, fps: float = 30.0) -> Frame:
+    return Frame(Picture(BACKGROUND), item, number, fps)
+
+
+def test_each_stream_counts_for_itself_and_each_video_from_one() -> None:
     tracks = Tracks("bytetrack", 0.25)
-    for frame in range(5):
-        first = tracks.update(1, 30.0, detections({"a": (100 + frame, 200, 0.9)}))
-        second = tracks.update(2, 10.0, detections({"b": (400, 200 + frame, 0.9), "c": (100, 200, 0.8)}))
-    assert first.track_ids is not None and second.track_ids is not None
-    assert (first.track_ids.tolist(), sorted(second.track_ids.tolist())) == ([1], [1, 2])
-    tracks.end(1)
-    for _ in range(3):
-        first = tracks.update(1, 30.0, detections({"a": (500, 200, 0.9)}))
-    assert first.track_ids is not None and first.track_ids.tolist() == [1]
+    streams, videos = ([Item(f"{kind}{n}", kind, number=n, of=2) for n in (1, 2)] for kind in ("stream", "video"))
+    for number in range(1, 6):
+        first = tracks.follow(frame(streams[0], number), detections({"a": (100 + number, 200, 0.9)}))
+        rows = {"b": (400, 200 + number, 0.9), "c": (100, 200, 0.8)}
+        second = tracks.follow(frame(streams[1], number), detections(rows))
+    assert ids(first) == [1] and sorted(ids(second)) == [1, 2]
+    tracks = Tracks("bytetrack", 0.25)
+    for video in videos:
+        for number in range(1, 4):
+            found = tracks.follow(frame(video, number), detections({"a": (100, 200, 0.9)}))
+        assert ids(found) == [1]
+
+
+def ids(found: Detections) -> list[int]:
+    assert found.track_ids is not None
+    return found.track_ids.tolist()
+
+
+def test_frames_of_a_stream_that_nobody_had_time_for_count_as_time() -> None:
+    """The object moves 12 px a frame; where six frames at a time pass unseen, it has left the box it was last in."""
+    tracks = Tracks("sort", 0.25)
+    item = Item("rtsp://camera", "stream")
+    seen = [
+        ids(tracks.follow(frame(item, number), detections({"a": (40.0 + 12 * number, 200, 0.9)})))
+        for number in (*range(1, 20), *range(25, 50, 6))
+    ]
+    assert seen[4:] == [[1]] * (len(seen) - 4)
+
+
+def test_images_among_videos_are_not_followed_and_keep_to_the_threshold() -> None:
+    tracks = Tracks("bytetrack", 0.25)
+    found = tracks.follow(
+        Frame(Picture(BACKGROUND), Item("a.jpg", "image")), detections({"a": (100, 200, 0.9), "b": (300, 200, 0.2)})
+    )
+    assert found.track_ids is None
+    assert found.confidences.tolist() == pytest.approx([0.9])
+
+
+@pytest.mark.parametrize(("kinds", "followed"), [(("image", "video"), True), (("stream",), True), (("image",), False)])
+def test_images_alone_are_no_sequence(kinds: tuple[Kind, ...], followed: bool) -> None:
+    config = PredictConfig(source="photos", track="sort")
+    items = [Item(f"{kind}.x", kind) for kind in kinds]
+    assert asked_tracks(PredictConfig(source="photos"), items) is None
+    if followed:
+        assert asked_tracks(config, items) is not None
+    else:
+        with pytest.raises(ConfigError, match="nothing to follow objects through in --source: photos; images are no"):
+            asked_tracks(config, items)
 
 
 def test_an_object_gone_for_longer_than_a_second_is_a_new_one_at_any_frame_rate() -> None:
