@@ -181,7 +181,7 @@ def test_the_task_of_speed_takes_squares_and_what_a_user_would_see(
     commands: Commands, few: Path, published_weights: Path
 ) -> None:
     words = ("--task", "speed", "--data", few, "--weights", published_weights, "--imgsz", "128", "--device", "cpu")
-    outcome: Outcome = commands(
+    outcome = commands(
         "val", *words, "--workers", "0", "--project", commands.project, "--noplots", "--save-txt", "--save-conf"
     )
     assert "Measured in passes of 4 images of 128 x 128 px" in outcome.succeeded().out
@@ -216,7 +216,7 @@ def test_a_training_ends_with_the_same_findings(commands: Commands, data: Path) 
 @pytest.fixture(scope="module")
 def shared(
     few: Path, published_weights: Path, run_processes: Callable, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[list[Path]]:
+) -> list[Path]:
     """Run folders of one and of two processes."""
     folders = []
     for processes in (1, 2):
