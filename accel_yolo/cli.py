@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from accel_yolo import console
-from accel_yolo.commands import DATA, PREPARED, Work, search
+from accel_yolo.commands import GROUPS, PREPARED, Work, search
 from accel_yolo.config.flags import ALIASES, COMMANDS, parse
 from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.errors import ConfigError, UserError, did_you_mean
@@ -29,11 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] in ("-V", "--version", "version"):
         print(f"accel-yolo {__version__}")
         return 0
-    if words[0] == DATA and len(words) > 1 and not words[1].startswith("-"):
-        words[:2] = [f"{DATA} {words[1]}"]
+    if words[0] in GROUPS and len(words) > 1 and not words[1].startswith("-"):
+        words[:2] = [f"{words[0]} {words[1]}"]
     command = ALIASES.get(words[0], words[0])
-    if command == DATA:
-        _print_commands(only=DATA)
+    if command in GROUPS:
+        _print_commands(only=command)
         return 0
     if command not in COMMANDS:
         known = [*COMMANDS, *ALIASES]
@@ -186,7 +186,7 @@ def _print_commands(only: str = "") -> None:
     rows = [
         [f"  {name}", entry.summary + (" (not available yet)" if entry.later else "")]
         for name, entry in COMMANDS.items()
-        if name.startswith(only)
+        if name.startswith(f"{only} ".lstrip())
     ]
     for line in console.aligned(rows):
         print(line)

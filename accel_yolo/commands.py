@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accel_yolo import console
 from accel_yolo.config.flags import COMMANDS
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
 from accel_yolo.config.val_schema import STUDY
+from accel_yolo.config.weights_schema import InfoWeightsConfig
 from accel_yolo.errors import ConfigError
 
 if TYPE_CHECKING:
     from accel_yolo.config.search_words import AskedSearch
 
-DATA = "data"
-"""The command whose verbs look at data sets."""
+DATA, INFO = "data", "info"
+GROUPS = (DATA, INFO)
+"""The commands that have verbs."""
 
 Work = Callable[[], object]
 
@@ -111,7 +112,19 @@ def _convert(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     def work() -> object:
         from accel_yolo.models.convert import convert
 
-        return convert(Path(config.source), Path(config.destination))
+        return convert(config.source, config.destination, config.to)
+
+    return work
+
+
+def _info_weights(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    config = InfoWeightsConfig(**typed)
+    speak_as(config)
+
+    def work() -> object:
+        from accel_yolo.info_commands import weights
+
+        return weights(config)
 
     return work
 
@@ -145,6 +158,7 @@ PREPARED: Mapping[str, Callable[[Mapping[str, Any], LaunchConfig], Work]] = {
     "profile": _profile,
     "convert": _convert,
     **{f"{DATA} {verb}": _data(verb) for verb in ("convert", "check", "split", "stats", "show")},
+    f"{INFO} weights": _info_weights,
     "export": _export,
 }
 

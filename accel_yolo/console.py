@@ -108,9 +108,10 @@ def painted(text: str, colour: str) -> str:
     return _painted(text, colour, sys.stdout)
 
 
-def progress(iterable: Iterable[Any], total: int | None = None, desc: str = "") -> tqdm:
+def progress(iterable: Iterable[Any] | None, total: int | None = None, desc: str = "", unit: str = "it") -> tqdm:
     """Return `iterable` wrapped in a progress bar on stderr; `set_postfix_str` changes the text at its end.
 
+    Without an iterable, `update` moves it and `close` ends it.
     Silent when quiet; refreshed every ten seconds when stderr is not a terminal.
     """
     from tqdm import tqdm
@@ -120,6 +121,7 @@ def progress(iterable: Iterable[Any], total: int | None = None, desc: str = "") 
         iterable,
         total=total,
         desc=desc,
+        unit=unit,
         disable=_State.quiet,
         file=sys.stderr,
         dynamic_ncols=terminal,

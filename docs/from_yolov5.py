@@ -137,7 +137,7 @@ What is different on purpose:
   same augmentation in the same order, one process or several; YOLOv5 gives each process a fixed part of the images.
 - A data YAML is data: scripts under `download:` are never run, and model YAMLs are not evaluated.
 - Weights are written as `.safetensors`, and checkpoints hold everything that training needs to go on. `.pt` files are
-  read, not written.
+  read, and written on request: `accel-yolo convert --to yolov5-pt` ([weights.md](weights.md)).
 - Label caches are neither written beside your data nor read: the index lies in the user's cache folder. Images are
   never changed.
 - Bad images and labels are listed with file and line; more than 5 % of them stop the run (`--bad-data`).

@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "export": L0 | L1 | {"inference", "reports", "export"},
     "engine": L0 | L1 | {"inference", "reports", "engine"},
     "data_commands": L0 | L1 | {"inference", "reports"},
-    "commands": L0 | L1 | {"inference", "reports", "engine", "export", "data_commands"},
+    "info_commands": L0 | L1 | {"inference", "reports", "export"},
+    "commands": L0 | L1 | {"inference", "reports", "engine", "export", "data_commands", "info_commands"},
     "cli": L0 | {"engine", "commands", "cli"},
     "__main__": {"cli"},
     # The package itself gives `load`, lazily.

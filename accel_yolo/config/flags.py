@@ -31,8 +31,8 @@ from accel_yolo.config.train_flags import TRAIN
 from accel_yolo.config.tune_flags import TUNE
 from accel_yolo.config.val_flags import VAL
 from accel_yolo.config.val_schema import ValConfig
-from accel_yolo.config.weights_flags import CONVERT
-from accel_yolo.config.weights_schema import ConvertConfig
+from accel_yolo.config.weights_flags import CONVERT, INFO_WEIGHTS
+from accel_yolo.config.weights_schema import ConvertConfig, InfoWeightsConfig
 from accel_yolo.errors import ConfigError, did_you_mean
 
 
@@ -65,12 +65,15 @@ COMMANDS: Mapping[str, Command] = {
     "predict": Command("detect objects in images", PREDICT, (PredictConfig,), "detect.py"),
     "check": Command("compare machines and try the connections between them", CHECK, (CheckConfig,)),
     "profile": Command("measure training on several numbers of processes", PROFILE, (ProfileConfig,)),
-    "convert": Command("convert weights: x.pt to x.safetensors", CONVERT, (ConvertConfig,)),
+    "convert": Command("convert weights to .safetensors, or to a .pt for YOLOv5", CONVERT, (ConvertConfig,)),
     "data convert": Command("write a data set as yolo, coco or voc", DATA_CONVERT, (DataConvertConfig,)),
     "data check": Command("list everything that is wrong with a data set", DATA_CHECK, (DataCheckConfig,)),
     "data split": Command("split a data set anew, reproducibly", DATA_SPLIT, (DataSplitConfig,)),
     "data stats": Command("count and measure what a data set holds", DATA_STATS, (DataStatsConfig,)),
     "data show": Command("draw images with their boxes on a sheet", DATA_SHOW, (DataShowConfig,)),
+    "info weights": Command(
+        "say what a weight file is, and what may be done with it", INFO_WEIGHTS, (InfoWeightsConfig,)
+    ),
     "export": Command("write a detector for other runtimes", EXPORT, (), "export.py", UNAVAILABLE),
 }
 ALIASES = {"detect": "predict"}
@@ -152,7 +155,10 @@ def parse(command: str, argv: Sequence[str], prog: str = "") -> Parsed:
         SystemExit: (status 0) after printing the help.
     """
     entry = COMMANDS[command]
-    typed, rest = build_parser(command, prog).parse_known_args(list(argv))
+    parser = build_parser(command, prog)
+    # Words without a flag may stand on both sides of a flag: `convert a.pt --to yolov5-pt b.pt`.
+    mixed = any(flag.positional for flag in entry.flags)
+    typed, rest = (parser.parse_known_intermixed_args if mixed else parser.parse_known_args)(list(argv))
     if rest:
         raise _unknown(rest[0], entry.flags)
     if entry.later:

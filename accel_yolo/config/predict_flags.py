@@ -8,7 +8,7 @@ _WHAT, _HOW, _WHERE, _OUTPUT = "model and images", "detection", "processes", "ou
 
 PREDICT = (
     weight_files(_WHAT),
-    value("--source", "an image, a folder, a glob or a .txt list of images", _WHAT),
+    value("--source", "image, video, folder, glob, .txt or .streams list, URL, number of a camera, or -", _WHAT),
     value("--data", "data YAML whose class names replace those of the weights", _WHAT, "FILE"),
     Flag(
         ("--imgsz", "--img", "--img-size"),
@@ -23,6 +23,9 @@ PREDICT = (
     value("--max-det", "most detections per image", _HOW),
     Flag(("--classes",), "keep only these classes, by name or number", "classes", _HOW, nargs="+", metavar="CLASS"),
     switch("--agnostic-nms", "let boxes of different classes suppress each other", _HOW),
+    value("--batch|--batch-size", "pictures that go through the network together", _HOW),
+    value("--vid-stride", "of the frames of a video or stream, look at every so many", _HOW, "N"),
+    value("--stream-timeout", "seconds without a picture of any stream before the run ends", _WHERE, "S"),
     value("--tile", "cut images larger than this many pixels into tiles of that side", _HOW, "PX"),
     value("--overlap", "least share of a tile that its neighbours show too", _HOW),
     switch("--tiles-only", "do not look at the whole image as well, which finds objects larger than a tile", _HOW),
@@ -37,11 +40,11 @@ PREDICT = (
     value("--line-thickness", "width of the drawn lines in pixels", _OUTPUT, "PX"),
     switch("--hide-labels", "draw boxes without class names", _OUTPUT),
     switch("--hide-conf", "draw class names without confidences", _OUTPUT),
+    switch("--verbose", "one line for each frame of videos and streams", _OUTPUT),
     *COMMON,
     later("--view-img", "showing images in a window is a later capability: open the files of the run folder"),
     later("--save-csv", "the CSV file is a later capability: use --save-txt"),
     later("--visualize", "feature maps are a later capability: leave it out"),
     later("--update", "rewriting checkpoints is a later capability: use `accel-yolo convert`"),
     later("--dnn", "ONNX models come with export, a later capability: give .pt or .safetensors weights"),
-    later("--vid-stride", "video is a later capability: extract the frames as images", None),
 )

@@ -33,7 +33,7 @@ class PredictConfig:
     """Everything a prediction depends on, apart from images and weights themselves."""
 
     weights: tuple[str, ...] = weight_files(("yolov5s.pt",))
-    source: str = filled("data/images", "an image, a folder, a glob or a .txt list")
+    source: str = filled("data/images", "an image, a video, a folder, a glob, a list, a URL or a camera number")
     data: str = setting("", Text())
     imgsz: tuple[int, ...] = setting(
         (640,), Several(Number(whole=True, low=SMALLEST_IMGSZ, high=LARGEST_IMGSZ), least=1, most=2)
@@ -42,6 +42,9 @@ class PredictConfig:
     iou_thres: float = share(0.45)
     max_det: int = count(1000, low=1)
     device: str = setting("", DEVICE)
+    batch: int = count(1, low=1)
+    vid_stride: int = count(1, low=1)
+    stream_timeout: float = real(60.0, above=0)
     save_txt: bool = switch()
     save_format: int = setting(0, Number(whole=True, low=0, high=1))
     save_conf: bool = switch()
@@ -61,6 +64,7 @@ class PredictConfig:
     augment: bool = switch()
     fusion: Literal["nms", "wbf"] = fusion_choice()
     precision: str = precision_choice()
+    verbose: bool = switch()
     quiet: bool = switch()
     debug: bool = switch()
 

@@ -61,11 +61,13 @@ class Picture:
         image: uint8 [H, W, 3] RGB.
         path: where it came from; "" for an array.
         stem: name without suffix for files made from the result.
+        ready: the network input made of it ahead, and how the image lies in it; see `PictureDetector.prepare`.
     """
 
     image: NDArray[np.uint8]
     path: str = ""
     stem: str = "image"
+    ready: tuple[Letterbox, NDArray[np.uint8]] | None = None
 
 
 Found = tuple[list[NDArray[np.float32]], Speed]
@@ -118,6 +120,16 @@ class PictureDetector(ABC):
             found.update(zip(places, group, strict=True))
         return [found[place] for place in range(len(pictures))]
 
+    def prepare(self, picture: Picture, options: PredictOptions) -> Picture:
+        """Return the picture with its network input beside it, which `detect` then need not make.
+
+        It may be called in another thread, while the network is busy.
+        """
+        if options.tiling is not None:
+            return picture
+        box = self._letterbox(picture.image, options)
+        return replace(picture, ready=(box, box.apply(picture.image)))
+
     def warm_up(self) -> None:
         """Run once on a small empty image, so that the first real one is not timed with the start of the device."""
         side = self.stride
@@ -153,7 +165,13 @@ class PictureDetector(ABC):
 
 def letterboxed(boxes: Sequence[Letterbox], pictures: Sequence[Picture]) -> NDArray[np.uint8]:
     """Return the images in network inputs of one size, uint8 [B, H, W, 3] RGB."""
-    return np.stack([box.apply(picture.image) for box, picture in zip(boxes, pictures, strict=True)])
+    return np.stack([_letterboxed(box, picture) for box, picture in zip(boxes, pictures, strict=True)])
+
+
+def _letterboxed(box: Letterbox, picture: Picture) -> NDArray[np.uint8]:
+    if picture.ready is not None and picture.ready[0] == box:
+        return picture.ready[1]
+    return box.apply(picture.image)
 
 
 def _detections(

@@ -1,119 +1,172 @@
-"""The predict command: images in, drawn images, label files and crops out."""
+"""The predict command: pictures in, drawn pictures and videos, label files and crops out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import itertools
+import signal
+import threading
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from accel_yolo import console
 from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.data.demo import ensure_demo
-from accel_yolo.data.images import read_image
 from accel_yolo.devices import memory_named, named_device
-from accel_yolo.errors import ConfigError, DataError, escaped
+from accel_yolo.errors import ConfigError, DataError
 from accel_yolo.files import next_run_folder
 from accel_yolo.inference.asked import asked_options
-from accel_yolo.inference.crops import save_crops
-from accel_yolo.inference.drawing import DrawOptions
-from accel_yolo.inference.encoding import write_file
+from accel_yolo.inference.background import Behind
+from accel_yolo.inference.frames import Frame, Unreadable
+from accel_yolo.inference.items import numbered
 from accel_yolo.inference.networks import NetworkOptions, load_network
-from accel_yolo.inference.predictor import Predictor, fitting_hw
-from accel_yolo.inference.results import Detections, Speed
-from accel_yolo.inference.sources import distinct_stems, find_images
-from accel_yolo.inference.texts import label_text
+from accel_yolo.inference.outputs import Outputs
+from accel_yolo.inference.predictor import PredictOptions, Predictor, fitting_hw
+from accel_yolo.inference.reading import MOST_BYTES, prepared, read_batches
+from accel_yolo.inference.report import Report
+from accel_yolo.inference.results import Detections
+from accel_yolo.inference.sources import find_items
 
 if TYPE_CHECKING:
     import torch
 
     from accel_yolo.config.predict_schema import PredictConfig
+    from accel_yolo.inference.items import Item
     from accel_yolo.inference.network import Network
+    from accel_yolo.inference.picture_detector import PictureDetector
+
+    Batches = Generator[Sequence[Frame | Unreadable]]
 
 _DEFAULT_SOURCE = "data/images"
 _DEMO_IMAGES = 8
 
 
 def predict(config: PredictConfig) -> Path:
-    """Return the run folder of a prediction on every image of `config.source`.
+    """Return the run folder of a prediction on everything that `config.source` names.
 
-    An image that cannot be read is skipped with a warning and counted; if none can be read the run fails.
+    What cannot be read is skipped with a warning and counted; if nothing can be read the run fails. Ctrl-C ends it with
+    complete files; for streams, which have no end, that is the end of the run.
 
     Raises:
-        ConfigError: flags that do not go together, or a source that is not available yet.
-        DataError: no source, no image, or no readable image.
+        ConfigError: flags that do not go together, or a source that is not supported.
+        DataError: no source, or nothing readable.
         CheckpointError: weights that are missing or damaged.
+        EnvironmentFault: a camera or stream that does not answer, or no room.
     """
-    # Everything that can be wrong is found out before the run folder is created.
-    images = _images(config.source)
+    # Everything that can be wrong is found out before the run folder is created: a picture is read as well.
+    items = _items(config.source)
     device = named_device(config.device)
     predictor = Predictor(_network(config, device))
     options = asked_options(config, predictor.names)
     _tell_size(options.imgsz, predictor.network.stride)
-
-    folder = next_run_folder(Path(config.project), config.name, config.exist_ok)
-    output = _Output(folder, config)
-    predictor.warm_up()
-    speeds: list[Speed] = []
-    for number, (path, stem) in enumerate(zip(images, distinct_stems(images), strict=True), start=1):
-        place = f"image {number}/{len(images)}"
+    report = Report(config.verbose)
+    with contextlib.closing(_batches(items, predictor, options, config)) as batches:
+        first = _first_readable(batches, items, report, config)
+        outputs = Outputs(next_run_folder(Path(config.project), config.name, config.exist_ok), config)
+        predictor.warm_up()
+        report.start()
         try:
-            image = read_image(str(path))
-        except DataError as error:
-            if len(images) == 1:
-                raise
-            console.warn(f"{place} skipped: {error}")
+            with _ends_with_ctrl_c(items[0].kind == "stream"), _writing(outputs) as writer:
+                for batch in itertools.chain([first], batches):
+                    _look(predictor, batch, options, writer, report)
+        finally:
+            report.close()
+            if report.pictures:
+                report.end(outputs.folder, options.imgsz, outputs.write_ms)
+    return outputs.folder
+
+
+def _batches(
+    items: Sequence[Item], detector: PictureDetector, options: PredictOptions, config: PredictConfig
+) -> Batches:
+    """Yield what is to be looked at together: pictures read ahead, or the newest frames of streams."""
+    if items[0].kind != "stream":
+        yield from read_batches(
+            items, config.batch, lambda picture: detector.prepare(picture, options), config.vid_stride
+        )
+        return
+    from accel_yolo.inference.streams import Patience, Streams
+
+    # Nothing is read ahead of the network: what waits grows old.
+    for frames in Streams(items, Patience(give_up_s=config.stream_timeout), config.vid_stride):
+        yield [prepared(frame, lambda picture: detector.prepare(picture, options)) for frame in frames]
+
+
+def _first_readable(
+    batches: Batches, items: Sequence[Item], report: Report, config: PredictConfig
+) -> Sequence[Frame | Unreadable]:
+    """Return the first batch with a picture, after telling what cannot be read before it."""
+    for batch in batches:
+        if any(isinstance(seen, Frame) for seen in batch):
+            return batch
+        for seen in batch:
+            assert isinstance(seen, Unreadable)
+            if len(items) == 1:
+                raise seen.error
+            report.unreadable(seen)
+    raise DataError("nothing could be read", value=config.source, remedy="the warnings above say why")
+
+
+def _look(
+    detector: PictureDetector,
+    batch: Sequence[Frame | Unreadable],
+    options: PredictOptions,
+    writer: Behind[tuple[Frame, Detections]],
+    report: Report,
+) -> None:
+    """Detect, hand over to the writer, and tell, in the order of the source."""
+    pictures = [seen.picture for seen in batch if isinstance(seen, Frame)]
+    with memory_named(f"--imgsz {options.imgsz[0]} {options.imgsz[1]}", "try a smaller --imgsz, --batch or model"):
+        found = iter(detector.detect(pictures, options) if pictures else [])
+    for seen in batch:
+        if isinstance(seen, Unreadable):
+            report.unreadable(seen)
             continue
-        with memory_named(f"--imgsz {' '.join(map(str, config.imgsz))}", "try a smaller --imgsz or model"):
-            found = predictor(image, options, path=str(path), stem=stem)
-        output.write(found.rounded())
-        speeds.append(found.speed)
-        height, width = found.input_hw
-        tiles = f" x{found.tiles}" if found.tiles > 1 else ""
-        line = f"{height}x{width}{tiles} {found.summary()}, {found.speed.network_ms:.1f} ms"
-        console.say(f"{place} {escaped(str(path))}: {line}")
-    if not speeds:
-        raise DataError("no image could be read", value=config.source, remedy="the warnings above say why")
-    _tell_end(folder, speeds, len(images), options.imgsz)
-    return folder
+        detections = next(found)
+        writer.put((seen, detections))
+        report.found(seen, detections)
 
 
-@dataclass(frozen=True)
-class _Output:
-    """Writes what was asked for into the run folder."""
-
-    folder: Path
-    config: PredictConfig
-
-    def write(self, found: Detections) -> None:
-        config = self.config
-        if not config.nosave:
-            found.save(
-                self.folder,
-                DrawOptions(config.line_thickness, labels=not config.hide_labels, confidences=not config.hide_conf),
-            )
-        if config.save_txt:
-            self._write_labels(found)
-        if config.save_crop:
-            save_crops(found, self.folder / "crops")
-
-    def _write_labels(self, found: Detections) -> None:
-        path = self.folder / "labels" / f"{found.stem}.txt"
-        text = label_text(found, corners=self.config.save_format == 1, confidence=self.config.save_conf)
-        if text:
-            write_file(path, text.encode("utf-8"))
-        else:  # with --exist-ok an earlier run may have found something
-            path.unlink(missing_ok=True)
+@contextlib.contextmanager
+def _writing(outputs: Outputs) -> Iterator[Behind[tuple[Frame, Detections]]]:
+    """Give a thread that writes; at the end, however it comes, what was handed over is written and complete."""
+    room = 16
+    writer: Behind[tuple[Frame, Detections]] = Behind(
+        lambda seen: outputs.write(*seen), room, MOST_BYTES, lambda seen: seen[0].weight
+    )
+    try:
+        yield writer
+    finally:
+        try:
+            writer.finish()
+        finally:
+            outputs.close()
 
 
-def _images(source: str) -> list[Path]:
-    """Return the images to predict on; without a `data/images` here, the default source is the demo data set."""
+@contextlib.contextmanager
+def _ends_with_ctrl_c(is_live: bool) -> Iterator[None]:
+    """Take Ctrl-C and SIGTERM, by which service managers end a program, as the end of streams, which have no other."""
+    if not is_live:
+        yield
+        return
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main else None
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
+    finally:
+        if in_main:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _items(source: str) -> list[Item]:
+    """Return what to predict on; without a `data/images` here, the default source is the demo data set."""
     if source == _DEFAULT_SOURCE and not Path(source).exists():
         folder = ensure_demo(load_data_spec("demo").root) / "images" / "val"
         console.note(f"no {source} here: predicting on {_DEMO_IMAGES} images of {folder}; name yours with --source")
-        return find_images(str(folder))[:_DEMO_IMAGES]
-    return find_images(source)
+        return numbered(find_items(str(folder))[:_DEMO_IMAGES])
+    return find_items(source)
 
 
 def _network(config: PredictConfig, device: torch.device) -> Network:
@@ -132,14 +185,3 @@ def _tell_size(imgsz: tuple[int, int], stride: int) -> None:
     fitting = fitting_hw(imgsz, stride)
     if fitting != imgsz:
         console.warn(f"--imgsz {imgsz[0]} {imgsz[1]} is no multiple of {stride}; using {fitting[0]} {fitting[1]}")
-
-
-def _tell_end(folder: Path, speeds: list[Speed], images: int, imgsz: tuple[int, int]) -> None:
-    prepare, network, nms = np.mean([(s.prepare_ms, s.network_ms, s.nms_ms) for s in speeds], axis=0)
-    console.say(
-        f"speed per image: {prepare:.1f} ms letterbox, {network:.1f} ms network, {nms:.1f} ms NMS, "
-        f"at most {imgsz[0]}x{imgsz[1]} px"
-    )
-    skipped = f", {images - len(speeds)} skipped" if images > len(speeds) else ""
-    done = "1 image" if len(speeds) == 1 else f"{len(speeds)} images"
-    console.say(f"{done} done{skipped}, results in {folder}")

@@ -180,7 +180,11 @@ _FRAMEWORK = {
     "pooling": "MaxPool2d AvgPool2d AdaptiveAvgPool2d",
     "upsampling": "Upsample",
 }
-_STUBBED = {(f"torch.nn.modules.{part}", name) for part, names in _FRAMEWORK.items() for name in names.split()}
+FRAMEWORK_CLASSES = frozenset(
+    (f"torch.nn.modules.{part}", name) for part, names in _FRAMEWORK.items() for name in names.split()
+)
+"""Module and name of the classes of torch that a checkpoint may name."""
+
 _STUBBED_MODULES = frozenset(("models.yolo", "models.common", "models.experimental"))
 
 
@@ -213,7 +217,7 @@ class _InertUnpickler(pickle.Unpickler):
         key = (module, name)
         if key in _STAND_INS:
             return _STAND_INS[key]
-        if key in _STUBBED or (module in _STUBBED_MODULES and name.isidentifier()):
+        if key in FRAMEWORK_CLASSES or (module in _STUBBED_MODULES and name.isidentifier()):
             if key not in self.stubs:
                 self.stubs[key] = type("Stub", (Stub,), {"foreign": f"{module}.{name}"})
             return self.stubs[key]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,12 @@ from accel_yolo.errors import CheckpointError, ConfigError
 from accel_yolo.files import sha256_file
 from accel_yolo.models.blocks import BN_EPS
 from accel_yolo.models.detector import Detector
+from accel_yolo.models.foreign_names import CHILDREN
 from accel_yolo.models.inert_pickle import Stub, TensorRecord
+from accel_yolo.models.own_note import own_note
 from accel_yolo.models.spec import checked_spec
 from accel_yolo.models.torch_archive import open_torch_archive
-from accel_yolo.models.weights_meta import Weights, WeightsMeta, check_same_entries
-
-LICENCE = "AGPL-3.0"
-"""Licence under which YOLOv5 publishes its checkpoints, and of what its code trains from them."""
+from accel_yolo.models.weights_meta import AGPL, IMPORTED, Weights, WeightsMeta, check_same_entries
 
 MAX_MODULE_DEPTH = 32
 DETECTORS = ("Model", "DetectionModel")
@@ -61,12 +61,13 @@ def import_checkpoint(path: Path) -> Weights:
         strides=expected.strides,
         spec=spec,
         imgsz=_imgsz(archive.content, expected.strides),
-        licence=LICENCE,
+        licence=AGPL,
         provenance=(_origin(path, archive.content, holder),),
     )
-    console.note(
-        f"{path.name} is a YOLOv5 checkpoint under {LICENCE}; weights that come from it say so in their metadata"
-    )
+    note = own_note(archive.content, state, str(path))
+    if note is not None:
+        return Weights(state, replace(meta, licence=note.licence, provenance=note.provenance))
+    console.note(f"{path.name} is a YOLOv5 checkpoint under {AGPL}; weights that come from it say so in their metadata")
     return Weights(state, meta)
 
 
@@ -104,9 +105,10 @@ def _entries(module: Stub, where: str, prefix: str = "", depth: int = 0) -> Iter
             if not isinstance(value, TensorRecord):
                 raise CheckpointError("a parameter that is no tensor", where, f"{prefix}{name}"[:100])
             yield f"{prefix}{name}", value
+    renamed = CHILDREN.get(module.class_name, {})
     for name, child in module.part("_modules").items():
         if isinstance(child, Stub):
-            yield from _entries(child, where, f"{prefix}{name}.", depth + 1)
+            yield from _entries(child, where, f"{prefix}{renamed.get(name, name)}.", depth + 1)
 
 
 def _in_float32(value: Tensor) -> Tensor:
@@ -163,4 +165,4 @@ def _origin(path: Path, content: Any, holder: str) -> str:
     date = content.get("date") if isinstance(content, dict) else None
     day = re.match(r"\d{4}-\d\d-\d\d", date) if isinstance(date, str) else None
     dated = f", dated {day.group()}" if day else ""
-    return f"imported from the YOLOv5 checkpoint {path.name} ({holder}; sha256 {sha256_file(path)}{dated})"
+    return f"{IMPORTED} {path.name} ({holder}; sha256 {sha256_file(path)}{dated})"

@@ -1,7 +1,8 @@
-"""The zip archive that PyTorch writes: its pickle read inertly, its numbers read with every bound checked."""
+"""The zip archive that PyTorch writes: its pickle read inertly, its numbers within their bounds; and written."""
 
 from __future__ import annotations
 
+import struct
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -14,9 +15,14 @@ from torch import Tensor
 
 from accel_yolo.errors import CheckpointError
 from accel_yolo.models.inert_pickle import MAX_PICKLE_BYTES, TensorRecord, read_inert
+from accel_yolo.models.pickle_writer import PickleWriter
 
 MAX_ENTRIES = 100_000
 AGAIN = "get the file again"
+
+ALIGNMENT = 64
+_LOCAL_HEADER_BYTES = 30
+_EXTRA_HEADER = struct.Struct("<HH")
 
 
 class TorchArchive:
@@ -132,3 +138,29 @@ def open_torch_archive(path: Path) -> Iterator[TorchArchive]:
         raise CheckpointError("truncated or damaged PyTorch file", where, str(error)[:100], AGAIN) from error
     with archive:
         yield TorchArchive(archive, where)
+
+
+def write_torch_archive(path: Path, content: Any) -> None:
+    """Write `content` as a `.pt` file that `torch.load` reads; equal content gives equal bytes.
+
+    Args:
+        path: the file, which is written as it goes: give a temporary one.
+        content: what `PickleWriter` knows.
+    """
+    writer = PickleWriter()
+    pickled = writer.pickled(content)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        _add_entry(archive, "data.pkl", pickled)
+        _add_entry(archive, "byteorder", sys.byteorder.encode("ascii"))
+        for key, tensor in enumerate(writer.storages):
+            _add_entry(archive, f"data/{key}", tensor.numpy().tobytes())
+        _add_entry(archive, "version", b"3\n")
+
+
+def _add_entry(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    """Add an entry whose content begins at a multiple of 64 bytes, where a mapped file can be computed on."""
+    info = zipfile.ZipInfo(f"archive/{name}", date_time=(1980, 1, 1, 0, 0, 0))
+    start = archive.start_dir + _LOCAL_HEADER_BYTES + len(info.filename) + _EXTRA_HEADER.size
+    padding = -start % ALIGNMENT
+    info.extra = _EXTRA_HEADER.pack(int.from_bytes(b"FB", "little"), padding) + b"Z" * padding
+    archive.writestr(info, content)

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from accel_yolo import console
 from accel_yolo.errors import CheckpointError, ConfigError
 from accel_yolo.models.detector import Detector
 from accel_yolo.models.spec import checked_spec
@@ -21,6 +22,12 @@ weights equal byte for byte.)"""
 
 UNSTATED = "not stated"
 """Licence of weights trained from scratch: their owner's to choose."""
+
+AGPL = "AGPL-3.0"
+"""Licence under which YOLOv5 publishes its checkpoints, and of what its code trains from them."""
+
+IMPORTED = "imported from the YOLOv5 checkpoint"
+"""How the step of provenance begins that says so."""
 
 MAX_JSON_CHARACTERS = 4 << 20
 
@@ -77,9 +84,7 @@ class WeightsMeta:
         """Return the metadata as one JSON object, keys sorted."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         names = [self.names[number] for number in range(len(self.names))]
-        text = json.dumps({**fields, "names": names, "format": FORMAT}, sort_keys=True, ensure_ascii=False)
-        # Provenance names files, whose names need not be UTF-8: what is not becomes JSON's own escape.
-        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+        return escaped_json({**fields, "names": names, "format": FORMAT})
 
     @classmethod
     def from_json(cls, text: str, where: str) -> WeightsMeta:
@@ -119,9 +124,24 @@ class WeightsMeta:
             tuple(strides),
             checked_spec(fields["spec"], where),
             fields["imgsz"],
-            fields["licence"],
+            checked_licence(fields["licence"], provenance, where),
             tuple(provenance),
         )
+
+
+def escaped_json(fields: Mapping[str, Any]) -> str:
+    """Return a JSON object in UTF-8, keys sorted."""
+    text = json.dumps(fields, sort_keys=True, ensure_ascii=False)
+    # Provenance names files, whose names need not be UTF-8: what is not becomes JSON's own escape.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def checked_licence(licence: str, provenance: Sequence[str], where: str) -> str:
+    """Return the licence that a file states, or AGPL-3.0 where its own provenance contradicts that, with a warning."""
+    if AGPL in licence or not any(step.startswith(IMPORTED) for step in provenance):
+        return licence
+    console.warn(f"{where} states the licence '{licence}' but comes from a YOLOv5 checkpoint; taken as {AGPL}")
+    return AGPL
 
 
 @dataclass(frozen=True)

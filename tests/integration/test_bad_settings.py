@@ -150,15 +150,13 @@ def test_validating_weights_of_other_classes_names_both(
 @pytest.mark.parametrize(
     ("words", "code", "line"),
     [
-        ("--source nowhere", 3, "source not found: nowhere; use an image, a folder"),
-        ("--source nowhere/*.jpg", 3, "no image found: nowhere/*.jpg; "),
-        ("--source 0", 2, "a camera is not available yet as a source: 0; use an image"),
-        (
-            "--source https://example.com/x.jpg",
-            2,
-            "a URL is not available yet as a source: https://example.com/x.jpg; ",
-        ),
-        ("--classes 99", 2, "no such class in --classes: 99; this detector has classes 0 to 79"),
+        ("--source nowhere", 3, "source not found: nowhere; use an image, a video, a folder"),
+        ("--source nowhere/*.jpg", 3, "no image or video found: nowhere/*.jpg; "),
+        ("--source 77", 7, "no such camera: 77; "),
+        ("--source screen", 2, "the screen is not supported as a source: screen; "),
+        ("--source https://youtu.be/x", 2, "YouTube is not supported: https://youtu.be/x; save the video with yt-dlp"),
+        ("--source {data}", 3, "neither an image nor a video: {data}; known endings are"),
+        ("--classes 99", 2, "no such class in --classes: 99; there are 80 classes, 0 to 79"),
         ("--max-det 0", 2, "wrong value in --max-det: 0; give a whole number of at least 1"),
         ("--data {data}", 2, "names do not fit the weights in {data}: 3 names, the weights have 80 classes; "),
     ],

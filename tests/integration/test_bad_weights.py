@@ -152,6 +152,12 @@ def test_converting_never_replaces_a_file(commands: Commands, tmp_path: Path, pu
     there.write_bytes(b"mine")
     commands.guarded += [there, published_weights]
     commands("convert", published_weights, there).error(4, "destination exists in", str(there), "; remove it")
-    commands("convert", published_weights, tmp_path / "x.pt").error(2, "in destination", "; writing .pt files")
+    commands("convert", published_weights, "--to", "safetensors", tmp_path / "x.pt").error(
+        2, "--to safetensors writes another kind of file in the destination", "x.pt; give a name that ends in .safetens"
+    )
+    commands("convert", published_weights, tmp_path / "x.onnx").error(
+        2, "cannot convert to this kind of file in the destination", "x.onnx; give a name that ends in .safetensors or"
+    )
     commands("convert", published_weights, there / "x.safetensors").error(7, "cannot write in", "; check space")
-    commands("convert", published_weights).error(2, "DESTINATION", "--help")
+    commands("convert", published_weights).error(2, "nothing says what to convert to", "--to safetensors or yolov5-pt")
+    commands("convert", published_weights, "--to", "yolov5-pt").error(4, "destination exists in", "yolov5n.pt; remove")

@@ -113,7 +113,7 @@ def test_a_command_hands_its_resolved_settings_to_its_worker(monkeypatch: pytest
     assert (config.epochs, origins["epochs"]) == (3, "command line")
     assert val.weights == ("a.pt",)
     assert predict.source == "x.jpg"
-    assert paths == (Path("a.pt"), Path("b.safetensors"))
+    assert paths == ("a.pt", "b.safetensors", "auto")
 
 
 @pytest.mark.parametrize(

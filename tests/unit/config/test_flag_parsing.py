@@ -49,6 +49,8 @@ from accel_yolo.errors import ConfigError
         ("predict", "--imgsz 480 640 --classes 0 dog", {"imgsz": (480, 640), "classes": ("0", "dog")}),
         ("predict", "--save-txt --save-conf --hide-conf", {"save_txt": True, "save_conf": True, "hide_conf": True}),
         ("convert", "x.pt x.safetensors", {"source": "x.pt", "destination": "x.safetensors"}),
+        ("convert", "x.pt --to safetensors", {"source": "x.pt", "to": "safetensors"}),
+        ("info weights", "x.pt --json", {"file": "x.pt", "json": True}),
     ],
 )  # fmt: skip
 def test_what_is_typed_is_what_is_kept(command: str, line: str, values: dict[str, Any]) -> None:
@@ -81,7 +83,11 @@ def test_the_spelling_used_is_remembered() -> None:
         ("val", "--conf 2", "wrong value in --conf: 2; give a number from 0 to 1"),
         ("val", "--half --precision bf16", "two flags disagree in --half and --precision"),
         ("predict", "--imgsz 64 64 64", "wrong value in --imgsz: 64 64 64"),
-        ("convert", "x.pt", "required: DESTINATION"),
+        ("convert", "", "required: SOURCE"),
+        ("convert", "x.pt --to onnx", "wrong value in --to: onnx; give one of auto, safetensors, yolov5-pt"),
+        ("convert", "x.pt --to yolov5pt", "did you mean 'yolov5-pt'?"),
+        ("info weights", "", "required: FILE"),
+        ("info weights", "x.pt y.pt", "unexpected word in the command line: y.pt"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_with_flag_value_and_remedy(command: str, line: str, words: str) -> None:
@@ -118,7 +124,7 @@ def test_the_flags_of_later_capabilities_are_these() -> None:
             "--bucket", "--entity", "--upload_dataset", "--bbox_interval", "--artifact_alias",
         },
         "val": {"--dnn"},
-        "predict": {"--view-img", "--save-csv", "--visualize", "--update", "--dnn", "--vid-stride"},
+        "predict": {"--view-img", "--save-csv", "--visualize", "--update", "--dnn"},
     }  # fmt: skip
 
 

@@ -119,8 +119,9 @@ def test_if_no_image_can_be_read_the_run_fails() -> None:
     Path("broken.jpg").write_bytes(b"no image")
     with pytest.raises(DataError, match="not an image of a supported kind in broken.jpg"):
         run("broken.jpg")
+    assert not Path("runs").exists()
     Path("list.txt").write_text("broken.jpg\ngone.jpg\n")
-    with pytest.raises(DataError, match="no image could be read: list.txt"):
+    with pytest.raises(DataError, match="nothing could be read: list.txt"):
         run("list.txt")
 
 
@@ -130,7 +131,7 @@ def test_if_no_image_can_be_read_the_run_fails() -> None:
         ({"source": "nowhere"}, DataError),
         ({"classes": ("7",)}, ConfigError),
         ({"classes": ("dig",)}, ConfigError),
-        ({"source": "https://example.org/x.jpg"}, ConfigError),
+        ({"source": "screen"}, ConfigError),
     ],
 )
 def test_what_is_wrong_is_found_before_a_folder_is_created(flags: dict[str, Any], error: type[Exception]) -> None:

@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
+import io
+import os
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from file_server import LocalServer
+from PIL import Image
 
-from accel_yolo.errors import ConfigError, DataError
-from accel_yolo.inference.sources import distinct_stems, find_images
+from accel_yolo.errors import ConfigError, DataError, EnvironmentFault
+from accel_yolo.inference.items import Item
+from accel_yolo.inference.sources import distinct_stems, find_images, find_items
+
+
+class _Contents(LocalServer):
+    """Answers with the kind of content that the path names."""
+
+    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        """Answer one request."""
+        kind = handler.path.strip("/")
+        if "/" not in kind:
+            handler.send_error(404)
+            return
+        handler.send_response(200)
+        handler.send_header("Content-Type", kind)
+        handler.end_headers()
+
+
+@contextlib.contextmanager
+def content_server() -> Iterator[str]:
+    """Yield the address of a server whose paths are kinds of content."""
+    with _Contents().running() as server:
+        yield server.base
 
 
 @pytest.fixture
@@ -74,20 +105,143 @@ def test_a_source_without_images_is_a_data_error_that_names_it(
         find_images(source)
 
 
-@pytest.mark.parametrize("source", [
-    "clip.mp4", "clips", "rtsp://camera/1", "https://example.org/bus.jpg", "0", "screen", "screen 0 100 100 512 256",
-    "cameras.streams", "with_url.txt",
-])  # fmt: skip
-def test_sources_of_a_later_capability_stop_with_one_clear_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+def kinds(items: list[Item]) -> list[tuple[str, str]]:
+    return [(item.kind, item.word) for item in items]
+
+
+def test_a_folder_and_a_pattern_name_images_first_then_videos_each_sorted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("clip.mp4", "clips/a.avi", "cameras.streams"):
-        Path(name).parent.mkdir(exist_ok=True)
-        Path(name).touch()
-    Path("with_url.txt").write_text("https://example.org/bus.jpg\n")
-    with pytest.raises(ConfigError, match="not available yet"):
-        find_images(source)
+    for name in ("b.mp4", "a.AVI", "z.jpg"):
+        (folder / name).touch()
+    monkeypatch.chdir(folder.parent)
+    expected = ["a.PNG", "b.jpg", "c.webp", "mit leerzeichen é.jpg", "z.jpg", "a.AVI", "b.mp4"]
+    items = find_items("photos")
+    assert [Path(item.word).name for item in items] == expected
+    assert [item.kind for item in items] == ["image"] * 5 + ["video"] * 2
+    assert [item.label for item in items][-1] == "video 7/7"
+    assert [Path(item.word).name for item in find_items("photos/*.*")] == expected
+    assert kinds(find_items("photos/b.mp4")) == [("video", "photos/b.mp4")]
+
+
+@pytest.mark.parametrize(("source", "stem"), [
+    ("0", "camera0"),
+    ("rtsp://user:secret@host:554/live/ch1", "host_554_live_ch1"),
+    ("udp://239.0.0.1:1234", "239.0.0.1_1234"),
+])  # fmt: skip
+def test_cameras_and_addresses_of_other_protocols_are_streams_whose_names_hold_no_password(
+    source: str, stem: str
+) -> None:
+    (item,) = find_items(source)
+    assert (item.kind, item.stem) == ("stream", stem)
+    assert "secret" not in item.shown
+
+
+def test_addresses_that_end_like_files_are_files(tmp_path: Path) -> None:
+    for address, kind, stem in (
+        ("https://example.org/a/bus.jpg?w=640", "image", "bus"),
+        ("http://example.org/clip%20one.MP4", "video", "clip_one"),
+    ):
+        (item,) = find_items(address)
+        assert (item.kind, item.stem, item.word) == (kind, stem, address)
+
+
+def test_the_server_says_what_an_address_without_an_ending_is() -> None:
+    with content_server() as base:
+        assert find_items(f"{base}/image/jpeg")[0].kind == "image"
+        assert find_items(f"{base}/multipart/x-mixed-replace")[0].kind == "stream"
+        with pytest.raises(DataError, match="a web page, not an image or video: "):
+            find_items(f"{base}/text/html")
+        with pytest.raises(EnvironmentFault, match="cannot open: .*HTTP 404"):
+            find_items(f"{base}/gone")
+    with pytest.raises(EnvironmentFault, match="cannot open: .*refused"):
+        find_items(f"{base}/image/jpeg")
+
+
+def test_a_list_may_hold_videos_and_addresses_but_nothing_without_an_end(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("./a.jpg\nhttps://example.org/x/a.png\n./a.mp4\nno-ending\n")
+    items = find_items(str(tmp_path / "list.txt"))
+    assert [item.kind for item in items] == ["image", "image", "video", "image"]
+    assert [item.stem for item in items] == ["a", "a-2", "a-3", "no-ending"]
+    for line in ("0", "rtsp://camera/1", "screen"):
+        (tmp_path / "list.txt").write_text(f"./a.jpg\n{line}\n")
+        with pytest.raises(ConfigError, match=f"not a file in a list of files: {line}; .*streams file"):
+            find_items(str(tmp_path / "list.txt"))
+
+
+def test_a_streams_file_names_one_camera_or_address_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "cameras.streams"
+    path.write_text("0\n\nrtsp://a/1\nhttp://b:8080/video\n")
+    items = find_items(str(path))
+    assert kinds(items) == [("stream", "0"), ("stream", "rtsp://a/1"), ("stream", "http://b:8080/video")]
+    assert [item.label for item in items] == ["stream 1/3", "stream 2/3", "stream 3/3"]
+    path.write_text("0\nclip.mp4\n")
+    with pytest.raises(ConfigError, match=r"not a stream in .*cameras\.streams: clip\.mp4; "):
+        find_items(str(path))
+
+
+@pytest.mark.parametrize(("source", "says"), [
+    ("screen", "the screen is not supported"),
+    ("screen 0 100 100 512 256", "the screen is not supported"),
+    ("https://www.youtube.com/watch?v=x", "YouTube is not supported: .*yt-dlp"),
+    ("https://youtu.be/x", "YouTube is not supported"),
+    ("http://[bad", "not an address"),
+])  # fmt: skip
+def test_what_cannot_be_a_source_is_refused_in_one_line(source: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        find_items(source)
+
+
+def stdin_of(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+def test_standard_input_is_a_list_of_paths_of_any_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    stdin_of(monkeypatch, b"a.jpg\r\n\nb\xff.png\nclip.mp4")
+    words = ["a.jpg", os.fsdecode(b"b\xff.png"), "clip.mp4"]
+    assert [item.word for item in find_items("-")] == words
+    stdin_of(monkeypatch, b" \n")
+    with pytest.raises(DataError, match="standard input is empty"):
+        find_items("-")
+
+
+@pytest.mark.parametrize("kinds", [("PNG",), ("JPEG",), ("BMP",), ("JPEG", "PNG", "PROGRESSIVE", "JPEG", "BMP")])
+def test_standard_input_is_encoded_images_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, ...]
+) -> None:
+    rng = np.random.default_rng(1)
+    images, contents = [rng.integers(0, 255, (40, 60, 3), np.uint8) for _ in kinds], []
+    for image, kind in zip(images, kinds, strict=True):
+        stream = io.BytesIO()
+        progressive = {"progressive": True} if kind == "PROGRESSIVE" else {}
+        Image.fromarray(image).save(stream, "JPEG" if progressive else kind, **progressive)
+        contents.append(stream.getvalue())
+    stdin_of(monkeypatch, b"".join(contents))
+    items = find_items("-")
+    assert [item.content for item in items] == contents
+    assert items[0].stem == "stdin" and len({item.stem for item in items}) == len(items)
+
+
+def test_the_end_of_a_thumbnail_is_not_the_end_of_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.BytesIO()
+    thumbnail = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(thumbnail, "JPEG")
+    Image.new("RGB", (64, 64)).save(stream, "JPEG", exif=b"Exif\0\0" + thumbnail.getvalue())
+    stdin_of(monkeypatch, stream.getvalue() * 3)
+    assert [item.content for item in find_items("-")] == [stream.getvalue()] * 3
+
+
+def test_only_image_files_are_images(folder: Path) -> None:
+    (folder / "clip.mp4").touch()
+    for source in (str(folder / "clip.mp4"), str(folder), "https://example.org/x.jpg", "0"):
+        with pytest.raises(ConfigError, match="not an image file"):
+            find_images(source)
+
+
+def test_files_of_a_video_and_of_an_image_do_not_meet(tmp_path: Path) -> None:
+    for name in ("clip.mp4", "clip_12.jpg", "clip.jpg"):
+        (tmp_path / name).touch()
+    assert [item.stem for item in find_items(str(tmp_path))] == ["clip", "clip_12", "clip-video"]
 
 
 def test_files_made_from_images_of_one_name_do_not_meet() -> None:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from accel_yolo import fetch
-from accel_yolo.errors import CheckpointError, ConfigError, EnvironmentFault
+from accel_yolo.errors import CheckpointError, EnvironmentFault
 from accel_yolo.files import sha256_file
 from accel_yolo.models import weights as weights_module
 from accel_yolo.models.convert import convert
@@ -331,11 +331,6 @@ def test_converting_never_overwrites(shop, write_pt, tiny, tmp_path):
     with pytest.raises(CheckpointError, match="destination exists"):
         convert(path)
     assert sha256_file(path.with_suffix(".safetensors")) == before
-
-
-def test_converting_to_a_pt_file_is_refused(saved, tmp_path):
-    with pytest.raises(ConfigError, match="not available yet"):
-        convert(saved, tmp_path / "x.pt")
 
 
 def test_a_malicious_checkpoint_leaves_no_destination(write_pickle, tmp_path):

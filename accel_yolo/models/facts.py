@@ -1,0 +1,132 @@
+"""What a weights file holds and where it comes from, as plain values, and what may be done with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from accel_yolo.config.shipped import shipped_names
+from accel_yolo.errors import UserError
+from accel_yolo.models.blocks import Conv
+from accel_yolo.models.detector import Detector
+from accel_yolo.models.weights import load_weights
+from accel_yolo.models.weights_meta import AGPL, IMPORTED, UNSTATED, check_same_entries
+from accel_yolo.models.zoo import build_detector, model_spec
+
+_DEFAULTS = {"depth_multiple": 1.0, "width_multiple": 1.0, "channel_multiple": 8, "activation": None, "ch": 3}
+_SHAPE = (*_DEFAULTS, "backbone", "head")
+
+
+@dataclass(frozen=True)
+class WeightsFacts:
+    """What a weights file holds.
+
+    Attributes:
+        file: its path.
+        size_bytes: on disk.
+        architecture: name of the shipped model YAML that describes it; "" for another one.
+        layers: modules in a row.
+        names: class number -> name.
+        parameters: numbers that training changes.
+        parameters_fused: the same after normalisations are folded into convolutions.
+        strides: input pixels per cell, per level.
+        anchors_px: [L][A][2] widths and heights in network-input pixels.
+        imgsz: image side the weights were trained for, px.
+        licence: of the weights.
+        provenance: what was done, first step first.
+    """
+
+    file: str
+    size_bytes: int
+    architecture: str
+    layers: int
+    names: dict[int, str]
+    parameters: int
+    parameters_fused: int
+    strides: tuple[int, ...]
+    anchors_px: list[list[list[float]]]
+    imgsz: int
+    licence: str
+    provenance: tuple[str, ...]
+
+
+def weights_facts(path: Path) -> WeightsFacts:
+    """Return what the `.safetensors` or `.pt` file in `path` holds.
+
+    Raises:
+        CheckpointError: it cannot be read, or its entries are not those of the architecture it describes.
+    """
+    weights = load_weights(path)
+    meta = weights.meta
+    with torch.device("meta"):
+        detector = build_detector(meta.spec, meta.names)
+    check_same_entries(detector.state_dict(), weights.state, str(path))
+    parameters = sum(parameter.numel() for parameter in detector.parameters())
+    return WeightsFacts(
+        file=str(path),
+        size_bytes=path.stat().st_size,
+        architecture=shipped_name(meta.spec),
+        layers=len(detector.model),
+        names=meta.names,
+        parameters=parameters,
+        parameters_fused=parameters - _folded_away(detector),
+        strides=meta.strides,
+        anchors_px=[[[float(side) for side in anchor] for anchor in level] for level in meta.anchors_px],
+        imgsz=meta.imgsz,
+        licence=meta.licence,
+        provenance=meta.provenance,
+    )
+
+
+def shipped_name(spec: dict[str, Any]) -> str:
+    """Return the name of the shipped model YAML with the layers of `spec`; "" where there is none."""
+    for name in shipped_names("models"):
+        try:
+            candidate = model_spec(name)
+        except UserError:
+            continue
+        if all(_part(candidate, key) == _part(spec, key) for key in _SHAPE):
+            return name
+    return ""
+
+
+def may_i_ship(licence: str, provenance: tuple[str, ...]) -> str:
+    """Return in plain words what may be done with weights of this licence and provenance; no legal advice."""
+    if AGPL in licence:
+        begun = next((step for step in provenance if step.startswith(IMPORTED)), "")
+        origin = " They come from a YOLOv5 checkpoint." if begun else ""
+        return (
+            f"These weights are under {licence}.{origin} You may use, change and share them. Whoever gets them from "
+            "you, or uses a service that runs them, must be offered the complete source of what you built with them "
+            "under the same licence. Training further does not lift that; training from scratch avoids it."
+        )
+    if licence != UNSTATED:
+        return f"These weights are stated to be under {licence}: what that licence allows."
+    if not provenance:
+        return "Nothing says where these weights come from: ask whoever gave them to you."
+    return (
+        "As far as this file says, these weights were trained from scratch. They are then their owner's: if that is "
+        "you, ship them under any terms. "
+        "accel_yolo's licence (Apache-2.0) does not extend to them; what you owe for the training images is between "
+        "you and whoever owns those."
+    )
+
+
+def _part(spec: dict[str, Any], key: str) -> Any:
+    return _plain(spec.get(key, _DEFAULTS.get(key)))
+
+
+def _plain(value: Any) -> Any:
+    """Return lists for tuples, so that a spec compares equal whether it came from YAML or from JSON."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _folded_away(detector: Detector) -> int:
+    """Return how many parameters folding saves: two per channel of a normalisation become one bias."""
+    blocks = [module for module in detector.modules() if isinstance(module, Conv)]
+    return sum(block.conv.out_channels for block in blocks)
