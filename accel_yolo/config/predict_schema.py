@@ -62,6 +62,7 @@ class PredictConfig:
     overlap: float = real(0.2, low=0, high=MOST_OVERLAP)
     tiles_only: bool = switch()
     augment: bool = switch()
+    dnn: bool = switch()
     fusion: Literal["nms", "wbf"] = fusion_choice()
     precision: str = precision_choice()
     verbose: bool = switch()

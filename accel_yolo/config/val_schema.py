@@ -63,6 +63,7 @@ class ValConfig:
     name: str = filled("exp", "a folder name")
     exist_ok: bool = switch()
     augment: bool = switch()
+    dnn: bool = switch()
     fusion: Literal["nms", "wbf"] = fusion_choice()
     precision: str = precision_choice()
     bad_data: str = bad_data_choice()

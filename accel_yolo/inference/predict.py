@@ -59,7 +59,7 @@ def predict(config: PredictConfig) -> Path:
     device = named_device(config.device)
     predictor = Predictor(_network(config, device))
     options = asked_options(config, predictor.names)
-    _tell_size(options.imgsz, predictor.network.stride)
+    _tell_size(options.imgsz, predictor.network)
     report = Report(config.verbose)
     with contextlib.closing(_batches(items, predictor, options, config)) as batches:
         first = _first_readable(batches, items, report, config)
@@ -170,7 +170,7 @@ def _items(source: str) -> list[Item]:
 
 
 def _network(config: PredictConfig, device: torch.device) -> Network:
-    how = NetworkOptions(config.precision, config.augment, config.fusion)
+    how = NetworkOptions(config.precision, config.augment, config.fusion, config.dnn)
     network = load_network(config.weights, device, how)
     if config.data:
         names = load_data_spec(config.data, splits=()).names
@@ -181,7 +181,11 @@ def _network(config: PredictConfig, device: torch.device) -> Network:
     return network
 
 
-def _tell_size(imgsz: tuple[int, int], stride: int) -> None:
+def _tell_size(imgsz: tuple[int, int], network: Network) -> None:
+    if network.fixed_hw is not None:
+        network.tell_fixed_size(imgsz)
+        return
+    stride = network.stride
     fitting = fitting_hw(imgsz, stride)
     if fitting != imgsz:
         console.warn(f"--imgsz {imgsz[0]} {imgsz[1]} is no multiple of {stride}; using {fitting[0]} {fitting[1]}")
