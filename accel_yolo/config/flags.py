@@ -24,6 +24,8 @@ from accel_yolo.config.launch_flags import CHECK, PROFILE
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
 from accel_yolo.config.predict_flags import PREDICT
 from accel_yolo.config.predict_schema import PredictConfig
+from accel_yolo.config.push_flags import PUSH
+from accel_yolo.config.push_schema import PushConfig
 from accel_yolo.config.rules import Rule, Several
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.config.search_schema import EvolveConfig, SearchConfig
@@ -67,6 +69,7 @@ COMMANDS: Mapping[str, Command] = {
     "check": Command("compare machines and try the connections between them", CHECK, (CheckConfig,)),
     "profile": Command("measure training on several numbers of processes", PROFILE, (ProfileConfig,)),
     "convert": Command("convert weights to .safetensors, or to a .pt for YOLOv5", CONVERT, (ConvertConfig,)),
+    "push": Command("give a model away: a folder with its card, and a repository", PUSH, (PushConfig,)),
     "data convert": Command("write a data set as yolo, coco or voc", DATA_CONVERT, (DataConvertConfig,)),
     "data check": Command("list everything that is wrong with a data set", DATA_CHECK, (DataCheckConfig,)),
     "data split": Command("split a data set anew, reproducibly", DATA_SPLIT, (DataSplitConfig,)),

@@ -65,6 +65,7 @@ def _torch_model(words: tuple[str, ...], device: str, precision: str, augment: b
     if len(words) == 1:
         path = Path(words[0]).expanduser()
         source = path if exported_kind(path) else find_weights(words[0])
+        words = (str(source),)
     network = load_network(words, named_device(device), NetworkOptions(precision, augment, fusion))
     return Model(Predictor(network), source)
 

@@ -11,19 +11,15 @@ from accel_yolo.errors import ConfigError, did_you_mean
 from accel_yolo.inference.image_input import ImageLike, is_network_input, listed, path_of, to_rgb
 from accel_yolo.inference.picture_detector import Picture, PictureDetector, PredictOptions, size_hw
 from accel_yolo.inference.results import Detections
+from accel_yolo.inference.shareable import Shareable
 from accel_yolo.inference.sources import distinct_stems
+from accel_yolo.inference.torch_access import TorchAccess
 from accel_yolo.metrics.nms_options import NmsOptions
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-    from typing_extensions import Self, Unpack
-
-    from accel_yolo.inference.network import TorchNetwork
-    from accel_yolo.models.detector import Detector
+    from typing_extensions import Unpack
 
 BATCH_SIZE = 16
-_NO_MODULE = "load a single .pt or .safetensors file, without augment"
 
 
 class Options(TypedDict, total=False):
@@ -50,7 +46,7 @@ class Options(TypedDict, total=False):
     size: int | tuple[int, int]
 
 
-class Model:
+class Model(TorchAccess, Shareable):
     """A loaded detector: call it with images.
 
     Attributes:
@@ -60,7 +56,7 @@ class Model:
     """
 
     def __init__(self, predictor: PictureDetector, source: Path | None = None) -> None:
-        self.predictor, self.source = predictor, source
+        super().__init__(predictor, source)
         self.conf, self.iou, self.max_det = 0.25, 0.45, 1000
         self.classes: int | str | Sequence[int | str] | None = None
         self.agnostic = self.multi_label = False
@@ -81,11 +77,6 @@ class Model:
     def names(self) -> dict[int, str]:
         """Class number -> name."""
         return self.predictor.names
-
-    @property
-    def stride(self) -> int:
-        """Input sizes are multiples of this, px."""
-        return self.predictor.stride
 
     def __call__(
         self,
@@ -123,94 +114,6 @@ class Model:
         """Yield the objects found image by image, reading only `batch_size` images ahead: see `__call__`."""
         wanted, batch_size = self._options(imgsz, options)
         return self._detected(listed(images)[1], wanted, batch_size)
-
-    def predictions(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return what the network says about a batch, without any processing before or after.
-
-        Args:
-            images: [B, 3, H, W] float, RGB in 0..1, H and W multiples of `stride`.
-
-        Returns:
-            decoded: [B, N, 5 + C]: cx, cy, w, h in px of `images`, objectness and class probabilities.
-            raw: outputs of the head, one [B, A, H, W, 5 + C] for each level.
-
-        Raises:
-            ConfigError: another runtime than torch runs this model, or sides that do not fit.
-        """
-        import torch
-
-        network = self._torch_network
-        if images.shape[1] != 3 or any(side % self.stride for side in images.shape[2:]):
-            remedy = f"pass [B, 3, H, W] with sides that are multiples of {self.stride}"
-            raise ConfigError("not an input of this network", "images", list(images.shape), remedy)
-        with torch.no_grad():
-            raw = network(images.to(network.device, network.input_dtype))
-            return network.detector.decode(raw), raw
-
-    @property
-    def detector(self) -> Detector:
-        """The detector itself, a `torch.nn.Module`, fused.
-
-        Raises:
-            ConfigError: another runtime than torch runs it, or it is several.
-        """
-        return self._torch_network.detector
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network runs."""
-        return self._torch_network.device
-
-    def to(self, device: str | torch.device) -> Self:
-        """Return self after moving the network to a device.
-
-        Raises:
-            ConfigError, EnvironmentFault: no such device, or the network cannot be moved.
-        """
-        from accel_yolo.devices import named_device
-        from accel_yolo.inference.network import TorchNetwork
-        from accel_yolo.inference.predictor import Predictor
-
-        network = self._torch_network
-        place = named_device(str(device))
-        if place != network.device:
-            self.predictor = Predictor(TorchNetwork(network.detector.to(place), imgsz=network.imgsz))
-        return self
-
-    def cpu(self) -> Self:
-        """Return self after moving the network to the CPU."""
-        return self.to("cpu")
-
-    def cuda(self, device: int | None = None) -> Self:
-        """Return self after moving the network to a GPU."""
-        return self.to(f"cuda:{device or 0}")
-
-    def eval(self) -> Self:
-        """Return self: it always predicts."""
-        return self
-
-    @property
-    def amp(self) -> bool:
-        """Whether the network runs in half precision; on a CPU setting it has no effect, as in YOLOv5."""
-        return self._torch_network.dtype is not None
-
-    @amp.setter
-    def amp(self, wanted: bool) -> None:
-        from accel_yolo.devices import autocast_dtype
-
-        network = self._torch_network
-        if network.device.type != "cpu":
-            network.dtype = autocast_dtype("fp16" if wanted else "fp32", network.device)
-
-    @property
-    def _torch_network(self) -> TorchNetwork:
-        network = getattr(self.predictor, "network", None)
-        if network is not None:
-            from accel_yolo.inference.network import TorchNetwork
-
-            if isinstance(network, TorchNetwork):
-                return network
-        raise ConfigError("not a single torch module", "this model", remedy=_NO_MODULE)
 
     def _options(self, imgsz: int | tuple[int, int] | None, options: Options) -> tuple[PredictOptions, int]:
         """Return what is asked for and the batch size; the attributes say what the call does not."""
