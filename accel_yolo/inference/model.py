@@ -55,6 +55,13 @@ class Options(TypedDict, total=False):
 class Model(TorchAccess, Shareable):
     """A loaded detector: call it with images.
 
+    >>> model = accel_yolo.load("best.pt", device="cpu")
+    >>> model.conf = 0.6
+    >>> [len(found) for found in model(["photo.jpg", "photos/b.jpg"])]
+    [3, 1]
+    >>> model("photo.jpg", classes="bicycle", conf=0.2).summary()
+    '1 bicycle'
+
     Attributes:
         conf, iou, classes, agnostic, multi_label, max_det, batch_size, imgsz: what a call does when it does not say:
             see `__call__`. They may be set.

@@ -71,11 +71,11 @@ class TorchAccess:
         Raises:
             ConfigError, EnvironmentFault: no such device, or the network cannot be moved.
         """
+        network = self._torch_network
         from accel_yolo.devices import named_device
         from accel_yolo.inference.network import TorchNetwork
         from accel_yolo.inference.predictor import Predictor
 
-        network = self._torch_network
         place = named_device(str(device))
         if place != network.device:
             self.predictor = Predictor(TorchNetwork(network.detector.to(place), imgsz=network.imgsz))
