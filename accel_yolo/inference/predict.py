@@ -18,13 +18,14 @@ from accel_yolo.errors import ConfigError, DataError
 from accel_yolo.files import next_run_folder
 from accel_yolo.inference.asked import asked_options
 from accel_yolo.inference.background import Behind
+from accel_yolo.inference.batches import batches_of
 from accel_yolo.inference.frames import Frame, Unreadable
 from accel_yolo.inference.items import numbered
 from accel_yolo.inference.looking import Watchers, go_in_turn, looked_at
 from accel_yolo.inference.networks import NetworkOptions, load_network
 from accel_yolo.inference.outputs import Outputs
 from accel_yolo.inference.predictor import PredictOptions, Predictor, fitting_hw
-from accel_yolo.inference.reading import MOST_BYTES, prepared, read_batches
+from accel_yolo.inference.reading import MOST_BYTES
 from accel_yolo.inference.report import Report
 from accel_yolo.inference.results import Detections
 from accel_yolo.inference.sources import find_items
@@ -89,17 +90,7 @@ def predict(config: PredictConfig) -> Path:
 def _batches(
     items: Sequence[Item], detector: PictureDetector, options: PredictOptions, config: PredictConfig
 ) -> Batches:
-    """Yield what is to be looked at together: pictures read ahead, or the newest frames of streams."""
-    if items[0].kind != "stream":
-        yield from read_batches(
-            items, config.batch, lambda picture: detector.prepare(picture, options), config.vid_stride
-        )
-        return
-    from accel_yolo.inference.streams import Patience, Streams
-
-    # Nothing is read ahead of the network: what waits grows old.
-    for frames in Streams(items, Patience(give_up_s=config.stream_timeout), config.vid_stride):
-        yield [prepared(frame, lambda picture: detector.prepare(picture, options)) for frame in frames]
+    return batches_of(items, detector, options, config.batch, config.vid_stride, config.stream_timeout)
 
 
 def _first_readable(

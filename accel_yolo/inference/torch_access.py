@@ -41,9 +41,9 @@ class TorchAccess:
         Raises:
             ConfigError: another runtime than torch runs this model, or sides that do not fit.
         """
+        network = self._torch_network
         import torch
 
-        network = self._torch_network
         if images.shape[1] != 3 or any(side % self.stride for side in images.shape[2:]):
             remedy = f"pass [B, 3, H, W] with sides that are multiples of {self.stride}"
             raise ConfigError("not an input of this network", "images", list(images.shape), remedy)
@@ -71,11 +71,11 @@ class TorchAccess:
         Raises:
             ConfigError, EnvironmentFault: no such device, or the network cannot be moved.
         """
+        network = self._torch_network
         from accel_yolo.devices import named_device
         from accel_yolo.inference.network import TorchNetwork
         from accel_yolo.inference.predictor import Predictor
 
-        network = self._torch_network
         place = named_device(str(device))
         if place != network.device:
             self.predictor = Predictor(TorchNetwork(network.detector.to(place), imgsz=network.imgsz))
