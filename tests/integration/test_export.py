@@ -224,6 +224,15 @@ def test_half_is_smaller_and_near(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", ENDINGS)
+def test_an_export_says_under_what_licence_its_weights_are(form: str, exports: Exports, commands: Commands) -> None:
+    out = " ".join(commands("info weights", exports(form)).succeeded().out.split())
+    assert "architecture yolov5n, 25 layers" in out
+    assert "licence AGPL-3.0" in out and "offered the complete source" in out
+    assert f"2. exported to {form}" in out
+
+
+@pytest.mark.slow
 def test_another_architecture_with_other_classes_and_a_licence_of_its_own(tmp_path: Path, commands: Commands) -> None:
     spec = {**model_spec("yolov5n6"), "activation": "nn.LeakyReLU(0.1)"}
     detector = build_detector(spec, {0: "cat", 1: "dog"}, seed=0)
