@@ -125,7 +125,7 @@ def nms_of(config: ExportConfig) -> NmsInGraph | None:
     """Return the suppression that the graph is to end with."""
     if not config.nms:
         return None
-    most = config.topk_all, config.topk_per_class
+    most = config.topk_all, config.topk_per_class or config.topk_all
     return NmsInGraph(config.conf_thres, config.iou_thres, *most, config.agnostic_nms)
 
 
