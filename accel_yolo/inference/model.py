@@ -12,6 +12,7 @@ from accel_yolo.inference.image_input import ImageLike, is_network_input, listed
 from accel_yolo.inference.picture_detector import Picture, PictureDetector, PredictOptions, size_hw
 from accel_yolo.inference.results import Detections
 from accel_yolo.inference.sources import distinct_stems
+from accel_yolo.inference.tiling import Tiling
 from accel_yolo.metrics.nms_options import NmsOptions
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Options(TypedDict, total=False):
         multi_label: an object may be found once for each class it may be.
         max_det: at most this many objects per image.
         batch_size: images that go through the network together.
+        tile: side of the tiles that larger images are cut into, px, see `Tiling`; None looks at whole images.
+        overlap: least share of a tile that its neighbours show too.
         size: the same as `imgsz`.
     """
 
@@ -47,6 +50,8 @@ class Options(TypedDict, total=False):
     multi_label: bool
     max_det: int
     batch_size: int
+    tile: int | None
+    overlap: float
     size: int | tuple[int, int]
 
 
@@ -54,8 +59,8 @@ class Model:
     """A loaded detector: call it with images.
 
     Attributes:
-        conf, iou, classes, agnostic, multi_label, max_det, batch_size, imgsz: what a call does when it does not say:
-            see `__call__`. They may be set.
+        conf, iou, classes, agnostic, multi_label, max_det, batch_size, tile, overlap, imgsz: what a call does when it
+            does not say: see `__call__`. They may be set.
         source: the weights file; None for several.
     """
 
@@ -65,6 +70,8 @@ class Model:
         self.classes: int | str | Sequence[int | str] | None = None
         self.agnostic = self.multi_label = False
         self.batch_size = BATCH_SIZE
+        self.tile: int | None = None
+        self.overlap = 0.2
         self.imgsz: int | tuple[int, int] = 640
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -101,7 +108,7 @@ class Model:
                 those, or a text that names a folder, a glob pattern or a `.txt` list. A float tensor [B, 3, H, W] is
                 given to the network as it is, and what the network says is returned: see `predictions`.
             imgsz: longest side of the network input in px, or (height, width).
-            options: conf, iou, classes, agnostic, multi_label, max_det, batch_size: see `Options`.
+            options: conf, iou, classes, agnostic, multi_label, max_det, batch_size, tile, overlap: see `Options`.
 
         Raises:
             DataError: an image is missing, damaged, or not of such a shape or type.
@@ -231,7 +238,8 @@ class Model:
             said["multi_label"],
             said["max_det"],
         )
-        wanted = PredictOptions(_input_hw(side), nms)
+        tiling = None if said["tile"] is None else Tiling(said["tile"], said["overlap"], batch=said["batch_size"])
+        wanted = PredictOptions(_input_hw(side), nms, tiling)
         self.predictor.check(wanted)
         return wanted, said["batch_size"]
 
@@ -261,7 +269,7 @@ def _input_hw(imgsz: int | tuple[int, ...]) -> tuple[int, int]:
     return size_hw(sides)
 
 
-_DEFAULTED = ("conf", "iou", "classes", "agnostic", "multi_label", "max_det", "batch_size")
+_DEFAULTED = ("conf", "iou", "classes", "agnostic", "multi_label", "max_det", "batch_size", "tile", "overlap")
 _ATTRIBUTES = (*_DEFAULTED, "imgsz", "predictor", "source")
 
 
