@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from accel_yolo import console
+from accel_yolo.config.export_schema import BenchmarkConfig, ExportConfig
 from accel_yolo.config.flags import COMMANDS
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
+from accel_yolo.config.push_schema import PushConfig
 from accel_yolo.config.val_schema import STUDY
 from accel_yolo.config.weights_schema import InfoWeightsConfig
-from accel_yolo.errors import ConfigError
 
 if TYPE_CHECKING:
     from accel_yolo.config.search_words import AskedSearch
@@ -129,6 +130,18 @@ def _info_weights(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     return work
 
 
+def _push(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    config = PushConfig(**typed)
+    speak_as(config)
+
+    def work() -> object:
+        from accel_yolo.inference.push import push
+
+        return push(config)
+
+    return work
+
+
 def _data(verb: str) -> Callable[[Mapping[str, Any], LaunchConfig], Work]:
     def prepared(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
         (fills,) = COMMANDS[f"{DATA} {verb}"].fills
@@ -146,7 +159,27 @@ def _data(verb: str) -> Callable[[Mapping[str, Any], LaunchConfig], Work]:
 
 
 def _export(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
-    raise ConfigError("not available yet", "export", remedy=COMMANDS["export"].later)
+    config = ExportConfig(**typed)
+    speak_as(config)
+
+    def work() -> object:
+        from accel_yolo.export.export import export
+
+        return export(config)
+
+    return work
+
+
+def _benchmark(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    config = BenchmarkConfig(**typed)
+    speak_as(config)
+
+    def work() -> object:
+        from accel_yolo.benchmark import benchmark
+
+        return benchmark(config)
+
+    return work
 
 
 # Each resolves what was typed and returns the work, whose heavy imports wait until it is called.
@@ -157,9 +190,11 @@ PREPARED: Mapping[str, Callable[[Mapping[str, Any], LaunchConfig], Work]] = {
     "check": _check,
     "profile": _profile,
     "convert": _convert,
+    "push": _push,
     **{f"{DATA} {verb}": _data(verb) for verb in ("convert", "check", "split", "stats", "show")},
     f"{INFO} weights": _info_weights,
     "export": _export,
+    "benchmark": _benchmark,
 }
 
 

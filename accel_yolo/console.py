@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -35,6 +35,22 @@ class _State:
 def quiet(on: bool = True) -> None:
     """Silence everything but errors in this process (a process that is not the leader, or `--quiet`)."""
     _State.quiet = on
+
+
+def is_quiet() -> bool:
+    """Return whether this process says nothing but errors."""
+    return _State.quiet
+
+
+@contextlib.contextmanager
+def quiet_unless(spoken: bool) -> Iterator[None]:
+    """Be quiet for the length of a context, unless `spoken`."""
+    before = _State.quiet
+    _State.quiet = before or not spoken
+    try:
+        yield
+    finally:
+        _State.quiet = before
 
 
 def is_follower() -> bool:

@@ -32,6 +32,12 @@ class LocalServer:
             def do_HEAD(self) -> None:
                 outer.answer(self)
 
+            def do_POST(self) -> None:
+                outer.answer(self)
+
+            def do_PUT(self) -> None:
+                outer.answer(self)
+
             def log_message(self, format: str, *args: object) -> None:
                 pass
 

@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "engine": L0 | L1 | {"inference", "reports", "engine"},
     "data_commands": L0 | L1 | {"inference", "reports"},
     "info_commands": L0 | L1 | {"inference", "reports", "export"},
-    "commands": L0 | L1 | {"inference", "reports", "engine", "export", "data_commands", "info_commands"},
+    "benchmark": L0 | L1 | {"inference", "reports", "engine", "export"},
+    "commands": L0 | L1 | {"inference", "reports", "engine", "export", "data_commands", "info_commands", "benchmark"},
     "cli": L0 | {"engine", "commands", "cli"},
     "__main__": {"cli"},
     # The package itself gives `load`, lazily.

@@ -1,41 +1,95 @@
-"""The flags of export: known by name, all of them of a later capability."""
+"""The flags of export (export.py)."""
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import Flag, later
+from accel_yolo.config.flag import Flag, run_folder, switch, unsupported, value
 
-UNAVAILABLE = "export is a later capability: `accel-yolo convert` writes .safetensors weights meanwhile"
+_WHAT, _HOW, _NMS, _OUTPUT = "model and formats", "how it is written", "suppression in the graph", "output"
 
-_SWITCHES = (
-    "--half",
-    "--inplace",
-    "--keras",
-    "--optimize",
-    "--int8",
-    "--per-tensor",
-    "--dynamic",
-    "--simplify",
-    "--mlmodel",
-    "--verbose",
-    "--nms",
-    "--agnostic-nms",
-)
-_VALUES = (
-    "--data",
-    "--batch|--batch-size",
-    "--device",
-    "--cache",
-    "--opset",
-    "--workspace",
-    "--topk-per-class",
-    "--topk-all",
-    "--iou-thres|--iou",
-    "--conf-thres|--conf",
-)
-_LISTS = ("--weights", "--imgsz|--img|--img-size", "--include")
+_TENSORFLOW = "TensorFlow formats are not written: give --include onnx, which its converters read"
+NOT_WRITTEN = {
+    "engine": "TensorRT engines fit one GPU only: give --include onnx, then run trtexec --onnx=<file>.onnx",
+    "coreml": "Core ML is not written: give --include torchscript, which coremltools reads on a Mac",
+    "saved_model": _TENSORFLOW,
+    "pb": _TENSORFLOW,
+    "tflite": _TENSORFLOW,
+    "edgetpu": _TENSORFLOW,
+    "tfjs": "TensorFlow.js is not written: give --include onnx, which onnxruntime-web runs in browsers",
+    "ncnn": "NCNN is not written: give --include torchscript, which pnnx reads, and check what comes of it",
+    "paddle": "PaddlePaddle is not written: give --include onnx, which x2paddle reads",
+}
+"""Formats of the reference whose runtimes cannot check the file here, and what to do instead."""
+
+_INT8 = "no int8 is written: quantise the .onnx file with onnxruntime.quantization, or use --half"
+_ENGINE = "belongs to TensorRT engines, which are not written: leave it out"
+_KERAS = "belongs to TensorFlow formats, which are not written: leave it out"
 
 EXPORT: tuple[Flag, ...] = (
-    *(later(spelling, UNAVAILABLE, "+") for spelling in _LISTS),
-    *(later(spelling, UNAVAILABLE, None) for spelling in _VALUES),
-    *(later(spelling, UNAVAILABLE) for spelling in _SWITCHES),
+    Flag(("--weights",), "weights, files or release names", "weights", _WHAT, nargs="+", metavar="FILE"),
+    Flag(
+        ("--include",),
+        "what to write: torchscript, onnx, openvino",
+        "include",
+        _WHAT,
+        nargs="+",
+        refused=NOT_WRITTEN,
+        metavar="FORMAT",
+    ),
+    value("--data", "data YAML whose validation images the file is checked on (default: drawn scenes)", _WHAT, "FILE"),
+    Flag(
+        ("--imgsz", "--img", "--img-size"),
+        "size of the network input in pixels: one number, or height and width",
+        "imgsz",
+        _HOW,
+        nargs="+",
+    ),
+    value("--batch|--batch-size", "images per batch", _HOW),
+    switch("--dynamic", "take any batch and any size in whole strides (torchscript always does)", _HOW),
+    switch("--half", "compute in float16 (OpenVINO: store the weights so)", _HOW),
+    value("--opset", "version of the ONNX operators", _HOW),
+    switch("--simplify", "simplify the ONNX graph with onnxslim", _HOW),
+    value("--device", "where the model is traced and the file checked: cpu or the number of a GPU", _HOW),
+    switch("--nms", "onnx, openvino: end the graph with non-maximum suppression", _NMS),
+    switch("--agnostic-nms", "let boxes of different classes suppress each other", _NMS),
+    value("--conf-thres|--conf", "least confidence of a detection", _NMS),
+    value("--iou-thres|--iou", "overlap above which the weaker of two boxes is dropped", _NMS),
+    value("--topk-per-class", "most detections per class", _NMS),
+    value("--topk-all|--max-det", "most detections per image", _NMS),
+    Flag(("--inplace",), "accepted and ignored: nothing in the file works in place", "", _HOW, nargs=0),
+    switch("--exist-ok", "replace files that exist", _OUTPUT),
+    switch("--verbose", "let the exporters say what they do", _OUTPUT),
+    switch("--quiet", "no remarks", _OUTPUT),
+    switch("--debug", "show the traceback of an error", _OUTPUT),
+    unsupported("--int8", _INT8),
+    unsupported("--per-tensor", _INT8),
+    unsupported("--keras", _KERAS),
+    unsupported("--mlmodel", "belongs to Core ML, which is not written: leave it out"),
+    unsupported("--optimize", "torch has given up its optimiser for phones: leave it out"),
+    unsupported("--workspace", _ENGINE, None),
+    unsupported("--cache", _ENGINE, None),
+)
+
+BENCHMARK: tuple[Flag, ...] = (
+    value("--weights", "weights, a file or a release name", _WHAT, "FILE"),
+    Flag(("--data",), "data YAML that is measured on", "data", _WHAT, nargs="+", metavar="FILE"),
+    Flag(
+        ("--include",),
+        "formats to compare with torch (default: all)",
+        "include",
+        _WHAT,
+        nargs="+",
+        refused=NOT_WRITTEN,
+        metavar="FORMAT",
+    ),
+    value("--imgsz|--img|--img-size", "side of the network input in pixels", _HOW),
+    value("--batch|--batch-size", "images per batch", _HOW),
+    switch("--half", "compute in float16", _HOW),
+    value("--device", "cpu or the number of a GPU", _HOW),
+    value("--workers", "data workers", _HOW),
+    switch("--test", "export and check only, without measuring on the data", _HOW),
+    switch("--pt-only", "measure the weights in torch only", _HOW),
+    switch("--hard-fail", "stop at the first format that fails", _HOW),
+    *run_folder("runs/benchmark"),
+    switch("--quiet", "no remarks", _OUTPUT),
+    switch("--debug", "show the traceback of an error", _OUTPUT),
 )

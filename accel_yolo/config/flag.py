@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Flag:
         const: what the flag alone (nargs "?" or 0) stands for.
         later: why the flag does not work yet and what to do; "" when it works.
         metavar: the value in --help.
+        lack: what "does not work" is called, "not available yet" or "not supported".
+        refused: values that are not supported, and what to do instead.
     """
 
     spellings: tuple[str, ...]
@@ -28,6 +31,8 @@ class Flag:
     const: object = None
     later: str = ""
     metavar: str = ""
+    lack: str = "not available yet"
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -59,6 +64,12 @@ def value(spellings: str, help: str, group: str, metavar: str = "") -> Flag:
 def later(spellings: str, reason: str, nargs: str | int | None = 0) -> Flag:
     """Return a flag of YOLOv5 that belongs to a later capability: using it stops with the reason."""
     return Flag(tuple(spellings.split("|")), reason, "", "not available yet", nargs, later=reason)
+
+
+def unsupported(spellings: str, reason: str, nargs: str | int | None = 0) -> Flag:
+    """Return a flag of YOLOv5 that there is a reason not to have: using it stops with the reason."""
+    lack = "not supported"
+    return Flag(tuple(spellings.split("|")), reason, "", lack, nargs, later=reason, lack=lack)
 
 
 def run_folder(project: str) -> tuple[Flag, ...]:

@@ -17,12 +17,15 @@ from accel_yolo.config.data_schema import (
     DataStatsConfig,
 )
 from accel_yolo.config.exclusions import excluded_lines
-from accel_yolo.config.export_flags import EXPORT, UNAVAILABLE
+from accel_yolo.config.export_flags import BENCHMARK, EXPORT
+from accel_yolo.config.export_schema import BenchmarkConfig, ExportConfig
 from accel_yolo.config.flag import Flag
 from accel_yolo.config.launch_flags import CHECK, PROFILE
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
 from accel_yolo.config.predict_flags import PREDICT
 from accel_yolo.config.predict_schema import PredictConfig
+from accel_yolo.config.push_flags import PUSH
+from accel_yolo.config.push_schema import PushConfig
 from accel_yolo.config.rules import Rule, Several
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.config.search_schema import EvolveConfig, SearchConfig
@@ -66,6 +69,7 @@ COMMANDS: Mapping[str, Command] = {
     "check": Command("compare machines and try the connections between them", CHECK, (CheckConfig,)),
     "profile": Command("measure training on several numbers of processes", PROFILE, (ProfileConfig,)),
     "convert": Command("convert weights to .safetensors, or to a .pt for YOLOv5", CONVERT, (ConvertConfig,)),
+    "push": Command("give a model away: a folder with its card, and a repository", PUSH, (PushConfig,)),
     "data convert": Command("write a data set as yolo, coco or voc", DATA_CONVERT, (DataConvertConfig,)),
     "data check": Command("list everything that is wrong with a data set", DATA_CHECK, (DataCheckConfig,)),
     "data split": Command("split a data set anew, reproducibly", DATA_SPLIT, (DataSplitConfig,)),
@@ -74,7 +78,8 @@ COMMANDS: Mapping[str, Command] = {
     "info weights": Command(
         "say what a weight file is, and what may be done with it", INFO_WEIGHTS, (InfoWeightsConfig,)
     ),
-    "export": Command("write a detector for other runtimes", EXPORT, (), "export.py", UNAVAILABLE),
+    "export": Command("write a detector for other runtimes", EXPORT, (ExportConfig,), "export.py"),
+    "benchmark": Command("export to every format and compare size, mAP and time", BENCHMARK, (BenchmarkConfig,)),
 }
 ALIASES = {"detect": "predict"}
 
@@ -171,7 +176,7 @@ def parse(command: str, argv: Sequence[str], prog: str = "") -> Parsed:
         if not hasattr(typed, flag.key):
             continue
         spelling, texts = getattr(typed, flag.key)
-        _refuse_later(flag, spelling)
+        _refuse_later(flag, spelling, texts)
         if not flag.fills:
             continue
         value = _value(flag, spelling, texts, rules[flag.fills])
@@ -205,9 +210,12 @@ def _default_words(flag: Flag, defaults: Mapping[str, Any]) -> str:
     return f" (default {shown})"
 
 
-def _refuse_later(flag: Flag, spelling: str) -> None:
+def _refuse_later(flag: Flag, spelling: str, texts: Any) -> None:
     if flag.later:
-        raise ConfigError("flag not available yet", spelling, remedy=flag.later)
+        raise ConfigError(f"flag {flag.lack}", spelling, remedy=flag.later)
+    for text in texts if isinstance(texts, list) else [texts]:
+        if text in flag.refused:
+            raise ConfigError("value not supported", spelling, text, flag.refused[text])
 
 
 def _value(flag: Flag, spelling: str, texts: Any, rule: Rule) -> Any:

@@ -21,6 +21,7 @@ PREDICT = (
     value("--iou-thres|--iou", "overlap above which the weaker of two boxes is dropped", _HOW),
     *looking(_HOW),
     value("--max-det", "most detections per image", _HOW),
+    switch("--dnn", "let OpenCV run an ONNX file", _HOW),
     Flag(("--classes",), "keep only these classes, by name or number", "classes", _HOW, nargs="+", metavar="CLASS"),
     switch("--agnostic-nms", "let boxes of different classes suppress each other", _HOW),
     value("--batch|--batch-size", "pictures that go through the network together", _HOW),
@@ -64,5 +65,4 @@ PREDICT = (
     later("--view-img", "showing images in a window is a later capability: open the files of the run folder"),
     later("--visualize", "feature maps are a later capability: leave it out"),
     later("--update", "rewriting checkpoints is a later capability: use `accel-yolo convert`"),
-    later("--dnn", "ONNX models come with export, a later capability: give .pt or .safetensors weights"),
 )

@@ -67,6 +67,7 @@ class PredictConfig:
     tiles_only: bool = switch()
     track: str = setting("", Text(pattern=f"({'|'.join(TRACKERS)})?", meaning=f"one of {', '.join(TRACKERS)}"))
     augment: bool = switch()
+    dnn: bool = switch()
     fusion: Literal["nms", "wbf"] = fusion_choice()
     precision: str = precision_choice()
     verbose: bool = switch()

@@ -7,7 +7,6 @@ from accel_yolo.config.flag import (
     Flag,
     data_files,
     half,
-    later,
     looking,
     run_folder,
     switch,
@@ -40,6 +39,7 @@ VAL = (
     value("--iou-thres|--iou", "overlap above which the weaker of two boxes is dropped", _HOW),
     *looking(_HOW),
     value("--max-det", "most detections per image", _HOW),
+    switch("--dnn", "let OpenCV run an ONNX file", _HOW),
     switch("--single-cls", "treat all classes as one", _HOW),
     value("--bad-data", "limit: stop above 5 %% bad images; drop: leave all out; fail: stop at the first", _HOW),
     *LAUNCH,
@@ -54,5 +54,4 @@ VAL = (
     switch("--noplots", "no pictures, only tables", _OUTPUT),
     switch("--verbose", "one line per class", _OUTPUT),
     *COMMON,
-    later("--dnn", "ONNX models come with export, a later capability: give .pt or .safetensors weights"),
 )

@@ -63,6 +63,7 @@ class ValConfig:
     name: str = filled("exp", "a folder name")
     exist_ok: bool = switch()
     augment: bool = switch()
+    dnn: bool = switch()
     fusion: Literal["nms", "wbf"] = fusion_choice()
     precision: str = precision_choice()
     bad_data: str = bad_data_choice()
@@ -74,6 +75,11 @@ class ValConfig:
         if len(self.imgsz) > 1 and self.task != STUDY:
             sizes = " ".join(map(str, self.imgsz))
             raise ConfigError("several image sizes", "--imgsz", sizes, "--task study compares them")
+
+        for name in ("save_txt", "save_hybrid", "save_json"):
+            if self.task == STUDY and getattr(self, name):
+                place = f"--task study and {flag_of(name)}"
+                raise ConfigError("a study writes no detections", place, remedy="leave out one of them")
 
     @property
     def split(self) -> str:

@@ -54,8 +54,17 @@ def eval_hw(source_hw: tuple[int, int], imgsz: int, stride: int) -> tuple[int, i
     return height, width
 
 
-def eval_shapes(sizes_hw: np.ndarray, imgsz: int, stride: int) -> np.ndarray:
-    """Return the network input (height, width) in px of every image, int64 [n, 2], each from its own size alone."""
+def eval_shapes(sizes_hw: np.ndarray, imgsz: int, stride: int, fixed_hw: tuple[int, int] | None = None) -> np.ndarray:
+    """Return the network input (height, width) in px of every image, int64 [n, 2], each from its own size alone.
+
+    Args:
+        sizes_hw: [n, 2] sizes of the images, px.
+        imgsz: longer side of the content, px.
+        stride: inputs are multiples of it.
+        fixed_hw: the only input that the network takes.
+    """
+    if fixed_hw is not None:
+        return np.tile(np.array(fixed_hw, dtype=np.int64), (len(sizes_hw), 1))
     shapes = [eval_hw((height, width), imgsz, stride) for height, width in sizes_hw.tolist()]
     return np.array(shapes, dtype=np.int64).reshape(-1, 2)
 

@@ -64,7 +64,9 @@ def _measured(config: ValConfig, world: World) -> list[StudyRow]:
 
 
 def _fitting(sizes: tuple[int, ...], subject: Subject) -> list[int]:
-    """Return the sizes in whole strides, rising, each once."""
+    """Return the sizes in whole strides, rising, each once; of an exported model of one size that one."""
+    if subject.network.fixed_hw is not None:
+        return [max(subject.network.fixed_hw)]
     return sorted({fitting_imgsz(size, subject.network) for size in sizes})
 
 

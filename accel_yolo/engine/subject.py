@@ -13,6 +13,7 @@ from accel_yolo.config.val_schema import SPEED, ValConfig
 from accel_yolo.data.eval_loader import EvalLoader, eval_shapes
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.data.splits import SplitOptions, kept_names, open_splits
+from accel_yolo.engine.build import fitting_imgsz
 from accel_yolo.engine.coco_report import Classes
 from accel_yolo.engine.evaluate import EvalOptions, Evaluation, evaluate, images_per_pass
 from accel_yolo.engine.loaders import loader_workers
@@ -61,7 +62,7 @@ def open_subject(config: ValConfig, weights: Sequence[str], world: World) -> Sub
         UserError: bad data or weights, or weights of other classes.
     """
     union = load_data_union(config.data, (config.split,))
-    how = NetworkOptions(config.precision, config.augment, config.fusion)
+    how = NetworkOptions(config.precision, config.augment, config.fusion, config.dnn)
     network = load_network(weights, world.device, how)
     classes = chosen_classes(union.names, config.classes)
     # A detector of the chosen classes only has them numbered anew.
@@ -76,6 +77,14 @@ def open_subject(config: ValConfig, weights: Sequence[str], world: World) -> Sub
             remedy="use the data set (and --classes) the weights were trained on, or --single-cls",
         )
     return Subject(network, union, options, names, open_splits(union, (config.split,), options)[config.split])
+
+
+def content_px(config: ValConfig, network: Network) -> int:
+    """Return the longer side of an image in the network's input, px; one line says where it is not that asked for."""
+    if network.fixed_hw is None:
+        return fitting_imgsz(config.side_px, network)
+    network.tell_fixed_size((config.side_px, config.side_px))
+    return max(network.fixed_hw)
 
 
 @torch.inference_mode()
@@ -96,10 +105,10 @@ def evaluated(subject: Subject, config: ValConfig, imgsz: int, world: World) -> 
         world: the processes.
     """
     index, network = subject.index, subject.network
-    if config.task == SPEED:
+    if config.task == SPEED and network.fixed_hw is None:
         shapes = np.full((len(index), 2), imgsz, dtype=np.int64)
     else:
-        shapes = eval_shapes(index.sizes_hw, imgsz, network.stride)
+        shapes = eval_shapes(index.sizes_hw, imgsz, network.stride, network.fixed_hw)
     batch = images_per_pass(config.batch, world.device)
     loader = EvalLoader(index, imgsz, shapes, batch, loader_workers(config.workers, config.batch, world))
     options = subject.options

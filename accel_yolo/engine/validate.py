@@ -11,7 +11,6 @@ from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.config.val_schema import SPEED, ValConfig
 from accel_yolo.data.index import summary
 from accel_yolo.engine import failures
-from accel_yolo.engine.build import fitting_imgsz
 from accel_yolo.engine.coco_report import coco_report
 from accel_yolo.engine.data_comparison import compare_data
 from accel_yolo.engine.evaluate import Evaluation, images_per_pass
@@ -20,9 +19,12 @@ from accel_yolo.engine.findings import Findings, print_sizes, write_findings
 from accel_yolo.engine.label_files import write_label_files
 from accel_yolo.engine.preflight import preflight
 from accel_yolo.engine.reporting import print_speed, print_table
-from accel_yolo.engine.subject import Subject, evaluated, open_subject
+from accel_yolo.engine.subject import Subject, content_px, evaluated, open_subject
 from accel_yolo.engine.world import World
 from accel_yolo.files import next_run_folder, write_text_atomic
+
+MOST_LISTED = 50
+"""From this many classes on they are printed only with --verbose."""
 
 
 def validate(config: ValConfig, launch: LaunchConfig | None = None) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def validate(config: ValConfig, launch: LaunchConfig | None = None) -> dict[str,
 def _validated(config: ValConfig, world: World) -> dict[str, Any]:
     with world.together(), world.one_per_machine_first():
         subject = open_subject(config, config.weights, world)
-        imgsz = fitting_imgsz(config.side_px, subject.network)
+        imgsz = content_px(config, subject.network)
     folder = run_folder(config, world)
     index = subject.index
     compare_data(world, subject.union, {config.split: index})
@@ -53,8 +55,7 @@ def _validated(config: ValConfig, world: World) -> dict[str, Any]:
     found = Findings(result, index, subject.names)
     metrics = found.metrics()
     if world.is_leader:
-        print_table(metrics, per_class=config.verbose or len(subject.names) < 50)
-        print_sizes(metrics)
+        _print(metrics, config, len(config.classes or subject.names))
         _write_detections(folder, subject, result, config, metrics)
         write_text_atomic(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
         write_findings(folder, found, metrics, worst=config.worst, pictures=not config.noplots)
@@ -76,6 +77,14 @@ def run_folder(config: ValConfig, world: World) -> Path:
     folder = Path(world.share_text(chosen))
     failures.write_to(folder)
     return folder
+
+
+def _print(metrics: dict[str, Any], config: ValConfig, classes: int) -> None:
+    per_class = config.verbose or classes < MOST_LISTED
+    print_table(metrics, per_class=per_class)
+    if not per_class:
+        console.note(f"{len(metrics['per_class'])} classes with labels: see per_class.csv, or give --verbose")
+    print_sizes(metrics)
 
 
 def _write_detections(

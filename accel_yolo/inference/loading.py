@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from accel_yolo.errors import ConfigError, EnvironmentFault
 from accel_yolo.inference.model import Model
 from accel_yolo.inference.onnx_detector import OnnxDetector
+from accel_yolo.inference.runtimes.kinds import exported_kind
 
 if TYPE_CHECKING:
     from accel_yolo.inference.ensemble import Fusion
@@ -60,7 +61,11 @@ def _torch_model(words: tuple[str, ...], device: str, precision: str, augment: b
     from accel_yolo.inference.predictor import Predictor
     from accel_yolo.models.weights import find_weights
 
-    source = find_weights(words[0]) if len(words) == 1 else None
+    source = None
+    if len(words) == 1:
+        path = Path(words[0]).expanduser()
+        source = path if exported_kind(path) else find_weights(words[0])
+        words = (str(source),)
     network = load_network(words, named_device(device), NetworkOptions(precision, augment, fusion))
     return Model(Predictor(network), source)
 

@@ -8,23 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from accel_yolo.errors import ConfigError, did_you_mean
+from accel_yolo.inference.batches import detections_of
 from accel_yolo.inference.image_input import ImageLike, is_network_input, listed, path_of, to_rgb
 from accel_yolo.inference.picture_detector import Picture, PictureDetector, PredictOptions, size_hw
 from accel_yolo.inference.results import Detections
-from accel_yolo.inference.sources import distinct_stems
+from accel_yolo.inference.shareable import Shareable
+from accel_yolo.inference.sources import distinct_stems, find_items
 from accel_yolo.inference.tiling import Tiling
+from accel_yolo.inference.torch_access import TorchAccess
 from accel_yolo.metrics.nms_options import NmsOptions
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Unpack
 
-    from accel_yolo.inference.network import TorchNetwork
-    from accel_yolo.models.detector import Detector
-
-BATCH_SIZE = 16
-_NO_MODULE = "load a single .pt or .safetensors file, without augment"
+BATCH_SIZE, OVERLAP = 16, 0.2
 
 
 class Options(TypedDict, total=False):
@@ -38,8 +35,8 @@ class Options(TypedDict, total=False):
         multi_label: an object may be found once for each class it may be.
         max_det: at most this many objects per image.
         batch_size: images that go through the network together.
-        tile: side of the tiles that larger images are cut into, px, see `Tiling`; None looks at whole images.
-        overlap: least share of a tile that its neighbours show too.
+        tile: look at tiles of so many px of a side, and at the whole image, for small objects in large images.
+        overlap: of neighbouring tiles, as a share of their side.
         size: the same as `imgsz`.
     """
 
@@ -55,23 +52,28 @@ class Options(TypedDict, total=False):
     size: int | tuple[int, int]
 
 
-class Model:
+class Model(TorchAccess, Shareable):
     """A loaded detector: call it with images.
 
+    >>> model = accel_yolo.load("best.pt", device="cpu")
+    >>> model.conf = 0.6
+    >>> [len(found) for found in model(["photo.jpg", "photos/b.jpg"])]
+    [3, 1]
+    >>> model("photo.jpg", classes="bicycle", conf=0.2).summary()
+    '1 bicycle'
+
     Attributes:
-        conf, iou, classes, agnostic, multi_label, max_det, batch_size, tile, overlap, imgsz: what a call does when it
-            does not say: see `__call__`. They may be set.
+        conf, iou, classes, agnostic, multi_label, max_det, batch_size, imgsz: what a call does when it does not say:
+            see `__call__`. They may be set.
         source: the weights file; None for several.
     """
 
     def __init__(self, predictor: PictureDetector, source: Path | None = None) -> None:
-        self.predictor, self.source = predictor, source
+        super().__init__(predictor, source)
         self.conf, self.iou, self.max_det = 0.25, 0.45, 1000
         self.classes: int | str | Sequence[int | str] | None = None
         self.agnostic = self.multi_label = False
         self.batch_size = BATCH_SIZE
-        self.tile: int | None = None
-        self.overlap = 0.2
         self.imgsz: int | tuple[int, int] = 640
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -89,11 +91,6 @@ class Model:
         """Class number -> name."""
         return self.predictor.names
 
-    @property
-    def stride(self) -> int:
-        """Input sizes are multiples of this, px."""
-        return self.predictor.stride
-
     def __call__(
         self,
         images: ImageLike | Sequence[ImageLike],
@@ -103,12 +100,12 @@ class Model:
         """Return the objects found: one `Detections` for one image, a list for several.
 
         Args:
-            images: one image: the path of an image file, a PIL image, or an array or tensor uint8 [H, W, 3] or
+            images: one image: the path or URL of an image file, a PIL image, or an array or tensor uint8 [H, W, 3] or
                 [3, H, W] in **RGB** order (OpenCV's are BGR: pass `image[..., ::-1]`); or several: a list or tuple of
                 those, or a text that names a folder, a glob pattern or a `.txt` list. A float tensor [B, 3, H, W] is
                 given to the network as it is, and what the network says is returned: see `predictions`.
             imgsz: longest side of the network input in px, or (height, width).
-            options: conf, iou, classes, agnostic, multi_label, max_det, batch_size, tile, overlap: see `Options`.
+            options: conf, iou, classes, agnostic, multi_label, max_det, batch_size: see `Options`.
 
         Raises:
             DataError: an image is missing, damaged, or not of such a shape or type.
@@ -123,101 +120,32 @@ class Model:
 
     def stream(
         self,
-        images: ImageLike | Sequence[ImageLike],
+        source: ImageLike | Sequence[ImageLike],
         imgsz: int | tuple[int, int] | None = None,
+        vid_stride: int = 1,
         **options: Unpack[Options],
     ) -> Iterator[Detections]:
-        """Yield the objects found image by image, reading only `batch_size` images ahead: see `__call__`."""
-        wanted, batch_size = self._options(imgsz, options)
-        return self._detected(listed(images)[1], wanted, batch_size)
-
-    def predictions(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return what the network says about a batch, without any processing before or after.
+        """Yield the objects found picture by picture; only a few pictures are held at a time.
 
         Args:
-            images: [B, 3, H, W] float, RGB in 0..1, H and W multiples of `stride`.
-
-        Returns:
-            decoded: [B, N, 5 + C]: cx, cy, w, h in px of `images`, objectness and class probabilities.
-            raw: outputs of the head, one [B, A, H, W, 5 + C] for each level.
-
-        Raises:
-            ConfigError: another runtime than torch runs this model, or sides that do not fit.
-        """
-        import torch
-
-        network = self._torch_network
-        if images.shape[1] != 3 or any(side % self.stride for side in images.shape[2:]):
-            remedy = f"pass [B, 3, H, W] with sides that are multiples of {self.stride}"
-            raise ConfigError("not an input of this network", "images", list(images.shape), remedy)
-        with torch.no_grad():
-            raw = network(images.to(network.device, network.input_dtype))
-            return network.detector.decode(raw), raw
-
-    @property
-    def detector(self) -> Detector:
-        """The detector itself, a `torch.nn.Module`, fused.
+            source: what `__call__` takes, or a text that names a video, a camera ("0"), a stream ("rtsp://..."), a
+                `.streams` list, or a folder with videos. Of a video every frame is looked at, of streams the newest;
+                streams end when the loop is left.
+            imgsz: see `__call__`.
+            vid_stride: of the frames of a video or stream, every so many.
+            options: see `__call__`.
 
         Raises:
-            ConfigError: another runtime than torch runs it, or it is several.
+            DataError: the source does not exist, or nothing of it can be read. What is unreadable among others is
+                skipped with a warning.
+            ConfigError: see `__call__`.
         """
-        return self._torch_network.detector
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network runs."""
-        return self._torch_network.device
-
-    def to(self, device: str | torch.device) -> Self:
-        """Return self after moving the network to a device.
-
-        Raises:
-            ConfigError, EnvironmentFault: no such device, or the network cannot be moved.
-        """
-        from accel_yolo.devices import named_device
-        from accel_yolo.inference.network import TorchNetwork
-        from accel_yolo.inference.predictor import Predictor
-
-        network = self._torch_network
-        place = named_device(str(device))
-        if place != network.device:
-            self.predictor = Predictor(TorchNetwork(network.detector.to(place), imgsz=network.imgsz))
-        return self
-
-    def cpu(self) -> Self:
-        """Return self after moving the network to the CPU."""
-        return self.to("cpu")
-
-    def cuda(self, device: int | None = None) -> Self:
-        """Return self after moving the network to a GPU."""
-        return self.to(f"cuda:{device or 0}")
-
-    def eval(self) -> Self:
-        """Return self: it always predicts."""
-        return self
-
-    @property
-    def amp(self) -> bool:
-        """Whether the network runs in half precision; on a CPU setting it has no effect, as in YOLOv5."""
-        return self._torch_network.dtype is not None
-
-    @amp.setter
-    def amp(self, wanted: bool) -> None:
-        from accel_yolo.devices import autocast_dtype
-
-        network = self._torch_network
-        if network.device.type != "cpu":
-            network.dtype = autocast_dtype("fp16" if wanted else "fp32", network.device)
-
-    @property
-    def _torch_network(self) -> TorchNetwork:
-        network = getattr(self.predictor, "network", None)
-        if network is not None:
-            from accel_yolo.inference.network import TorchNetwork
-
-            if isinstance(network, TorchNetwork):
-                return network
-        raise ConfigError("not a single torch module", "this model", remedy=_NO_MODULE)
+        if vid_stride < 1:
+            raise ConfigError("no frame would be looked at", "vid_stride", vid_stride, "choose 1 or more")
+        wanted, batch_size = self._options(imgsz, options)
+        if isinstance(source, str | Path):
+            return detections_of(find_items(str(source)), self.predictor, wanted, batch_size, vid_stride)
+        return self._detected(listed(source)[1], wanted, batch_size)
 
     def _options(self, imgsz: int | tuple[int, int] | None, options: Options) -> tuple[PredictOptions, int]:
         """Return what is asked for and the batch size; the attributes say what the call does not."""
@@ -238,7 +166,8 @@ class Model:
             said["multi_label"],
             said["max_det"],
         )
-        tiling = None if said["tile"] is None else Tiling(said["tile"], said["overlap"], batch=said["batch_size"])
+        tile = said.get("tile")
+        tiling = None if tile is None else Tiling(tile, said.get("overlap", OVERLAP), batch=said["batch_size"])
         wanted = PredictOptions(_input_hw(side), nms, tiling)
         self.predictor.check(wanted)
         return wanted, said["batch_size"]
@@ -269,7 +198,7 @@ def _input_hw(imgsz: int | tuple[int, ...]) -> tuple[int, int]:
     return size_hw(sides)
 
 
-_DEFAULTED = ("conf", "iou", "classes", "agnostic", "multi_label", "max_det", "batch_size", "tile", "overlap")
+_DEFAULTED = ("conf", "iou", "classes", "agnostic", "multi_label", "max_det", "batch_size")
 _ATTRIBUTES = (*_DEFAULTED, "imgsz", "predictor", "source")
 
 

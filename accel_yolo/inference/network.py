@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from accel_yolo import console
 from accel_yolo.devices import autocast_dtype
 from accel_yolo.metrics.nms import NmsOptions, suppressed
 from accel_yolo.models.blocks import Conv
@@ -51,6 +52,12 @@ class Network(ABC):
     def input_dtype(self) -> torch.dtype:
         """What the first layer computes in, so that a batch is converted once."""
         return torch.float32
+
+    def tell_fixed_size(self, imgsz: tuple[int, int]) -> None:
+        """Say in one line that a network of fixed input size is not run at the size that was asked for."""
+        if self.fixed_hw is not None and self.fixed_hw != imgsz:
+            own, asked = ("x".join(map(str, hw)) for hw in (self.fixed_hw, imgsz))
+            console.warn(f"the exported model takes {own} px only; --imgsz {asked} is not used")
 
     @abstractmethod
     def __call__(self, images: Tensor) -> Any:

@@ -18,6 +18,7 @@ from accel_yolo.errors import CheckpointError, ConfigError, EnvironmentFault
 from accel_yolo.inference.exported_meta import ExportedMeta
 from accel_yolo.inference.picture_detector import Found, Picture, PictureDetector, PredictOptions, letterboxed
 from accel_yolo.inference.results import Speed
+from accel_yolo.inference.runtimes.description import DETECTION_COLUMNS, described
 from accel_yolo.letterbox import Letterbox
 from accel_yolo.metrics.nms_arrays import suppressed_arrays
 
@@ -50,6 +51,7 @@ class OnnxDetector(PictureDetector):
         wanted, where = self._session.get_inputs()[0], str(path)
         properties = self._session.get_modelmeta().custom_metadata_map
         self.meta = ExportedMeta.of_properties(properties, where)
+        self._nms = described(properties, where).nms
         if wanted.type not in _TYPES or len(wanted.shape) != 4:
             raise CheckpointError("not a detector's input", where, f"{wanted.type} {wanted.shape}", _AGAIN)
         self._input, self._dtype = wanted.name, _TYPES[wanted.type]
@@ -80,11 +82,21 @@ class OnnxDetector(PictureDetector):
             short = size - len(part)  # a model of fixed batch is given grey images for what is missing
             filled = part if not short else np.concatenate((part, np.full((short, *part.shape[1:]), 0.447, part.dtype)))
             output = self._run(filled)
-            if output.ndim != 3 or output.shape[2] != 5 + len(self.names):
-                remedy = f"[B, N, {5 + len(self.names)}] is needed for {len(self.names)} classes"
+            columns = 5 + len(self.names) if self._nms is None else DETECTION_COLUMNS
+            if output.ndim != 3 or output.shape[2] != columns:
+                remedy = f"[B, N, {columns}] is needed for {len(self.names)} classes"
                 raise CheckpointError("not a detector's output", self._where, list(output.shape), remedy)
-            decoded += [*output[: len(part)]]
+            decoded += [self._as_predictions(rows) for rows in output[: len(part)]]
         return decoded
+
+    def _as_predictions(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return predictions [k, 5 + C] of the rows of one image; what NMS in the graph kept has one certain class."""
+        if self._nms is None:
+            return rows
+        rows = rows[rows[:, 4] > 0]
+        centre, size = (rows[:, :2] + rows[:, 2:4]) / 2, rows[:, 2:4] - rows[:, :2]
+        certain = np.eye(len(self.names), dtype=np.float32)[rows[:, 5].astype(np.int64)]
+        return np.concatenate((centre, size, rows[:, 4:5], certain), axis=1).astype(np.float32, copy=False)
 
     def _run(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Return the first output for a batch [B, 3, H, W]."""

@@ -18,12 +18,13 @@ from accel_yolo.errors import ConfigError, DataError
 from accel_yolo.files import next_run_folder
 from accel_yolo.inference.asked import asked_options
 from accel_yolo.inference.background import Behind
+from accel_yolo.inference.batches import batches_of
 from accel_yolo.inference.frames import Frame, Unreadable
 from accel_yolo.inference.items import numbered
 from accel_yolo.inference.networks import NetworkOptions, load_network
 from accel_yolo.inference.outputs import Outputs
 from accel_yolo.inference.predictor import PredictOptions, Predictor, fitting_hw
-from accel_yolo.inference.reading import MOST_BYTES, prepared, read_batches
+from accel_yolo.inference.reading import MOST_BYTES
 from accel_yolo.inference.report import Report
 from accel_yolo.inference.results import Detections
 from accel_yolo.inference.sources import find_items
@@ -61,7 +62,7 @@ def predict(config: PredictConfig) -> Path:
     device = named_device(config.device)
     predictor = Predictor(_network(config, device))
     options = asked_options(config, predictor.names)
-    _tell_size(options.imgsz, predictor.network.stride)
+    _tell_size(options.imgsz, predictor.network)
     report = Report(config.verbose)
     with contextlib.closing(_batches(items, predictor, options, config)) as batches:
         first = _first_readable(batches, items, report, config)
@@ -85,17 +86,7 @@ def predict(config: PredictConfig) -> Path:
 def _batches(
     items: Sequence[Item], detector: PictureDetector, options: PredictOptions, config: PredictConfig
 ) -> Batches:
-    """Yield what is to be looked at together: pictures read ahead, or the newest frames of streams."""
-    if items[0].kind != "stream":
-        yield from read_batches(
-            items, config.batch, lambda picture: detector.prepare(picture, options), config.vid_stride
-        )
-        return
-    from accel_yolo.inference.streams import Patience, Streams
-
-    # Nothing is read ahead of the network: what waits grows old.
-    for frames in Streams(items, Patience(give_up_s=config.stream_timeout), config.vid_stride):
-        yield [prepared(frame, lambda picture: detector.prepare(picture, options)) for frame in frames]
+    return batches_of(items, detector, options, config.batch, config.vid_stride, config.stream_timeout)
 
 
 def _first_readable(
@@ -179,7 +170,7 @@ def _items(source: str) -> list[Item]:
 
 
 def _network(config: PredictConfig, device: torch.device) -> Network:
-    how = NetworkOptions(config.precision, config.augment, config.fusion)
+    how = NetworkOptions(config.precision, config.augment, config.fusion, config.dnn)
     network = load_network(config.weights, device, how)
     if config.data:
         names = load_data_spec(config.data, splits=()).names
@@ -190,7 +181,11 @@ def _network(config: PredictConfig, device: torch.device) -> Network:
     return network
 
 
-def _tell_size(imgsz: tuple[int, int], stride: int) -> None:
+def _tell_size(imgsz: tuple[int, int], network: Network) -> None:
+    if network.fixed_hw is not None:
+        network.tell_fixed_size(imgsz)
+        return
+    stride = network.stride
     fitting = fitting_hw(imgsz, stride)
     if fitting != imgsz:
         console.warn(f"--imgsz {imgsz[0]} {imgsz[1]} is no multiple of {stride}; using {fitting[0]} {fitting[1]}")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accel_yolo.inference.conversion import coco_rows, columns_of_supervision, to_supervision
 from accel_yolo.inference.crops import enlarged_crop
 from accel_yolo.inference.drawing import DrawOptions, draw_boxes
 from accel_yolo.inference.encoding import write_image
+from accel_yolo.inference.showing import show_image
+
+if TYPE_CHECKING:
+    import supervision
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,12 @@ class Detection:
 @dataclass(frozen=True, eq=False)
 class Detections:
     """The objects of one image, most confident first.
+
+    >>> found = accel_yolo.load("best.pt", device="cpu")("photo.jpg")
+    >>> len(found), found.xyxy.shape, found.orig_hw
+    (8, (8, 6), (426, 640))
+    >>> next(iter(found)).name
+    'dog'
 
     Attributes:
         boxes_xyxy: [n, 4] float32, corners in px of the source image, inside it.
@@ -69,6 +81,9 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
+
+    def __str__(self) -> str:
+        return f"{self.path or self.stem}: {self.summary()}"
 
     def __iter__(self) -> Iterator[Detection]:
         tracks = [-1] * len(self) if self.track_ids is None else self.track_ids.tolist()
@@ -130,6 +145,40 @@ class Detections:
             row.update({"confidence": found.confidence, "class": found.class_id, "name": found.name})
             rows.append(row if self.track_ids is None else {**row, "track": found.track_id})
         return rows
+
+    def to_json(self) -> str:
+        """Return the objects as a JSON list: see `to_dicts`."""
+        return json.dumps(self.to_dicts())
+
+    def to_coco(self, image_id: int | str, category_ids: Mapping[int, int] | None = None) -> list[dict[str, Any]]:
+        """Return the objects as COCO's result files have them: see `conversion.coco_rows`."""
+        return coco_rows(self, image_id, category_ids)
+
+    def to_supervision(self) -> supervision.Detections:
+        """Return the objects as `supervision.Detections`, with names in `data["class_name"]` and track numbers.
+
+        Raises:
+            EnvironmentFault: supervision is not installed.
+        """
+        return to_supervision(self)
+
+    @classmethod
+    def from_supervision(
+        cls, given: supervision.Detections, image: NDArray[np.uint8], names: Mapping[int, str] | None = None
+    ) -> Detections:
+        """Return the objects in `supervision.Detections` of an image uint8 [H, W, 3] RGB, in the order given.
+
+        Args:
+            given: see there; without confidences they are 1, without classes 0.
+            image: the image they were found in.
+            names: class number -> name; None takes those in `data["class_name"]`.
+        """
+        boxes, scores, classes, known = columns_of_supervision(given)
+        return cls(boxes, scores, classes, known if names is None else dict(names), image)
+
+    def show(self, options: DrawOptions | None = None) -> bool:
+        """Return whether the image with its boxes could be shown; one warning says so where there is no display."""
+        return show_image(self.plot(options))
 
     def plot(self, options: DrawOptions | None = None) -> NDArray[np.uint8]:
         """Return a copy of the image with the boxes drawn on it, uint8 [H, W, 3] RGB."""

@@ -108,7 +108,8 @@ def may_i_ship(licence: str, provenance: tuple[str, ...]) -> str:
     if not provenance:
         return "Nothing says where these weights come from: ask whoever gave them to you."
     return (
-        "These weights were trained from scratch and are their owner's: if that is you, ship them under any terms. "
+        "As far as this file says, these weights were trained from scratch. They are then their owner's: if that is "
+        "you, ship them under any terms. "
         "accel_yolo's licence (Apache-2.0) does not extend to them; what you owe for the training images is between "
         "you and whoever owns those."
     )

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from accel_yolo import console, fetch
 from accel_yolo.errors import CheckpointError, UserError, did_you_mean
 from accel_yolo.files import atomic_path, cache_dir
+from accel_yolo.models import hub
 from accel_yolo.models.blocks import Conv
 from accel_yolo.models.detector import Detector
 from accel_yolo.models.interop import import_checkpoint
+from accel_yolo.models.pretrained import check_config
 from accel_yolo.models.weights_meta import KEY, Weights, WeightsMeta, check_same_entries
 from accel_yolo.models.zoo import build_detector
 
@@ -43,7 +45,9 @@ def find_weights(text: str) -> Path:
     """Return the file that `text` means.
 
     A path that exists is taken as it is. `x.pt` that does not exist but has `x.safetensors` beside it means that one,
-    and one note says so. The bare name of a published checkpoint (yolov5s.pt) is fetched once into the cache.
+    and one note says so. A folder with a `model.safetensors` means that. The bare name of a published checkpoint
+    (yolov5s.pt) is fetched once into the cache, a repository of the Hugging Face hub (org/name) into that of its
+    library.
 
     Raises:
         CheckpointError: no such file, a folder, or the download failed.
@@ -53,6 +57,8 @@ def find_weights(text: str) -> Path:
         if path.is_file():
             return path
         if path.is_dir():
+            if (path / hub.WEIGHTS).is_file():
+                return path / hub.WEIGHTS
             raise CheckpointError("a folder where a weights file is needed", text or "''", remedy="give the file")
         beside = path.with_suffix(".safetensors") if path.suffix == ".pt" else None
         if beside is not None and beside.is_file():
@@ -61,6 +67,8 @@ def find_weights(text: str) -> Path:
     name = path.name if path.suffix else f"{path.name}.pt"
     if name in RELEASES and len(path.parts) == 1:
         return _fetched_release(name)
+    if name not in RELEASES and hub.is_repository(text):
+        return hub.fetched_weights(text)
     remedy = did_you_mean(text, RELEASES) if len(path.parts) == 1 else ""
     if name in RELEASES:
         remedy = f"write {name} without a folder to fetch the published file"
@@ -115,6 +123,7 @@ def _load_safetensors(path: Path) -> Weights:
                 remedy = "give a file that this project wrote, or a YOLOv5 .pt file"
                 raise CheckpointError("no accel_yolo metadata", where, remedy=remedy)
             meta = WeightsMeta.from_json(text, where)
+            check_config(path, meta)
             # Cloned: the tensors must not hang on a mapped file that somebody may replace or shorten.
             state = {key: _in_float32(stream.get_tensor(key).clone()) for key in stream.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError, OverflowError) as error:

@@ -58,7 +58,7 @@ def test_every_step_on_the_way_is_listed(commands: Commands, published_weights: 
 def test_weights_from_scratch_are_their_owners(commands: Commands, scratch: Path) -> None:
     out = " ".join(commands("info weights", scratch).succeeded().out.split())
     assert "licence not stated" in out and "1. trained on ants.yaml for 3 epochs" in out
-    assert "trained from scratch and are their owner's" in out and "AGPL" not in out
+    assert "trained from scratch. They are then their owner's" in out and "AGPL" not in out
     assert "2: ant, bee\\x1b[31m" in out
 
 

@@ -98,10 +98,11 @@ def test_a_full_disk_while_saving_keeps_the_earlier_checkpoint_and_the_run_conti
     assert load_weights(run / "weights" / "best.safetensors").meta.names[0] == "a"
 
 
+@pytest.mark.parametrize("name", ["n.safetensors", "n.pt"])
 def test_a_full_disk_leaves_no_half_of_a_converted_file(
-    commands: Commands, tmp_path: Path, published_weights: Path
+    commands: Commands, tmp_path: Path, published_weights: Path, name: str
 ) -> None:
-    target = tmp_path / "converted" / "n.safetensors"
+    target = tmp_path / "converted" / name
     with full_disk(1 << 20):
         commands("convert", published_weights, target).error(
             7, f"cannot write in {target}: ", "; check space and rights"

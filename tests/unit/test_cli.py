@@ -79,7 +79,7 @@ def test_help_of_training_takes_at_most_0_3_seconds_of_a_core() -> None:
         ("train.py --epochs 0", 2, "error: wrong value in --epochs: 0; give a whole number of at least 1"),
         ("train.py --bucket x", 2, "error: flag not available yet in --bucket; "),
         ("train.py --data nowhere.yaml", 3, "error: no such data file in --data: nowhere.yaml; "),
-        ("export.py --include onnx", 2, "error: not available yet in export.py; "),
+        ("export.py --include engine", 2, "error: value not supported in --include: engine; "),
         ("-m accel_yolo trian", 2, "error: unknown command in the command line: trian; did you mean 'train'?"),
     ],
 )
@@ -188,7 +188,7 @@ def test_quiet_silences_remarks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 0
     listed = capsys.readouterr().out
-    for command in ("train", "val", "predict", "check", "profile", "convert", "export"):
+    for command in ("train", "val", "predict", "check", "profile", "convert", "export", "benchmark"):
         assert f"\n  {command}" in listed
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("accel-yolo ")

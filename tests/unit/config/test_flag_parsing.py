@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from accel_yolo.config.export_flags import NOT_WRITTEN
 from accel_yolo.config.flags import COMMANDS, build_parser, parse
 from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.config.settings import defaults_of
@@ -114,7 +115,7 @@ def test_a_flag_of_a_later_capability_stops_with_a_reason_and_never_passes(
     value = ["1"] if flag.nargs is None else []
     with pytest.raises(ConfigError) as error:
         parse(command, [spelling, *value])
-    assert str(error.value) == f"flag not available yet in {spelling}; {flag.later}"
+    assert str(error.value) == f"flag {flag.lack} in {spelling}; {flag.later}"
 
 
 def test_the_flags_of_later_capabilities_are_these() -> None:
@@ -123,15 +124,15 @@ def test_the_flags_of_later_capabilities_are_these() -> None:
         "train": {
             "--bucket", "--entity", "--upload_dataset", "--bbox_interval", "--artifact_alias",
         },
-        "val": {"--dnn"},
-        "predict": {"--view-img", "--visualize", "--update", "--dnn"},
+        "val": set(),
+        "predict": {"--view-img", "--visualize", "--update"},
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("line", ["", "--weights yolov5s.pt --include onnx", "--half"])
-def test_export_as_a_whole_is_of_a_later_capability(line: str) -> None:
-    with pytest.raises(ConfigError, match="not available yet in .*export.*later capability"):
-        parse("export", line.split())
+@pytest.mark.parametrize("form", NOT_WRITTEN)
+def test_a_format_that_cannot_be_checked_here_is_refused_with_what_to_do_instead(form: str) -> None:
+    with pytest.raises(ConfigError, match=f"value not supported in --include: {form}; .*--include "):
+        parse("export", ["--include", "onnx", form])
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -142,7 +143,7 @@ def test_every_flag_fills_a_setting_or_says_why_not_and_every_setting_has_a_flag
     processes = set(defaults_of(LaunchConfig)) - left_out
     for flag in entry.flags:
         assert flag.help
-        assert flag.fills in settings | processes or flag.later or flag.name == "--local_rank"
+        assert flag.fills in settings | processes or flag.later or flag.name in ("--local_rank", "--inplace")
     filled = {flag.fills for flag in entry.flags if flag.fills}
     assert settings == filled - (processes - settings)
     assert not filled & (processes - settings) or processes <= filled, "all settings of processes or none"

@@ -7,13 +7,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from file_server import file_server
 from PIL import Image
 
 import accel_yolo
-from accel_yolo.errors import ConfigError, DataError
+from accel_yolo.errors import ConfigError, DataError, EnvironmentFault
 from accel_yolo.inference.model import Model
 from accel_yolo.inference.network import Network
 from accel_yolo.inference.predictor import Predictor
@@ -137,8 +139,7 @@ def test_large_images_may_be_cut_into_tiles(bright_spot: Network, spot_image: Ca
     found = model(image, imgsz=320, tile=320, overlap=0.3, conf=0.6)
     assert found.tiles == 4
     np.testing.assert_allclose(found.boxes_xyxy, [[610, 220, 650, 250]], atol=1)
-    model.tile = 256
-    assert model(image).tiles == 9
+    assert model(image, tile=256).tiles == 9
     with pytest.raises(ConfigError, match="overlap of tiles"):
         model(image, overlap=2.0)
 
@@ -199,3 +200,56 @@ def test_the_public_interface_is_listed_and_lazy() -> None:
     assert sorted(dir(accel_yolo)) == sorted(accel_yolo.__all__)
     with pytest.raises(AttributeError, match="nothing"):
         accel_yolo.nothing  # type: ignore[attr-defined] # noqa: B018
+
+
+@pytest.fixture
+def clip(tmp_path: Path, spot_image: Callable[..., np.ndarray]) -> Path:
+    """A video of seven frames whose spot moves to the right."""
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (160, 120))  # pyright: ignore
+    for number in range(7):
+        writer.write(spot_image((120, 160), (10 + 10 * number, 30, 60 + 10 * number, 90)))
+    writer.release()
+    return path
+
+
+def test_a_video_streams_frame_by_frame_in_order(model: Model, clip: Path) -> None:
+    found = [*model.stream(clip, conf=0.5, batch_size=2)]
+    lefts = [one.boxes_xyxy[0, 0] for one in found]
+    np.testing.assert_allclose(lefts, [10 + 10 * number for number in range(7)], atol=3)
+    assert len([*model.stream(clip, vid_stride=3)]) == 3
+    with pytest.raises(ConfigError, match=r"not an image file: .*clip.avi; model.stream"):
+        model(clip)
+    with pytest.raises(ConfigError, match="vid_stride"):
+        model.stream(clip, vid_stride=0)
+
+
+def test_what_is_unreadable_among_others_is_skipped_in_a_stream(
+    model: Model, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "a" / "y.png").write_bytes(b"no image")
+    assert len([*model.stream(photos / "a")]) == 1
+    assert "warning: image 2/2 skipped" in capsys.readouterr().err
+    with pytest.raises(DataError, match="y.png"):
+        [*model.stream(photos / "a" / "y.png")]
+
+
+def test_images_behind_addresses_are_fetched(
+    model: Model, spot_image: Callable[..., np.ndarray], png: Callable[..., bytes]
+) -> None:
+    with file_server() as server:
+        server.files["/photo.png"] = png(spot_image())
+        address = f"{server.base}/photo.png"
+        one, several = model(address), model([address, spot_image()])
+        assert (one.summary(), one.path, one.stem) == ("1 person, 1 dog", address, "photo")
+        assert [len(found) for found in several] == [2, 2]
+        with pytest.raises(EnvironmentFault, match="none.png"):
+            model(f"{server.base}/none.png")
+
+
+def test_large_images_are_looked_at_in_tiles(
+    bright_spot: Network, model: Model, spot_image: Callable[..., np.ndarray]
+) -> None:
+    found = model(spot_image((200, 300), (130, 80, 160, 110)), imgsz=128, tile=128, overlap=0.25, conf=0.5)
+    assert found.summary() == "1 dog"
+    assert sum(shape[0] for shape in bright_spot.seen) > 4

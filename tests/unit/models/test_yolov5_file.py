@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import json
 import math
 import sys
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from yolov5_stand_ins import stand_in_modules
@@ -23,8 +25,10 @@ from accel_yolo.files import sha256_file
 from accel_yolo.models.convert import convert
 from accel_yolo.models.detector import Detector
 from accel_yolo.models.inert_pickle import Stub, TensorRecord
+from accel_yolo.models.own_note import digest, own_note
 from accel_yolo.models.torch_archive import ALIGNMENT, TorchArchive, open_torch_archive
 from accel_yolo.models.weights import Weights, WeightsMeta, detector_from_weights, load_weights, save_weights
+from accel_yolo.models.weights_meta import AGPL, IMPORTED, KEY
 from accel_yolo.models.yolov5_file import save_yolov5, survives_half
 from accel_yolo.models.zoo import build_detector, model_spec
 
@@ -386,6 +390,51 @@ def test_a_note_of_another_form_never_weakens_the_licence(name, tiny, yolov5_cla
     weights = load_weights(path)
     assert weights.meta.licence == "AGPL-3.0"
     assert all(torch.equal(value, weights.state[key]) for key, value in tiny.state_dict().items())
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(0, 3), st.text(max_size=5), st.just(AGPL)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=6,
+)
+STATE = {"model.0.conv.weight": torch.ones(2, 3)}
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "format": st.one_of(st.just(1), JSON),
+        "licence": st.one_of(st.just("MIT"), JSON),
+        "provenance": st.one_of(st.just(["trained on x"]), st.just([f"{IMPORTED} x.pt"]), JSON),
+        "sha256": st.one_of(st.just(digest(STATE)), JSON),
+    },
+)
+
+
+@settings(max_examples=200)
+@given(st.one_of(JSON, FIELDS, FIELDS.map(json.dumps), JSON.map(json.dumps), st.text()))
+def test_whatever_stands_in_the_place_of_a_note_gives_a_note_about_these_weights_or_none(value):
+    with contextlib.redirect_stderr(io.StringIO()):
+        note = own_note({KEY: value}, STATE, "x.pt")
+    if note is not None:
+        fields = json.loads(value)
+        assert fields["sha256"] == digest(STATE)
+        assert list(note.provenance) == fields["provenance"] and all(isinstance(s, str) for s in note.provenance)
+        from_yolov5 = any(step.startswith(IMPORTED) for step in note.provenance)
+        assert AGPL in note.licence if from_yolov5 else note.licence == fields["licence"]
+
+
+def test_a_digest_tells_names_shapes_and_values_apart_but_not_roundings_to_half_precision():
+    one = torch.tensor([[1.0, 2.0]])
+    seen = {
+        digest({"a": one}),
+        digest({"b": one}),
+        digest({"a": one.T}),
+        digest({"a": one + 0.01}),
+        digest({"a": one.long()}),
+        digest({"a": one, "b": one}),
+        digest({}),
+    }
+    assert len(seen) == 7
+    assert digest({"a": one + 1e-7}) == digest({"a": one.half()}) == digest({"a": one})
 
 
 # The names of files

@@ -1,0 +1,1 @@
+"""Exported models, each run by its own runtime."""

@@ -1,0 +1,33 @@
+"""Packages that only some users install: imported when they are needed, or named in one line."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from accel_yolo.errors import EnvironmentFault
+
+
+def optional(module: str, purpose: str, extra: str = "export") -> ModuleType:
+    """Return a module of an optional package.
+
+    Args:
+        module: dotted name of the module.
+        purpose: what needs it, such as "running ONNX files"; for the message.
+        extra: the extra of ours that installs it.
+
+    Raises:
+        EnvironmentFault: it is not installed, or cannot be loaded.
+    """
+    package = module.partition(".")[0]
+    remedy = f"pip install 'accel-yolo[{extra}]'"
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = (error.name or package).partition(".")[0]
+        raise EnvironmentFault(f"{purpose} needs a package that is missing", value=missing, remedy=remedy) from error
+    except ImportError as error:
+        what = str(error).split("\n")[0][:200]
+        raise EnvironmentFault(
+            f"{purpose} needs {package}, which cannot be loaded", value=what, remedy=remedy
+        ) from error
