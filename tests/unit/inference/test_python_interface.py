@@ -141,7 +141,7 @@ def test_large_images_may_be_cut_into_tiles(bright_spot: Network, spot_image: Ca
     np.testing.assert_allclose(found.boxes_xyxy, [[610, 220, 650, 250]], atol=1)
     assert model(image, tile=256).tiles == 9
     with pytest.raises(ConfigError, match="overlap of tiles"):
-        model(image, overlap=2.0)
+        model(image, tile=256, overlap=2.0)
 
 
 def test_misspelt_options_and_attributes_are_errors(model: Model, spot_image: Callable[..., np.ndarray]) -> None:
