@@ -60,9 +60,9 @@ PREDICT = (
     value("--line-thickness", "width of the drawn lines in pixels", _OUTPUT, "PX"),
     switch("--hide-labels", "draw boxes without class names", _OUTPUT),
     switch("--hide-conf", "draw class names without confidences", _OUTPUT),
+    switch("--view-img", "show the drawn pictures in a window; q ends the run", _OUTPUT),
+    switch("--visualize", "write what each layer sees in an image as a PNG", _OUTPUT),
     switch("--verbose", "one line for each frame of videos and streams", _OUTPUT),
     *COMMON,
-    later("--view-img", "showing images in a window is a later capability: open the files of the run folder"),
-    later("--visualize", "feature maps are a later capability: leave it out"),
-    later("--update", "rewriting checkpoints is a later capability: use `accel-yolo convert`"),
+    later("--update", "weight files are not rewritten in place: `accel-yolo convert` writes a new one"),
 )

@@ -70,6 +70,8 @@ class PredictConfig:
     dnn: bool = switch()
     fusion: Literal["nms", "wbf"] = fusion_choice()
     precision: str = precision_choice()
+    view_img: bool = switch()
+    visualize: bool = switch()
     verbose: bool = switch()
     quiet: bool = switch()
     debug: bool = switch()

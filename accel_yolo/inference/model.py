@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -155,6 +156,10 @@ class Model(TorchAccess, Shareable):
                 remedy = did_you_mean(name, known) or f"known are {', '.join(known)}"
                 raise ConfigError("no such option", "the call", name, remedy)
         said: dict[str, Any] = {**{name: getattr(self, name) for name in _DEFAULTED}, **options}
+        for name, kind in _NUMBERS.items():
+            if not isinstance(said[name], kind):
+                what = "a whole number" if kind is Integral else "a number"
+                raise ConfigError("wrong value", f"the call, {name}", repr(said[name]), f"give {what}")
         if said["batch_size"] < 1:
             raise ConfigError("no images could go together", "batch_size", said["batch_size"], "choose 1 or more")
         side = said.get("size", self.imgsz) if imgsz is None else imgsz
@@ -199,6 +204,7 @@ def _input_hw(imgsz: int | tuple[int, ...]) -> tuple[int, int]:
 
 
 _DEFAULTED = ("conf", "iou", "classes", "agnostic", "multi_label", "max_det", "batch_size")
+_NUMBERS = {"conf": Real, "iou": Real, "max_det": Integral, "batch_size": Integral}
 _ATTRIBUTES = (*_DEFAULTED, "imgsz", "predictor", "source")
 
 

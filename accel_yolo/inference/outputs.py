@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from accel_yolo.inference.video import VideoWriter
 
 
+def draw_options(config: PredictConfig) -> DrawOptions:
+    """Return how the flags ask boxes to be drawn."""
+    return DrawOptions(config.line_thickness, labels=not config.hide_labels, confidences=not config.hide_conf)
+
+
 class Outputs:
     """Writes what was asked for into the run folder, picture after picture.
 
@@ -32,7 +37,7 @@ class Outputs:
         self.folder = folder
         self.config = config
         self.write_ms = 0.0
-        self._draw = DrawOptions(config.line_thickness, labels=not config.hide_labels, confidences=not config.hide_conf)
+        self._draw = draw_options(config)
         self._tables: list[PredictionFile] = []
         if config.save_csv:
             self._tables.append(PredictionsCsv(folder / "predictions.csv"))

@@ -6,14 +6,14 @@ import contextlib
 import itertools
 import signal
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accel_yolo import console
 from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.data.demo import ensure_demo
-from accel_yolo.devices import memory_named, named_device
+from accel_yolo.devices import named_device
 from accel_yolo.errors import ConfigError, DataError
 from accel_yolo.files import next_run_folder
 from accel_yolo.inference.asked import asked_options
@@ -21,6 +21,7 @@ from accel_yolo.inference.background import Behind
 from accel_yolo.inference.batches import batches_of
 from accel_yolo.inference.frames import Frame, Unreadable
 from accel_yolo.inference.items import numbered
+from accel_yolo.inference.looking import Watchers, go_in_turn, looked_at
 from accel_yolo.inference.networks import NetworkOptions, load_network
 from accel_yolo.inference.outputs import Outputs
 from accel_yolo.inference.predictor import PredictOptions, Predictor, fitting_hw
@@ -62,20 +63,23 @@ def predict(config: PredictConfig) -> Path:
     device = named_device(config.device)
     predictor = Predictor(_network(config, device))
     options = asked_options(config, predictor.names)
+    watchers = Watchers(config, predictor, items)
     _tell_size(options.imgsz, predictor.network)
     report = Report(config.verbose)
-    with contextlib.closing(_batches(items, predictor, options, config)) as batches:
+    is_live, in_turn = items[0].kind == "stream", go_in_turn(items, config.batch, predictor)
+    with contextlib.closing(_batches(items, predictor, options, config)) as batches, watchers.closing():
         first = _first_readable(batches, items, report, config)
         outputs = Outputs(next_run_folder(Path(config.project), config.name, config.exist_ok), config)
         predictor.warm_up()
         report.start()
         try:
-            is_live = items[0].kind == "stream"
             with _ends_with_ctrl_c(is_live), _writing(outputs, is_live) as writer:
-                for frame, found in _looked(predictor, itertools.chain([first], batches), options, report):
+                looked = looked_at(predictor, itertools.chain([first], batches), options, in_turn=in_turn)
+                for frame, found in report.readable(looked):
                     detections = found if tracks is None else tracks.follow(frame, found)
                     writer.put((frame, detections))
                     report.found(frame, detections)
+                    watchers.see(frame, detections, options, outputs.folder)
         finally:
             report.close()
             if report.pictures:
@@ -102,21 +106,6 @@ def _first_readable(
                 raise seen.error
             report.unreadable(seen)
     raise DataError("nothing could be read", value=config.source, remedy="the warnings above say why")
-
-
-def _looked(
-    detector: PictureDetector, batches: Iterable[Sequence[Frame | Unreadable]], options: PredictOptions, report: Report
-) -> Iterator[tuple[Frame, Detections]]:
-    """Yield what is found in each picture, and tell what cannot be read, in the order of the source."""
-    for batch in batches:
-        pictures = [seen.picture for seen in batch if isinstance(seen, Frame)]
-        with memory_named(f"--imgsz {options.imgsz[0]} {options.imgsz[1]}", "try a smaller --imgsz, --batch or model"):
-            found = iter(detector.detect(pictures, options) if pictures else [])
-        for seen in batch:
-            if isinstance(seen, Unreadable):
-                report.unreadable(seen)
-            else:
-                yield seen, next(found)
 
 
 @contextlib.contextmanager

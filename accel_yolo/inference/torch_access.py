@@ -89,6 +89,18 @@ class TorchAccess:
         """Return self after moving the network to a GPU."""
         return self.to(f"cuda:{device or 0}")
 
+    def half(self) -> Self:
+        """Return self after the network was told to run in half precision.
+
+        Raises:
+            ConfigError: it runs on a CPU, which has none.
+        """
+        return self._in_precision("fp16")
+
+    def float(self) -> Self:
+        """Return self after the network was told to run in single precision."""
+        return self._in_precision("fp32")
+
     def eval(self) -> Self:
         """Return self: it always predicts."""
         return self
@@ -100,11 +112,15 @@ class TorchAccess:
 
     @amp.setter
     def amp(self, wanted: bool) -> None:
+        if self._torch_network.device.type != "cpu":
+            self._in_precision("fp16" if wanted else "fp32")
+
+    def _in_precision(self, precision: str) -> Self:
+        network = self._torch_network
         from accel_yolo.devices import autocast_dtype
 
-        network = self._torch_network
-        if network.device.type != "cpu":
-            network.dtype = autocast_dtype("fp16" if wanted else "fp32", network.device)
+        network.dtype = autocast_dtype(precision, network.device)
+        return self
 
     @property
     def _torch_network(self) -> TorchNetwork:

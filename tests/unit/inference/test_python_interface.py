@@ -156,6 +156,20 @@ def test_misspelt_options_and_attributes_are_errors(model: Model, spot_image: Ca
             model(spot_image(), size)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="batch_size"):
         model(spot_image(), batch_size=0)
+    for wrong in ({"conf": "high"}, {"iou": None}, {"max_det": 2.5}, {"batch_size": "all"}):
+        with pytest.raises(ConfigError, match=f"wrong value in the call, {next(iter(wrong))}"):
+            model(spot_image(), **wrong)
+    assert model(spot_image(), conf=np.float32(0.5), max_det=np.int64(3)).summary() == "1 dog"
+
+
+@pytest.mark.parametrize("weights", [None, 3, [None], "", [""], {"a": 1}])
+def test_what_names_no_weights_is_refused(weights: object) -> None:
+    with pytest.raises(ConfigError, match="not weights in load"):
+        accel_yolo.load(weights)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="no weights in load"):
+        accel_yolo.load([])
+    with pytest.raises(ConfigError, match="precision: fp8; give one of auto"):
+        accel_yolo.load("x.pt", precision="fp8")
 
 
 def test_images_go_through_the_network_in_batches(
@@ -178,7 +192,10 @@ def test_a_float_batch_is_given_to_the_network_as_it_is(published_weights: Path)
     assert [level.shape[2:4] for level in raw] == [(8, 12), (4, 6), (2, 3)]
     torch.testing.assert_close(decoded, model.detector.decode(model.detector(images)))
     assert not decoded.requires_grad
-    assert model.amp is False
+    model.amp = True  # on a CPU without effect, as in YOLOv5
+    assert model.float().amp is False
+    with pytest.raises(ConfigError, match="fp16 does not work on a CPU"):
+        model.half()
     for wrong in (torch.rand(1, 3, 60, 64), torch.rand(1, 1, 64, 64)):
         with pytest.raises(ConfigError, match="multiples of 32"):
             model(wrong)
