@@ -27,7 +27,7 @@ def tiny_config(data: Path, project: Path, **changes: Any) -> TrainConfig:
     settings: dict[str, Any] = {
         "data": str(data), "weights": "", "cfg": "yolov5n.yaml", "imgsz": 64, "batch": BATCH, "epochs": 1,
         "nominal_batch": BATCH, "warmup_min_steps": 0, "workers": 0, "device": "cpu", "noautoanchor": True,
-        "project": str(project), "exist_ok": True, "hyp": hyp,
+        "project": str(project), "exist_ok": True, "hyp": hyp, "noplots": True,
     }  # fmt: skip
     return TrainConfig(**{**settings, **changes})
 

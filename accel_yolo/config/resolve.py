@@ -15,7 +15,7 @@ from accel_yolo.config.rules import AUTO_BATCH
 from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.config.settings import defaults_of, flag_of, rules_of
 from accel_yolo.config.shipped import find_config, label_of
-from accel_yolo.config.val_schema import TASK_DEFAULTS, ValConfig
+from accel_yolo.config.val_schema import STUDY, TASK_DEFAULTS, ValConfig
 from accel_yolo.config.weights_schema import ConvertConfig
 from accel_yolo.config.yaml_io import Located, dump_yaml, load_yaml
 from accel_yolo.errors import ConfigError, did_you_mean
@@ -138,7 +138,7 @@ def resolve_val(typed: Mapping[str, Any]) -> tuple[ValConfig, Origins]:
     if config.save_conf and not (config.save_txt or config.save_hybrid):
         console.warn("--save-conf adds the confidence to the files of --save-txt, which was not given")
     data = config.data[0]
-    if "save_json" not in typed and Path(data).name.removesuffix(".yaml").endswith("coco"):
+    if "save_json" not in typed and task != STUDY and Path(data).name.removesuffix(".yaml").endswith("coco"):
         # As in YOLOv5: on COCO, the number to report is that of COCO's own tool.
         return replace(config, save_json=True), {**origins, "save_json": data}
     return config, origins

@@ -76,6 +76,11 @@ class ValConfig:
             sizes = " ".join(map(str, self.imgsz))
             raise ConfigError("several image sizes", "--imgsz", sizes, "--task study compares them")
 
+        for name in ("save_txt", "save_hybrid", "save_json"):
+            if self.task == STUDY and getattr(self, name):
+                place = f"--task study and {flag_of(name)}"
+                raise ConfigError("a study writes no detections", place, remedy="leave out one of them")
+
     @property
     def split(self) -> str:
         """The split that is measured: that of validation where the task is none."""

@@ -23,6 +23,9 @@ from accel_yolo.engine.subject import Subject, content_px, evaluated, open_subje
 from accel_yolo.engine.world import World
 from accel_yolo.files import next_run_folder, write_text_atomic
 
+MOST_LISTED = 50
+"""From this many classes on they are printed only with --verbose."""
+
 
 def validate(config: ValConfig, launch: LaunchConfig | None = None) -> dict[str, Any]:
     """Return the metrics of a weight file on a split of a data set, and write them to a run folder.
@@ -52,8 +55,7 @@ def _validated(config: ValConfig, world: World) -> dict[str, Any]:
     found = Findings(result, index, subject.names)
     metrics = found.metrics()
     if world.is_leader:
-        print_table(metrics, per_class=config.verbose or len(subject.names) < 50)
-        print_sizes(metrics)
+        _print(metrics, config, len(config.classes or subject.names))
         _write_detections(folder, subject, result, config, metrics)
         write_text_atomic(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
         write_findings(folder, found, metrics, worst=config.worst, pictures=not config.noplots)
@@ -75,6 +77,14 @@ def run_folder(config: ValConfig, world: World) -> Path:
     folder = Path(world.share_text(chosen))
     failures.write_to(folder)
     return folder
+
+
+def _print(metrics: dict[str, Any], config: ValConfig, classes: int) -> None:
+    per_class = config.verbose or classes < MOST_LISTED
+    print_table(metrics, per_class=per_class)
+    if not per_class:
+        console.note(f"{len(metrics['per_class'])} classes with labels: see per_class.csv, or give --verbose")
+    print_sizes(metrics)
 
 
 def _write_detections(

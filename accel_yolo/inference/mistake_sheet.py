@@ -13,8 +13,8 @@ from accel_yolo.inference.contact_sheet import assembled
 from accel_yolo.inference.drawing import Rgb, draw_label, label_font
 from accel_yolo.metrics.mistakes import Mistakes
 
-# Colours that people who see red and green alike can tell apart, and three kinds of line.
-_FOUND, _MISSED, _FALSE = (0, 158, 115), (214, 0, 122), (255, 176, 0)
+FOUND, MISSED, FALSE = (0, 158, 115), (214, 0, 122), (255, 176, 0)
+"""Colours that people who see red and green alike can tell apart."""
 _INK, _PAPER = (32, 32, 32), (255, 255, 255)
 _TEXT_PX, _CAPTION_PX, _STRIP_PX, _THICK_PX, _DASH_PX = 12, 17, 26, 3, 6
 _LEAST_NAMED_PX = 24
@@ -89,22 +89,22 @@ def _drawn(index: SplitIndex, mistake: Mistakes, names: Mapping[int, str]) -> Im
     labels, predictions = _named(pair.labels[:, 0], names), _named(pair.detections[:, 5], names)
 
     for row in np.flatnonzero(mistake.label_of >= 0)[::-1].tolist():
-        pen.rectangle(_corners(pair.detections[row, :4] * scale), outline=_FOUND, width=1)
+        pen.rectangle(_corners(pair.detections[row, :4] * scale), outline=FOUND, width=1)
     confused = set(mistake.taken_for[mistake.taken_for >= 0].tolist())
     for row in np.flatnonzero(~mistake.found).tolist():
         corners = _corners(pair.labels[row, 1:] * scale)
-        _dashed(pen, corners, _MISSED)
+        _dashed(pen, corners, MISSED)
         if row not in confused and _has_room(corners):
-            draw_label(pen, labels[row], corners[:2], _TEXT_PX, _MISSED)
+            draw_label(pen, labels[row], corners[:2], _TEXT_PX, MISSED)
     for row in np.flatnonzero(mistake.label_of < 0)[::-1].tolist():
         corners = _corners(pair.detections[row, :4] * scale)
-        pen.rectangle(corners, outline=_FALSE, width=_THICK_PX)
+        pen.rectangle(corners, outline=FALSE, width=_THICK_PX)
         if not _has_room(corners):
             continue
         text = f"{predictions[row]} {pair.detections[row, 4]:.2f}"
         if mistake.taken_for[row] >= 0:
             text += f", is {labels[mistake.taken_for[row]]}"
-        draw_label(pen, text, corners[:2], _TEXT_PX, _FALSE)
+        draw_label(pen, text, corners[:2], _TEXT_PX, FALSE)
     return canvas
 
 
@@ -137,15 +137,15 @@ def _legend(width: int) -> np.ndarray:
     pen, font = ImageDraw.Draw(canvas), label_font(_CAPTION_PX)
     left, top, bottom = 8, 14, 2 * _STRIP_PX - 14
     for text, colour in (
-        ("missed: a label without a detection", _MISSED),
-        ("false: a detection without a label", _FALSE),
-        ("found", _FOUND),
+        ("missed: a label without a detection", MISSED),
+        ("false: a detection without a label", FALSE),
+        ("found", FOUND),
     ):
         box = (left, top, left + 44, bottom)
-        if colour == _MISSED:
+        if colour == MISSED:
             _dashed(pen, box, colour)
         else:
-            pen.rectangle(box, outline=colour, width=_THICK_PX if colour == _FALSE else 1)
+            pen.rectangle(box, outline=colour, width=_THICK_PX if colour == FALSE else 1)
         pen.text((left + 54, top), text, fill=_INK, font=font)
         left += 54 + int(font.getlength(text)) + 30
     return np.asarray(canvas)

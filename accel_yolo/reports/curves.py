@@ -20,6 +20,7 @@ from accel_yolo.reports.figures import save_figure, short, take_literally
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 ALL = "all classes"
 MOST_NAMED = 20
@@ -94,7 +95,7 @@ def write_curves(folder: Path, ap: AveragePrecision, names: Mapping[int, str]) -
 def plot_curves(folder: Path, ap: AveragePrecision, names: Mapping[int, str]) -> None:
     """Draw each curve: PR_curve.png, F1_curve.png, P_curve.png and R_curve.png; see `write_curves`."""
     for curve in curves_of(ap):
-        _draw(folder / f"{curve.stem}.png", curve, _named(ap, names))
+        save_figure(curve_figure(curve, _named(ap, names)), folder / f"{curve.stem}.png")
 
 
 def _named(ap: AveragePrecision, names: Mapping[int, str]) -> list[str]:
@@ -109,7 +110,8 @@ def _table(curve: Curve, names: list[str]) -> str:
     return text.getvalue()
 
 
-def _draw(path: Path, curve: Curve, names: list[str]) -> None:
+def curve_figure(curve: Curve, names: list[str]) -> Figure:
+    """Return the picture of a curve, named up to `MOST_NAMED` classes."""
     from matplotlib.figure import Figure
 
     # Edges as shares: a layout that is worked out would take as long again as the drawing.
@@ -127,7 +129,7 @@ def _draw(path: Path, curve: Curve, names: list[str]) -> None:
     axes.grid(alpha=0.3)
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.01), fontsize=9, frameon=False)
     take_literally(legend.get_texts())
-    save_figure(figure, path)
+    return figure
 
 
 def _draw_named(axes: Axes, curve: Curve, names: list[str]) -> None:

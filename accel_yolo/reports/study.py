@@ -9,9 +9,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from accel_yolo.files import write_text_atomic
 from accel_yolo.reports.figures import save_figure, short, take_literally
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -71,15 +75,16 @@ def write_study(folder: Path, rows: Sequence[StudyRow], data: str) -> None:
 
 
 def plot_study(path: Path, rows: Sequence[StudyRow], device: str) -> None:
-    """Draw mAP50-95 over milliseconds per image, a line for each model, as PNG.
+    """Write `study_figure` as PNG. Raises EnvironmentFault where that is impossible."""
+    save_figure(study_figure(rows, device), path)
+
+
+def study_figure(rows: Sequence[StudyRow], device: str) -> Figure:
+    """Return the picture: mAP50-95 over milliseconds per image, a line for each model.
 
     Args:
-        path: the picture.
         rows: at least one.
         device: where the time was measured.
-
-    Raises:
-        EnvironmentFault: it cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -98,7 +103,7 @@ def plot_study(path: Path, rows: Sequence[StudyRow], device: str) -> None:
     axes.margins(y=0.12)
     axes.grid(alpha=0.3)
     take_literally(axes.legend(loc="lower right").get_texts())
-    save_figure(figure, path)
+    return figure
 
 
 def models_of(rows: Sequence[StudyRow]) -> dict[str, list[StudyRow]]:

@@ -38,7 +38,7 @@ def evaluated(
             folder = str(tmp_path_factory.mktemp("val"))
             config = ValConfig(
                 data=str(coco128), weights=(str(published_weights),), imgsz=320, batch=batch, device="cpu",
-                workers=0, project=folder,
+                workers=0, project=folder, noplots=True,
             )  # fmt: skip
             done[processes, batch] = run_processes(processes, metrics_of, config)
         return done[processes, batch]

@@ -121,6 +121,7 @@ def training(lan: Lan, name: str, **changes: Any) -> list[str]:
     return [
         "--bit-exact",
         "--noautoanchor",
+        "--noplots",
         *(str(word) for flag, value in flags.items() for word in (f"--{flag}", value)),
     ]
 

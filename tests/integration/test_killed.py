@@ -89,7 +89,7 @@ def parent_of(pid: int) -> int:
 def words(data: Path, folder: Path) -> list[str]:
     return [
         "--data", str(data), "--weights", "", "--cfg", "yolov5n.yaml", "--imgsz", "64", "--batch", "8",
-        "--nominal-batch", "8", "--epochs", "3", "--workers", "1", "--bn-group", "4", "--noautoanchor",
+        "--nominal-batch", "8", "--epochs", "3", "--workers", "1", "--bn-group", "4", "--noautoanchor", "--noplots",
         "--device", "cpu", "--project", str(folder),
     ]  # fmt: skip
 

@@ -22,7 +22,7 @@ from accel_yolo.config.hyp_file import read_hyp_file
 ROOT = Path(__file__).resolve().parents[2]
 TINY = (
     "--weights=", "--cfg", "yolov5n.yaml", "--imgsz", "64", "--batch", "8", "--nominal-batch", "8", "--workers", "0",
-    "--device", "cpu", "--noautoanchor", "--warmup-min-steps", "0",
+    "--device", "cpu", "--noautoanchor", "--warmup-min-steps", "0", "--noplots",
 )  # fmt: skip
 PATIENCE_S = 120
 HEEDING = """

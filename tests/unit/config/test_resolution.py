@@ -142,9 +142,23 @@ def test_coco_is_measured_by_its_own_tool_unless_told_otherwise() -> None:
     assert not resolve_val({"data": "coco128.yaml"})[0].save_json
 
 
+def test_a_task_of_validation_has_defaults_that_the_user_overrules() -> None:
+    speed, origins = resolve_val({"task": "speed"})
+    assert (speed.conf_thres, speed.iou_thres, speed.split) == (0.25, 0.45, "val")
+    assert origins["conf_thres"] == "--task speed"
+    assert resolve_val({"task": "speed", "conf_thres": 0.1})[0].conf_thres == 0.1
+    assert resolve_val({"task": "study"})[0].imgsz == (256, 384, 512, 640, 768, 896, 1024, 1152, 1280, 1408, 1536)
+    assert resolve_val({"task": "study", "imgsz": (320,)})[0].imgsz == (320,)
+    assert not resolve_val({"task": "study", "data": "coco.yaml"})[0].save_json
+    assert resolve_val({"task": "test"})[0].split == "test"
+
+
 def test_save_conf_without_save_txt_is_remarked(capsys: pytest.CaptureFixture[str]) -> None:
-    resolve_predict({"save_conf": True})
-    assert capsys.readouterr().err.startswith("warning: --save-conf")
+    for resolve in (resolve_predict, resolve_val):
+        resolve({"save_conf": True})
+        assert capsys.readouterr().err.startswith("warning: --save-conf")
+    resolve_val({"save_conf": True, "save_hybrid": True})
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
