@@ -15,6 +15,7 @@ NOT_WRITTEN = {
     "tflite": _TENSORFLOW,
     "edgetpu": _TENSORFLOW,
     "tfjs": "TensorFlow.js is not written: give --include onnx, which onnxruntime-web runs in browsers",
+    "ncnn": "NCNN is not written: give --include torchscript, which pnnx reads, and check what comes of it",
     "paddle": "PaddlePaddle is not written: give --include onnx, which x2paddle reads",
 }
 """Formats of the reference whose runtimes cannot check the file here, and what to do instead."""
@@ -27,7 +28,7 @@ EXPORT: tuple[Flag, ...] = (
     Flag(("--weights",), "weights, files or release names", "weights", _WHAT, nargs="+", metavar="FILE"),
     Flag(
         ("--include",),
-        "what to write: torchscript, onnx, openvino, ncnn",
+        "what to write: torchscript, onnx, openvino",
         "include",
         _WHAT,
         nargs="+",
@@ -63,7 +64,7 @@ EXPORT: tuple[Flag, ...] = (
     unsupported("--per-tensor", _INT8),
     unsupported("--keras", _KERAS),
     unsupported("--mlmodel", "belongs to Core ML, which is not written: leave it out"),
-    unsupported("--optimize", "torch has given up its optimiser for phones: leave it out, or give --include ncnn"),
+    unsupported("--optimize", "torch has given up its optimiser for phones: leave it out"),
     unsupported("--workspace", _ENGINE, None),
     unsupported("--cache", _ENGINE, None),
 )

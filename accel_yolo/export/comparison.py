@@ -21,7 +21,8 @@ from accel_yolo.metrics.nms import NmsOptions, suppressed
 from accel_yolo.models.network_input import network_input
 
 COMPARED_OBJECTNESS = {False: 0.001, True: 0.25}
-"""By half or not: predictions that torch is less sure of are not compared. It is what `predict`, or `val`, looks at."""
+"""By half or not: predictions that torch is less sure of are not compared, if it is of some. It is what `predict`, or
+`val`, looks at."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def compared(request: ExportRequest, network: ExportedNetwork, images: Sequence[
         wanted = torch_network(batch)
         inputs = batch.to(network.device, network.input_dtype)
         got = network(inputs).to(wanted.device)
-        total += _of_detections(wanted, got, nms) if nms else _of_predictions(wanted, got, half=request.half)
+        total += of_detections(wanted, got, nms) if nms else _of_predictions(wanted, got, half=request.half)
     return total
 
 
@@ -110,14 +111,16 @@ def _of_predictions(wanted: Tensor, got: Tensor, *, half: bool) -> Difference:
     """Return the difference of two tables [B, N, 5 + C], row by row."""
     if got.shape != wanted.shape:
         return Difference(float("inf"), float("inf"))
-    rows = wanted[..., 4] > COMPARED_OBJECTNESS[half]
-    if not bool(rows.any()):
-        return Difference()
-    gap = (got[rows] - wanted[rows]).abs()
+    objectness = wanted[..., 4]
+    # Of a network that is sure of nothing, the predictions it is least unsure of.
+    least = min(COMPARED_OBJECTNESS[half], float(objectness.flatten().topk(min(100, objectness.numel())).values[-1]))
+    rows = objectness >= least
+    # A comparison with NaN holds for nothing, and Python's max would pass over it.
+    gap = (got[rows] - wanted[rows]).abs().nan_to_num(nan=float("inf"))
     return Difference(float(gap[:, :4].max()), float(gap[:, 4:].max()), int(rows.sum()))
 
 
-def _of_detections(wanted: Tensor, got: Tensor, nms: NmsInGraph) -> Difference:
+def of_detections(wanted: Tensor, got: Tensor, nms: NmsInGraph) -> Difference:
     """Return the difference of what torch keeps of predictions [B, N, 5 + C] from the rows [B, K, 6] of a graph."""
     total = Difference()
     for mine, theirs in zip(kept_by_torch(wanted, nms), got, strict=True):
@@ -154,5 +157,5 @@ def _of_image(mine: Tensor, theirs: Tensor) -> Difference:
     lost = int((~matched).sum()) + len(theirs) - len(place[matched].unique())
     if not bool(matched.any()):
         return Difference(lost=lost)
-    scores = (mine[matched, 4] - theirs[place[matched], 4]).abs()
+    scores = (mine[matched, 4] - theirs[place[matched], 4]).abs().nan_to_num(nan=float("inf"))
     return Difference(float(nearest[matched].max()), float(scores.max()), int(matched.sum()), lost)

@@ -146,6 +146,10 @@ def refuse_existing(target: Path, *, exist_ok: bool) -> None:
 
 def _written(request: ExportRequest, form: str, target: Path, images: Sequence[NDArray[np.uint8]]) -> Path:
     difference = write_checked(request, form, target, images)
+    if not difference.compared:
+        console.warn(
+            f"{target} could be compared only on images without detections: give --data of images with objects"
+        )
     what = "detections" if request.nms else "predictions"
     lost = f", {difference.lost} on one side only" if difference.lost else ""
     console.say(

@@ -9,6 +9,7 @@ from that, and refused where the graph has no equal.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import warnings
@@ -65,6 +66,12 @@ def write_onnx(request: ExportRequest, path: Path) -> None:
 
 def onnx_graph(request: ExportRequest) -> Any:
     """Return the `onnx.ModelProto` of a detector without NMS, opset 18 or later."""
+    return optional("onnx", "exporting to ONNX").load_from_string(_exported(request))
+
+
+@functools.lru_cache(maxsize=1)
+def _exported(request: ExportRequest) -> bytes:
+    """Return the graph as a file holds it; the last one is kept: formats that are asked for at once share it."""
     network = ExportedDetector(request.detector, half=request.half)
     sizes = None
     if request.dynamic:
@@ -85,7 +92,7 @@ def onnx_graph(request: ExportRequest) -> Any:
     assert program is not None
     model = program.model_proto
     _name_sizes(model, request.dynamic)
-    return model
+    return model.SerializeToString()
 
 
 def _name_sizes(model: Any, dynamic: bool) -> None:

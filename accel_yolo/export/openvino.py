@@ -23,7 +23,7 @@ def write_openvino(request: ExportRequest, folder: Path) -> None:
     """
     openvino = optional("openvino", "exporting to OpenVINO")
     beside = folder / "model.onnx"
-    write_onnx(dataclasses.replace(request, half=False), beside)
+    write_onnx(dataclasses.replace(request, half=False) if request.half else request, beside)
     model = openvino.Core().read_model(beside)
     beside.unlink()
     entries = request.entries(request.description(half=False), "openvino")

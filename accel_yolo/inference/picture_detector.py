@@ -133,7 +133,9 @@ class PictureDetector(ABC):
     def warm_up(self) -> None:
         """Run once on a small empty image, so that the first real one is not timed with the start of the device."""
         side = self.stride
-        self(np.zeros((side, side, 3), dtype=np.uint8), PredictOptions((side, side)))
+        # The strictest thresholds: nothing is asked for that NMS in an exported graph may have dropped.
+        strict = NmsOptions(conf_thres=1.0, iou_thres=0.0, max_det=1)
+        self(np.zeros((side, side, 3), dtype=np.uint8), PredictOptions((side, side), strict))
 
     def check(self, options: PredictOptions) -> None:
         """Raise ConfigError where `options` name a class that the network does not have."""

@@ -94,7 +94,6 @@ class ExportedNetwork(Network):
         baked = self.description.nms
         if baked is None or self._has_warned:
             return
-        self._has_warned = True
         lost = []
         if options.conf_thres < baked.conf_thres:
             lost.append(f"confidence above {baked.conf_thres}")
@@ -103,4 +102,5 @@ class ExportedNetwork(Network):
         if options.max_det > baked.max_det:
             lost.append(f"at most {baked.max_det} detections")
         if lost:
+            self._has_warned = True
             console.warn(f"NMS in the graph of {self.path} keeps {', '.join(lost)}: what it dropped is not seen")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from accel_yolo.errors import CheckpointError
 
-ONNX, TORCHSCRIPT, OPENVINO, NCNN = "onnx", "torchscript", "openvino", "ncnn"
+ONNX, TORCHSCRIPT, OPENVINO = "onnx", "torchscript", "openvino"
 
 _ELSEWHERE = {
     ".engine": "a TensorRT engine",
@@ -20,12 +20,13 @@ _ELSEWHERE = {
     "_saved_model": "a TensorFlow SavedModel",
     "_web_model": "a TensorFlow.js model",
     "_paddle_model": "a Paddle model",
+    "_ncnn_model": "an NCNN model",
 }
 _SNIFFED_BYTES = 512
 
 
 def exported_kind(path: Path) -> str:
-    """Return "onnx", "torchscript", "openvino" or "ncnn" for an exported model, "" for anything else.
+    """Return "onnx", "torchscript" or "openvino" for an exported model, "" for anything else.
 
     Raises:
         CheckpointError: a model of a runtime that is not supported.
@@ -40,8 +41,6 @@ def exported_kind(path: Path) -> str:
 
 def _kind_of_folder(path: Path) -> str:
     _refuse_elsewhere(path)
-    if any(path.glob("*.ncnn.param")):
-        return NCNN
     return OPENVINO if any(path.glob("*.xml")) else ""
 
 

@@ -8,7 +8,7 @@ import torch
 
 from accel_yolo.errors import ConfigError
 from accel_yolo.inference.runtimes.exported import ExportedNetwork
-from accel_yolo.inference.runtimes.kinds import NCNN, ONNX, OPENVINO, TORCHSCRIPT
+from accel_yolo.inference.runtimes.kinds import ONNX, OPENVINO, TORCHSCRIPT
 
 
 def open_exported(
@@ -19,7 +19,7 @@ def open_exported(
     Args:
         path: the file or folder.
         kind: see `exported_kind`.
-        device: where it is to run; OpenVINO, NCNN and OpenCV run on the CPU.
+        device: where it is to run; OpenVINO and OpenCV run on the CPU.
         precision: "auto", or that of the file.
         dnn: OpenCV runs an ONNX file.
 
@@ -37,9 +37,7 @@ def open_exported(
         from accel_yolo.inference.runtimes.onnx import OnnxNetwork as Chosen
     elif kind == TORCHSCRIPT:
         from accel_yolo.inference.runtimes.torchscript import TorchScriptNetwork as Chosen
-    elif kind == OPENVINO:
-        from accel_yolo.inference.runtimes.openvino import OpenVinoNetwork as Chosen
     else:
-        assert kind == NCNN
-        raise ConfigError("ncnn to come")
+        assert kind == OPENVINO
+        from accel_yolo.inference.runtimes.openvino import OpenVinoNetwork as Chosen
     return Chosen(path, device, precision)
