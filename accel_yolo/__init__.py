@@ -31,9 +31,22 @@ def load(
     augment: bool = False,
     fusion: Fusion = "nms",
 ) -> Model:
-    """Return a detector ready for images: `accel_yolo.load("yolov5s")("photo.jpg")`.
+    """Return a detector ready for images.
 
-    See `accel_yolo.inference.loading.load_model` for the arguments and `accel_yolo.Model` for what is returned.
+    >>> model = accel_yolo.load("best.pt", device="cpu")
+    >>> print(model("photo.jpg"))
+    photo.jpg: 6 persons, 1 bicycle, 1 dog
+
+    Args:
+        weights: a file (`.safetensors`, `.pt`, exported), the name of a published model ("yolov5s"), a repository of
+            the Hugging Face hub ("org/name"), a folder that `save_pretrained` wrote, or several: an ensemble.
+        device: "" takes the first CUDA device, else the CPU; "cpu", "mps", or a CUDA index such as "0".
+        precision: "auto" (float32), "fp32", "fp16" or "bf16".
+        augment: look at each image three times (test-time augmentation).
+        fusion: how the answers of an ensemble are put together: "nms" or "wbf" (weighted box fusion).
+
+    Raises:
+        UserError: no such weights, damaged ones, or no such device; in one line.
     """
     # Here and not above: whoever asks for the version or for `--help` does not wait for torch.
     from accel_yolo.inference.loading import load_model

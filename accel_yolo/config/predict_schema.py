@@ -26,6 +26,8 @@ from accel_yolo.config.settings import (
 from accel_yolo.errors import ConfigError
 
 MOST_OVERLAP = 0.9
+TRACKERS = ("bytetrack", "botsort", "ocsort", "sort")
+JSON_KINDS = ("images", "coco")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class PredictConfig:
     save_format: int = setting(0, Number(whole=True, low=0, high=1))
     save_conf: bool = switch()
     save_crop: bool = switch()
+    save_csv: bool = switch()
+    save_json: str = setting("", Text(pattern=f"({'|'.join(JSON_KINDS)})?", meaning="images or coco"))
     nosave: bool = switch()
     classes: tuple[str, ...] = class_choice()
     agnostic_nms: bool = switch()
@@ -61,10 +65,13 @@ class PredictConfig:
     tile: int | None = setting(None, Number(whole=True, low=SMALLEST_IMGSZ, high=LARGEST_IMGSZ, optional=True))
     overlap: float = real(0.2, low=0, high=MOST_OVERLAP)
     tiles_only: bool = switch()
+    track: str = setting("", Text(pattern=f"({'|'.join(TRACKERS)})?", meaning=f"one of {', '.join(TRACKERS)}"))
     augment: bool = switch()
     dnn: bool = switch()
     fusion: Literal["nms", "wbf"] = fusion_choice()
     precision: str = precision_choice()
+    view_img: bool = switch()
+    visualize: bool = switch()
     verbose: bool = switch()
     quiet: bool = switch()
     debug: bool = switch()

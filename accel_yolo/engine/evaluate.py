@@ -15,9 +15,9 @@ from accel_yolo import console
 from accel_yolo.data.eval_loader import EvalBatch, EvalLoader
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.engine.kernels import sizes_vary
-from accel_yolo.engine.lanes import in_lanes, lanes_of
 from accel_yolo.engine.matched import COLUMNS, DETECTION_COLUMNS, label_candidates, matched_rows
 from accel_yolo.engine.world import World
+from accel_yolo.inference.lanes import in_lanes, lanes_of
 from accel_yolo.inference.network import Candidates, Network, TorchNetwork
 from accel_yolo.losses.assignment import assign, entry_counts
 from accel_yolo.losses.detection import LossOptions, detection_sums, term_means

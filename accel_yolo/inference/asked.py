@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from accel_yolo import console
 from accel_yolo.config.data_union import chosen_classes
 from accel_yolo.inference.picture_detector import PredictOptions, size_hw
-from accel_yolo.inference.tiling import Tiling
+from accel_yolo.inference.tiling import TILES_AT_ONCE, Tiling
+from accel_yolo.inference.tracking import detection_threshold
 from accel_yolo.metrics.nms_options import NmsOptions
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def asked_options(config: PredictConfig, names: Mapping[int, str]) -> PredictOpt
         ConfigError: a class that the network does not know.
     """
     classes = chosen_classes(names, config.classes) or None
-    nms = NmsOptions(config.conf_thres, config.iou_thres, classes, config.agnostic_nms, max_det=config.max_det)
+    conf_thres = detection_threshold(config.track, config.conf_thres) if config.track else config.conf_thres
+    nms = NmsOptions(conf_thres, config.iou_thres, classes, config.agnostic_nms, max_det=config.max_det)
     return PredictOptions(size_hw(config.imgsz), nms, _tiling(config))
 
 
@@ -38,4 +40,4 @@ def _tiling(config: PredictConfig) -> Tiling | None:
         console.note(
             f"tiles of {config.tile} px are {what} to {max(config.imgsz)} px; --imgsz {config.tile} keeps their pixels"
         )
-    return Tiling(config.tile, config.overlap, whole=not config.tiles_only)
+    return Tiling(config.tile, config.overlap, not config.tiles_only, max(config.batch, TILES_AT_ONCE))

@@ -6,6 +6,7 @@ import colorsys
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,16 @@ def _fitted(text: str, size_px: int, width: int) -> tuple[str, int]:
 def label_font(size_px: int) -> ImageFont.FreeTypeFont:
     """Return the font of labels, `size_px` high."""
     # The font that comes with matplotlib covers Latin, Greek and Cyrillic: class names are not always English.
+    return ImageFont.truetype(str(_font_file()), size_px)
+
+
+@functools.cache
+def _font_file() -> Path:
+    spec = find_spec("matplotlib")  # finds the package without running it, which takes longer than a prediction
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        path = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+        if path.is_file():
+            return path
     import matplotlib
 
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size_px)
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from accel_yolo.data.images import pillow_to_rgb, read_image
-from accel_yolo.errors import DataError
-from accel_yolo.inference.sources import find_images
+from accel_yolo.errors import ConfigError, DataError
+from accel_yolo.inference.sources import find_items
+from accel_yolo.inference.urls import fetched, is_url
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +32,10 @@ def to_rgb(image: ImageLike) -> NDArray[np.uint8]:
 
     Raises:
         DataError: the file is missing or damaged, or the array is no image.
+        EnvironmentFault: the URL cannot be fetched.
     """
+    if isinstance(image, str) and is_url(image):
+        return read_image(str(fetched(image)))
     if isinstance(image, str | Path):
         if not Path(image).is_file():
             raise DataError("image not found", value=image, remedy="check the path")
@@ -71,8 +75,12 @@ def listed(images: ImageLike | Sequence[ImageLike]) -> tuple[bool, list[ImageLik
         DataError, ConfigError: a text that names no image.
     """
     if isinstance(images, str | Path):
-        found = find_images(str(images))
-        return found == [Path(images)], [*found]
+        items = find_items(str(images))
+        for item in items:
+            if item.kind != "image" or item.content is not None:
+                raise ConfigError("not an image file", value=item.shown, remedy="model.stream(...) takes it")
+        words = [item.word for item in items]
+        return words == [str(images)], [*words]
     if isinstance(images, Sequence):
         return False, [*images]
     return True, [images]

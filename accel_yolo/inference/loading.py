@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from accel_yolo.inference.ensemble import Fusion
 
 
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+
+
 def load_model(
     weights: str | Path | Sequence[str | Path],
     device: str = "",
@@ -37,7 +40,12 @@ def load_model(
         CheckpointError: no such weights, or damaged ones.
         ConfigError, EnvironmentFault: no such device or precision.
     """
-    words = (str(weights),) if isinstance(weights, str | Path) else tuple(map(str, weights))
+    listed = [weights] if isinstance(weights, str | Path) else weights
+    if not isinstance(listed, Sequence) or not all(isinstance(one, str | Path) and str(one) for one in listed):
+        raise ConfigError("not weights", "load", repr(weights), "give a file or a name such as yolov5s")
+    words = tuple(map(str, listed))
+    if precision not in PRECISIONS:
+        raise ConfigError("wrong value", "precision", precision, f"give one of {', '.join(PRECISIONS)}")
     if not words:
         raise ConfigError("no weights", "load", remedy="give a file or a name such as yolov5s")
     if len(words) == 1 and words[0].lower().endswith(".onnx"):

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from accel_yolo.errors import ConfigError, did_you_mean
+from accel_yolo.inference.batches import detections_of
 from accel_yolo.inference.image_input import ImageLike, is_network_input, listed, path_of, to_rgb
 from accel_yolo.inference.picture_detector import Picture, PictureDetector, PredictOptions, size_hw
 from accel_yolo.inference.results import Detections
 from accel_yolo.inference.shareable import Shareable
-from accel_yolo.inference.sources import distinct_stems
+from accel_yolo.inference.sources import distinct_stems, find_items
+from accel_yolo.inference.tiling import Tiling
 from accel_yolo.inference.torch_access import TorchAccess
 from accel_yolo.metrics.nms_options import NmsOptions
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-BATCH_SIZE = 16
+BATCH_SIZE, OVERLAP = 16, 0.2
 
 
 class Options(TypedDict, total=False):
@@ -33,6 +36,8 @@ class Options(TypedDict, total=False):
         multi_label: an object may be found once for each class it may be.
         max_det: at most this many objects per image.
         batch_size: images that go through the network together.
+        tile: look at tiles of so many px of a side, and at the whole image, for small objects in large images.
+        overlap: of neighbouring tiles, as a share of their side.
         size: the same as `imgsz`.
     """
 
@@ -43,11 +48,20 @@ class Options(TypedDict, total=False):
     multi_label: bool
     max_det: int
     batch_size: int
+    tile: int | None
+    overlap: float
     size: int | tuple[int, int]
 
 
 class Model(TorchAccess, Shareable):
     """A loaded detector: call it with images.
+
+    >>> model = accel_yolo.load("best.pt", device="cpu")
+    >>> model.conf = 0.6
+    >>> [len(found) for found in model(["photo.jpg", "photos/b.jpg"])]
+    [3, 1]
+    >>> model("photo.jpg", classes="bicycle", conf=0.2).summary()
+    '1 bicycle'
 
     Attributes:
         conf, iou, classes, agnostic, multi_label, max_det, batch_size, imgsz: what a call does when it does not say:
@@ -87,7 +101,7 @@ class Model(TorchAccess, Shareable):
         """Return the objects found: one `Detections` for one image, a list for several.
 
         Args:
-            images: one image: the path of an image file, a PIL image, or an array or tensor uint8 [H, W, 3] or
+            images: one image: the path or URL of an image file, a PIL image, or an array or tensor uint8 [H, W, 3] or
                 [3, H, W] in **RGB** order (OpenCV's are BGR: pass `image[..., ::-1]`); or several: a list or tuple of
                 those, or a text that names a folder, a glob pattern or a `.txt` list. A float tensor [B, 3, H, W] is
                 given to the network as it is, and what the network says is returned: see `predictions`.
@@ -107,13 +121,32 @@ class Model(TorchAccess, Shareable):
 
     def stream(
         self,
-        images: ImageLike | Sequence[ImageLike],
+        source: ImageLike | Sequence[ImageLike],
         imgsz: int | tuple[int, int] | None = None,
+        vid_stride: int = 1,
         **options: Unpack[Options],
     ) -> Iterator[Detections]:
-        """Yield the objects found image by image, reading only `batch_size` images ahead: see `__call__`."""
+        """Yield the objects found picture by picture; only a few pictures are held at a time.
+
+        Args:
+            source: what `__call__` takes, or a text that names a video, a camera ("0"), a stream ("rtsp://..."), a
+                `.streams` list, or a folder with videos. Of a video every frame is looked at, of streams the newest;
+                streams end when the loop is left.
+            imgsz: see `__call__`.
+            vid_stride: of the frames of a video or stream, every so many.
+            options: see `__call__`.
+
+        Raises:
+            DataError: the source does not exist, or nothing of it can be read. What is unreadable among others is
+                skipped with a warning.
+            ConfigError: see `__call__`.
+        """
+        if vid_stride < 1:
+            raise ConfigError("no frame would be looked at", "vid_stride", vid_stride, "choose 1 or more")
         wanted, batch_size = self._options(imgsz, options)
-        return self._detected(listed(images)[1], wanted, batch_size)
+        if isinstance(source, str | Path):
+            return detections_of(find_items(str(source)), self.predictor, wanted, batch_size, vid_stride)
+        return self._detected(listed(source)[1], wanted, batch_size)
 
     def _options(self, imgsz: int | tuple[int, int] | None, options: Options) -> tuple[PredictOptions, int]:
         """Return what is asked for and the batch size; the attributes say what the call does not."""
@@ -123,6 +156,10 @@ class Model(TorchAccess, Shareable):
                 remedy = did_you_mean(name, known) or f"known are {', '.join(known)}"
                 raise ConfigError("no such option", "the call", name, remedy)
         said: dict[str, Any] = {**{name: getattr(self, name) for name in _DEFAULTED}, **options}
+        for name, kind in _NUMBERS.items():
+            if not isinstance(said[name], kind):
+                what = "a whole number" if kind is Integral else "a number"
+                raise ConfigError("wrong value", f"the call, {name}", repr(said[name]), f"give {what}")
         if said["batch_size"] < 1:
             raise ConfigError("no images could go together", "batch_size", said["batch_size"], "choose 1 or more")
         side = said.get("size", self.imgsz) if imgsz is None else imgsz
@@ -134,7 +171,9 @@ class Model(TorchAccess, Shareable):
             said["multi_label"],
             said["max_det"],
         )
-        wanted = PredictOptions(_input_hw(side), nms)
+        tile = said.get("tile")
+        tiling = None if tile is None else Tiling(tile, said.get("overlap", OVERLAP))
+        wanted = PredictOptions(_input_hw(side), nms, tiling)
         self.predictor.check(wanted)
         return wanted, said["batch_size"]
 
@@ -165,6 +204,7 @@ def _input_hw(imgsz: int | tuple[int, ...]) -> tuple[int, int]:
 
 
 _DEFAULTED = ("conf", "iou", "classes", "agnostic", "multi_label", "max_det", "batch_size")
+_NUMBERS = {"conf": Real, "iou": Real, "max_det": Integral, "batch_size": Integral}
 _ATTRIBUTES = (*_DEFAULTED, "imgsz", "predictor", "source")
 
 

@@ -1,4 +1,4 @@
-"""What a prediction writes: drawn pictures and videos, label files, crops."""
+"""What a prediction writes: drawn pictures and videos, label files, crops, and all of it in one file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from accel_yolo.inference.crops import save_crops
 from accel_yolo.inference.drawing import DrawOptions
 from accel_yolo.inference.encoding import write_file
 from accel_yolo.inference.frames import Frame
+from accel_yolo.inference.prediction_files import CocoResults, PredictionFile, PredictionsCsv, PredictionsJson, Shown
 from accel_yolo.inference.results import Detections
 from accel_yolo.inference.texts import label_text
 
 if TYPE_CHECKING:
     from accel_yolo.config.predict_schema import PredictConfig
     from accel_yolo.inference.video import VideoWriter
+
+
+def draw_options(config: PredictConfig) -> DrawOptions:
+    """Return how the flags ask boxes to be drawn."""
+    return DrawOptions(config.line_thickness, labels=not config.hide_labels, confidences=not config.hide_conf)
 
 
 class Outputs:
@@ -31,16 +37,24 @@ class Outputs:
         self.folder = folder
         self.config = config
         self.write_ms = 0.0
-        self._draw = DrawOptions(config.line_thickness, labels=not config.hide_labels, confidences=not config.hide_conf)
+        self._draw = draw_options(config)
+        self._tables: list[PredictionFile] = []
+        if config.save_csv:
+            self._tables.append(PredictionsCsv(folder / "predictions.csv"))
+        if config.save_json:
+            kind = CocoResults if config.save_json == "coco" else PredictionsJson
+            self._tables.append(kind(folder / "predictions.json"))
         self._videos: dict[int, VideoWriter] = {}
 
     def write(self, frame: Frame, found: Detections) -> None:
-        """Write what was found in one picture; boxes go to whole pixels.
+        """Write what was found in one picture; boxes are drawn, cut out and labelled at whole pixels.
 
         Raises:
             EnvironmentFault: something cannot be written.
         """
         started = time.perf_counter()
+        for table in self._tables:
+            table.write(Shown(found.path, frame.number or None), found)
         found = found.rounded()
         config = self.config
         if not config.nosave:
@@ -54,8 +68,19 @@ class Outputs:
             save_crops(found, self.folder / "crops")
         self.write_ms += (time.perf_counter() - started) * 1e3
 
-    def close(self) -> None:
-        """Complete all videos. Raises EnvironmentFault where one cannot be completed, after the others are."""
+    def close(self, whole: bool = True) -> None:
+        """Complete all files. Raises EnvironmentFault where one cannot be completed, after the others are.
+
+        Args:
+            whole: everything that was to be written is; if not, tables keep a name that says so.
+        """
+        with contextlib.ExitStack() as closing:
+            for table in self._tables:
+                closing.callback(table.close if whole else table.abandon)
+            self._tables = []
+            self._end_videos()
+
+    def _end_videos(self) -> None:
         with contextlib.ExitStack() as closing:
             for video in self._videos.values():
                 closing.callback(video.close)
@@ -68,7 +93,7 @@ class Outputs:
         item = frame.item
         if item.number not in self._videos:
             if item.kind == "video":
-                self.close()
+                self._end_videos()
             self._videos[item.number] = VideoWriter(self.folder / f"{item.stem}.mp4", frame.fps)
         return self._videos[item.number]
 

@@ -13,20 +13,23 @@ from typing import TYPE_CHECKING
 from accel_yolo import console
 from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.data.demo import ensure_demo
-from accel_yolo.devices import memory_named, named_device
+from accel_yolo.devices import named_device
 from accel_yolo.errors import ConfigError, DataError
 from accel_yolo.files import next_run_folder
 from accel_yolo.inference.asked import asked_options
 from accel_yolo.inference.background import Behind
+from accel_yolo.inference.batches import batches_of
 from accel_yolo.inference.frames import Frame, Unreadable
 from accel_yolo.inference.items import numbered
+from accel_yolo.inference.looking import Watchers, go_in_turn, looked_at
 from accel_yolo.inference.networks import NetworkOptions, load_network
 from accel_yolo.inference.outputs import Outputs
 from accel_yolo.inference.predictor import PredictOptions, Predictor, fitting_hw
-from accel_yolo.inference.reading import MOST_BYTES, prepared, read_batches
+from accel_yolo.inference.reading import MOST_BYTES
 from accel_yolo.inference.report import Report
 from accel_yolo.inference.results import Detections
 from accel_yolo.inference.sources import find_items
+from accel_yolo.inference.tracking import asked_tracks
 
 if TYPE_CHECKING:
     import torch
@@ -56,20 +59,27 @@ def predict(config: PredictConfig) -> Path:
     """
     # Everything that can be wrong is found out before the run folder is created: a picture is read as well.
     items = _items(config.source)
+    tracks = asked_tracks(config, items)
     device = named_device(config.device)
     predictor = Predictor(_network(config, device))
     options = asked_options(config, predictor.names)
+    watchers = Watchers(config, predictor, items)
     _tell_size(options.imgsz, predictor.network)
     report = Report(config.verbose)
-    with contextlib.closing(_batches(items, predictor, options, config)) as batches:
+    is_live, in_turn = items[0].kind == "stream", go_in_turn(items, config.batch, predictor)
+    with contextlib.closing(_batches(items, predictor, options, config)) as batches, watchers.closing():
         first = _first_readable(batches, items, report, config)
         outputs = Outputs(next_run_folder(Path(config.project), config.name, config.exist_ok), config)
         predictor.warm_up()
         report.start()
         try:
-            with _ends_with_ctrl_c(items[0].kind == "stream"), _writing(outputs) as writer:
-                for batch in itertools.chain([first], batches):
-                    _look(predictor, batch, options, writer, report)
+            with _ends_with_ctrl_c(is_live), _writing(outputs, is_live) as writer:
+                looked = looked_at(predictor, itertools.chain([first], batches), options, in_turn=in_turn)
+                for frame, found in report.readable(looked):
+                    detections = found if tracks is None else tracks.follow(frame, found)
+                    writer.put((frame, detections))
+                    report.found(frame, detections)
+                    watchers.see(frame, detections, options, outputs.folder)
         finally:
             report.close()
             if report.pictures:
@@ -80,17 +90,7 @@ def predict(config: PredictConfig) -> Path:
 def _batches(
     items: Sequence[Item], detector: PictureDetector, options: PredictOptions, config: PredictConfig
 ) -> Batches:
-    """Yield what is to be looked at together: pictures read ahead, or the newest frames of streams."""
-    if items[0].kind != "stream":
-        yield from read_batches(
-            items, config.batch, lambda picture: detector.prepare(picture, options), config.vid_stride
-        )
-        return
-    from accel_yolo.inference.streams import Patience, Streams
-
-    # Nothing is read ahead of the network: what waits grows old.
-    for frames in Streams(items, Patience(give_up_s=config.stream_timeout), config.vid_stride):
-        yield [prepared(frame, lambda picture: detector.prepare(picture, options)) for frame in frames]
+    return batches_of(items, detector, options, config.batch, config.vid_stride, config.stream_timeout)
 
 
 def _first_readable(
@@ -108,40 +108,29 @@ def _first_readable(
     raise DataError("nothing could be read", value=config.source, remedy="the warnings above say why")
 
 
-def _look(
-    detector: PictureDetector,
-    batch: Sequence[Frame | Unreadable],
-    options: PredictOptions,
-    writer: Behind[tuple[Frame, Detections]],
-    report: Report,
-) -> None:
-    """Detect, hand over to the writer, and tell, in the order of the source."""
-    pictures = [seen.picture for seen in batch if isinstance(seen, Frame)]
-    with memory_named(f"--imgsz {options.imgsz[0]} {options.imgsz[1]}", "try a smaller --imgsz, --batch or model"):
-        found = iter(detector.detect(pictures, options) if pictures else [])
-    for seen in batch:
-        if isinstance(seen, Unreadable):
-            report.unreadable(seen)
-            continue
-        detections = next(found)
-        writer.put((seen, detections))
-        report.found(seen, detections)
-
-
 @contextlib.contextmanager
-def _writing(outputs: Outputs) -> Iterator[Behind[tuple[Frame, Detections]]]:
+def _writing(outputs: Outputs, is_live: bool) -> Iterator[Behind[tuple[Frame, Detections]]]:
     """Give a thread that writes; at the end, however it comes, what was handed over is written and complete."""
+    whole = False
     room = 16
     writer: Behind[tuple[Frame, Detections]] = Behind(
         lambda seen: outputs.write(*seen), room, MOST_BYTES, lambda seen: seen[0].weight
     )
     try:
-        yield writer
-    finally:
         try:
-            writer.finish()
+            yield writer
+        except KeyboardInterrupt:
+            whole = is_live  # streams have no other end
+            raise
+        else:
+            whole = True
         finally:
-            outputs.close()
+            writer.finish()
+    except Exception:
+        whole = False
+        raise
+    finally:
+        outputs.close(whole)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 from collections.abc import Sequence
@@ -10,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.inference.growing_file import GrowingFile
 from accel_yolo.inference.results import Detection, Detections
+from accel_yolo.metrics.coco import COCO_CATEGORY_IDS, image_id_of
 
 COLUMNS = (
     "Image Name",
@@ -99,6 +102,33 @@ class PredictionsJson:
         if shown.frame is not None:
             head["frame"] = shown.frame
         return [{**head, "detections": [_rounded(row) for row in found.to_dicts()]}]
+
+
+class CocoResults(PredictionsJson):
+    """`predictions.json` as COCO's results format has it: a list with an entry for each object.
+
+    An image's id is its file name without suffix, a number where it is one; a frame's is `<video>_<frame>`. A category
+    is COCO's own number where the network knows exactly COCO's 80 classes, else the number of the class.
+    """
+
+    def _entries(self, shown: Shown, found: Detections) -> list[dict[str, Any]]:
+        image_id = image_id_of(shown.path) if shown.frame is None else found.stem
+        categories = _categories(tuple(found.names.values()))
+        entries = []
+        for one in found:
+            x1, y1, x2, y2 = one.box_xyxy
+            box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
+            category = categories[one.class_id] if categories else one.class_id
+            score = round(one.confidence, 5)
+            entries.append({"image_id": image_id, "category_id": category, "bbox": box, "score": score})
+        return entries
+
+
+@functools.lru_cache(maxsize=1)
+def _categories(names: tuple[str, ...]) -> tuple[int, ...]:
+    """Return COCO's number of each class where the classes are COCO's, else nothing."""
+    is_coco = names == tuple(load_data_spec("coco128", splits=()).names.values())
+    return COCO_CATEGORY_IDS if is_coco else ()
 
 
 def _row(shown: Shown, one: Detection) -> tuple[str | int, ...]:

@@ -131,7 +131,8 @@ def _metrics_in(place: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError("cannot read metrics", str(path), str(error)[:100], remedy) from error
+        reason = getattr(error, "strerror", None) or str(error)[:100]
+        raise DataError("cannot read metrics", str(path), reason, remedy) from error
     if not isinstance(content, dict) or not all(isinstance(content.get(key), int | float) for key in METRICS):
         raise DataError("not metrics of a detector", str(path), remedy=remedy)
     return content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,14 @@ class Report:
         tiles = f" x{found.tiles}" if found.tiles > 1 else ""
         line = f"{height}x{width}{tiles} {found.summary()}, {found.speed.network_ms:.1f} ms"
         console.say(f"{item.label}{place} {escaped(item.shown)}: {line}")
+
+    def readable(self, looked: Iterable[tuple[Frame, Detections] | Unreadable]) -> Iterator[tuple[Frame, Detections]]:
+        """Yield what was found in each picture, and warn in between of what cannot be read."""
+        for seen in looked:
+            if isinstance(seen, Unreadable):
+                self.unreadable(seen)
+            else:
+                yield seen
 
     def unreadable(self, what: Unreadable) -> None:
         """Warn of an item, or the rest of it, that cannot be read."""

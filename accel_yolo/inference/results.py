@@ -46,6 +46,12 @@ class Detection:
 class Detections:
     """The objects of one image, most confident first.
 
+    >>> found = accel_yolo.load("best.pt", device="cpu")("photo.jpg")
+    >>> len(found), found.xyxy.shape, found.orig_hw
+    (8, (8, 6), (426, 640))
+    >>> next(iter(found)).name
+    'dog'
+
     Attributes:
         boxes_xyxy: [n, 4] float32, corners in px of the source image, inside it.
         confidences: [n] float32, 0..1.

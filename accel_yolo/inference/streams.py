@@ -150,7 +150,9 @@ class _Reader(threading.Thread):
             self._read_until_silent()
             if self.frames > before:
                 pause_s = self._patience.first_pause_s
-            what = "has fallen silent" if self.frames else "does not open"
+            what = "does not open"
+            if self.frames:
+                what = "has fallen silent" if self.frames > before else "is still silent"
             with self._changed:
                 self.is_dead = True
                 line = f"{self.item.label} {self.item.shown} {what}; trying again in {pause_s:g} s"

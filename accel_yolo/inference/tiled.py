@@ -76,7 +76,8 @@ def _batches(plan: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
 def _cut(picture: Picture, tiles: NDArray[np.int64]) -> list[Picture]:
     # Views: the pixels are copied when a tile is resized for the network, not before.
     return [
-        replace(picture, image=picture.image[top:bottom, left:right]) for left, top, right, bottom in tiles.tolist()
+        replace(picture, ready=None, image=picture.image[top:bottom, left:right])
+        for left, top, right, bottom in tiles.tolist()
     ]
 
 

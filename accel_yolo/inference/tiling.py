@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from accel_yolo.config.predict_schema import MOST_OVERLAP
 from accel_yolo.errors import ConfigError
 
+TILES_AT_ONCE = 4
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -29,7 +31,7 @@ class Tiling:
     side: int = 640
     overlap: float = 0.2
     whole: bool = True
-    batch: int = 4
+    batch: int = TILES_AT_ONCE
 
     def __post_init__(self) -> None:
         if self.side < 1:

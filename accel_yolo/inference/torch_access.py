@@ -41,9 +41,9 @@ class TorchAccess:
         Raises:
             ConfigError: another runtime than torch runs this model, or sides that do not fit.
         """
+        network = self._torch_network
         import torch
 
-        network = self._torch_network
         if images.shape[1] != 3 or any(side % self.stride for side in images.shape[2:]):
             remedy = f"pass [B, 3, H, W] with sides that are multiples of {self.stride}"
             raise ConfigError("not an input of this network", "images", list(images.shape), remedy)
@@ -71,11 +71,11 @@ class TorchAccess:
         Raises:
             ConfigError, EnvironmentFault: no such device, or the network cannot be moved.
         """
+        network = self._torch_network
         from accel_yolo.devices import named_device
         from accel_yolo.inference.network import TorchNetwork
         from accel_yolo.inference.predictor import Predictor
 
-        network = self._torch_network
         place = named_device(str(device))
         if place != network.device:
             self.predictor = Predictor(TorchNetwork(network.detector.to(place), imgsz=network.imgsz))
@@ -89,6 +89,18 @@ class TorchAccess:
         """Return self after moving the network to a GPU."""
         return self.to(f"cuda:{device or 0}")
 
+    def half(self) -> Self:
+        """Return self after the network was told to run in half precision.
+
+        Raises:
+            ConfigError: it runs on a CPU, which has none.
+        """
+        return self._in_precision("fp16")
+
+    def float(self) -> Self:
+        """Return self after the network was told to run in single precision."""
+        return self._in_precision("fp32")
+
     def eval(self) -> Self:
         """Return self: it always predicts."""
         return self
@@ -100,11 +112,15 @@ class TorchAccess:
 
     @amp.setter
     def amp(self, wanted: bool) -> None:
+        if self._torch_network.device.type != "cpu":
+            self._in_precision("fp16" if wanted else "fp32")
+
+    def _in_precision(self, precision: str) -> Self:
+        network = self._torch_network
         from accel_yolo.devices import autocast_dtype
 
-        network = self._torch_network
-        if network.device.type != "cpu":
-            network.dtype = autocast_dtype("fp16" if wanted else "fp32", network.device)
+        network.dtype = autocast_dtype(precision, network.device)
+        return self
 
     @property
     def _torch_network(self) -> TorchNetwork:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accel_yolo.config.predict_schema import TRACKERS
 from accel_yolo.errors import ConfigError, EnvironmentFault
 from accel_yolo.inference.results import Detections
 
-TRACKERS = ("bytetrack", "botsort", "ocsort", "sort")
+if TYPE_CHECKING:
+    from accel_yolo.config.predict_schema import PredictConfig
+    from accel_yolo.inference.frames import Frame
+    from accel_yolo.inference.items import Item
+
 LEAST_CONFIDENCE = 0.1
 """What ByteTrack (Zhang et al. 2022) still takes to continue a track."""
 _CONTINUED_BY_WEAK = ("bytetrack", "botsort")
@@ -24,11 +30,6 @@ def detection_threshold(kind: str, conf_thres: float) -> float:
     ByteTrack and BoT-SORT begin tracks with what is above `conf_thres` and continue them with weaker detections too.
     """
     return min(conf_thres, LEAST_CONFIDENCE) if kind in _CONTINUED_BY_WEAK else conf_thres
-
-
-def check_trackers() -> None:
-    """Raise EnvironmentFault where the library is not installed or does not load."""
-    _library()
 
 
 class Tracker:
@@ -61,11 +62,14 @@ class Tracker:
             options["high_conf_det_threshold"] = conf_thres
         self._tracker = getattr(_library(), _CLASSES[kind])(**options)
 
-    def update(self, detections: Detections) -> Detections:
+    def update(self, detections: Detections, time_s: float | None = None) -> Detections:
         """Return the detections of the next frame with `track_ids`, in their order.
 
-        Give every frame, also those without detections: what is missing is how the tracker knows that time passes.
         Detections that are weaker than `conf_thres` and continue no track are left out.
+
+        Args:
+            detections: give those of every frame, also none: so the tracker knows that time passes.
+            time_s: when the frame was taken, for frames that do not come at equal distances; seconds, rising.
         """
         from supervision import Detections as Supervised
 
@@ -77,13 +81,14 @@ class Tracker:
         )
         # Only this one looks at the picture; the library wants it as OpenCV has it.
         picture = {"frame": np.ascontiguousarray(detections.image[..., ::-1])} if self.kind == "botsort" else {}
-        tracked = self._tracker.update(given, **picture)
+        tracked = self._tracker.update(given, timestamp=time_s, **picture)
         ids = np.full(len(detections), -1, dtype=np.int64)
         if len(tracked):
             numbers = np.asarray(tracked.tracker_id, dtype=np.int64)
             # The library counts from 0.
             ids[tracked.data["place"]] = np.where(numbers < 0, -1, numbers + 1)
-        return _chosen(detections, ids, (ids > 0) | (detections.confidences > self.conf_thres))
+        kept = (ids > 0) | (detections.confidences > self.conf_thres)
+        return replace(_those(detections, kept), track_ids=ids[kept])
 
 
 class Tracks:
@@ -91,29 +96,48 @@ class Tracks:
 
     Args:
         kind, conf_thres: as in `Tracker`.
+
+    Raises:
+        EnvironmentFault: the library is not installed.
     """
 
     def __init__(self, kind: str, conf_thres: float) -> None:
-        check_trackers()
-        self._options = kind, conf_thres
+        _library()
+        self._kind, self._conf_thres = kind, conf_thres
         self._trackers: dict[int, Tracker] = {}
 
-    def update(self, source: int, frame_rate: float, detections: Detections) -> Detections:
-        """Return the detections of the next frame of a source with `track_ids`."""
-        kind, conf_thres = self._options
-        if source not in self._trackers:
-            self._trackers[source] = Tracker(kind, frame_rate, conf_thres)
-        return self._trackers[source].update(detections)
+    def follow(self, frame: Frame, detections: Detections) -> Detections:
+        """Return the detections of the next frame of a source with `track_ids`; those of an image have none."""
+        item = frame.item
+        if item.kind == "image":
+            return _those(detections, detections.confidences > self._conf_thres)
+        if item.number not in self._trackers:
+            if item.kind == "video":  # one after the other: the one before has ended
+                self._trackers.clear()
+            self._trackers[item.number] = Tracker(self._kind, frame.fps, self._conf_thres)
+        # A stream goes on while the network is busy: its frames are numbered, but not all of them arrive here.
+        time_s = frame.number / frame.fps if item.kind == "stream" else None
+        return self._trackers[item.number].update(detections, time_s)
 
-    def end(self, source: int) -> None:
-        """Forget a source that has ended."""
-        self._trackers.pop(source, None)
+
+def asked_tracks(config: PredictConfig, items: Sequence[Item]) -> Tracks | None:
+    """Return what follows objects as `--track` asks; None without it.
+
+    Raises:
+        ConfigError: there are only images, which are no sequence.
+        EnvironmentFault: the library is not installed.
+    """
+    if not config.track:
+        return None
+    if all(item.kind == "image" for item in items):
+        remedy = "images are no sequence: give a video or a stream, or leave --track out"
+        raise ConfigError("nothing to follow objects through", "--source", config.source, remedy)
+    return Tracks(config.track, config.conf_thres)
 
 
-def _chosen(detections: Detections, ids: NDArray[np.int64], keep: NDArray[np.bool_]) -> Detections:
-    columns = detections.boxes_xyxy[keep], detections.confidences[keep], detections.classes[keep]
-    boxes, confidences, classes = columns
-    return replace(detections, boxes_xyxy=boxes, confidences=confidences, classes=classes, track_ids=ids[keep])
+def _those(detections: Detections, kept: NDArray[np.bool_]) -> Detections:
+    boxes, confidences, classes = detections.boxes_xyxy, detections.confidences, detections.classes
+    return replace(detections, boxes_xyxy=boxes[kept], confidences=confidences[kept], classes=classes[kept])
 
 
 def _library() -> Any:

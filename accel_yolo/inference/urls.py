@@ -73,12 +73,12 @@ def kind_of_url(url: str) -> Kind:
         return "image"
     if ending in VIDEO_ENDINGS:
         return "video"
-    content = _content_type(url)
+    content, has_end = _content(url)
     if content in ("text/html", "application/xhtml+xml"):
         raise DataError("a web page, not an image or video", value=without_password(url), remedy="give its own address")
     if content.startswith("image/"):
         return "image"
-    return "stream"
+    return "video" if content.startswith("video/") and has_end else "stream"
 
 
 def fetched(url: str) -> Path:
@@ -109,17 +109,18 @@ def _split(url: str) -> urllib.parse.SplitResult:
         raise ConfigError("not an address", value=without_password(url), remedy=str(error)) from error
 
 
-def _content_type(url: str) -> str:
-    """Return what a web server says that it serves; "" where it does not tell us but may tell a player."""
+def _content(url: str) -> tuple[str, bool]:
+    """Return the type of what a web server serves, "" where it does not tell us but may tell a player; and whether it
+    has an end."""
     parts = _split(url)
     if "@" in parts.netloc:
-        return ""
+        return "", False
     try:
         with contextlib.closing(urllib.request.urlopen(url, timeout=_TIMEOUT_S)) as response:
-            return response.headers.get_content_type().lower()
+            return response.headers.get_content_type().lower(), "Content-Length" in response.headers
     except urllib.error.HTTPError as error:
         if error.code == 401:
-            return ""
+            return "", False
         reason = f"HTTP {error.code} {error.reason}"
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = str(getattr(error, "reason", None) or error)

@@ -125,7 +125,7 @@ def test_the_flags_of_later_capabilities_are_these() -> None:
             "--bucket", "--entity", "--upload_dataset", "--bbox_interval", "--artifact_alias",
         },
         "val": set(),
-        "predict": {"--view-img", "--save-csv", "--visualize", "--update"},
+        "predict": {"--update"},
     }  # fmt: skip
 
 

@@ -7,13 +7,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from file_server import file_server
 from PIL import Image
 
 import accel_yolo
-from accel_yolo.errors import ConfigError, DataError
+from accel_yolo.errors import ConfigError, DataError, EnvironmentFault
 from accel_yolo.inference.model import Model
 from accel_yolo.inference.network import Network
 from accel_yolo.inference.predictor import Predictor
@@ -143,6 +145,20 @@ def test_misspelt_options_and_attributes_are_errors(model: Model, spot_image: Ca
             model(spot_image(), size)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="batch_size"):
         model(spot_image(), batch_size=0)
+    for wrong in ({"conf": "high"}, {"iou": None}, {"max_det": 2.5}, {"batch_size": "all"}):
+        with pytest.raises(ConfigError, match=f"wrong value in the call, {next(iter(wrong))}"):
+            model(spot_image(), **wrong)
+    assert model(spot_image(), conf=np.float32(0.5), max_det=np.int64(3)).summary() == "1 dog"
+
+
+@pytest.mark.parametrize("weights", [None, 3, [None], "", [""], {"a": 1}])
+def test_what_names_no_weights_is_refused(weights: object) -> None:
+    with pytest.raises(ConfigError, match="not weights in load"):
+        accel_yolo.load(weights)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="no weights in load"):
+        accel_yolo.load([])
+    with pytest.raises(ConfigError, match="precision: fp8; give one of auto"):
+        accel_yolo.load("x.pt", precision="fp8")
 
 
 def test_images_go_through_the_network_in_batches(
@@ -165,7 +181,10 @@ def test_a_float_batch_is_given_to_the_network_as_it_is(published_weights: Path)
     assert [level.shape[2:4] for level in raw] == [(8, 12), (4, 6), (2, 3)]
     torch.testing.assert_close(decoded, model.detector.decode(model.detector(images)))
     assert not decoded.requires_grad
-    assert model.amp is False
+    model.amp = True  # on a CPU without effect, as in YOLOv5
+    assert model.float().amp is False
+    with pytest.raises(ConfigError, match="fp16 does not work on a CPU"):
+        model.half()
     for wrong in (torch.rand(1, 3, 60, 64), torch.rand(1, 1, 64, 64)):
         with pytest.raises(ConfigError, match="multiples of 32"):
             model(wrong)
@@ -187,3 +206,56 @@ def test_the_public_interface_is_listed_and_lazy() -> None:
     assert sorted(dir(accel_yolo)) == sorted(accel_yolo.__all__)
     with pytest.raises(AttributeError, match="nothing"):
         accel_yolo.nothing  # type: ignore[attr-defined] # noqa: B018
+
+
+@pytest.fixture
+def clip(tmp_path: Path, spot_image: Callable[..., np.ndarray]) -> Path:
+    """A video of seven frames whose spot moves to the right."""
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (160, 120))  # pyright: ignore
+    for number in range(7):
+        writer.write(spot_image((120, 160), (10 + 10 * number, 30, 60 + 10 * number, 90)))
+    writer.release()
+    return path
+
+
+def test_a_video_streams_frame_by_frame_in_order(model: Model, clip: Path) -> None:
+    found = [*model.stream(clip, conf=0.5, batch_size=2)]
+    lefts = [one.boxes_xyxy[0, 0] for one in found]
+    np.testing.assert_allclose(lefts, [10 + 10 * number for number in range(7)], atol=3)
+    assert len([*model.stream(clip, vid_stride=3)]) == 3
+    with pytest.raises(ConfigError, match=r"not an image file: .*clip.avi; model.stream"):
+        model(clip)
+    with pytest.raises(ConfigError, match="vid_stride"):
+        model.stream(clip, vid_stride=0)
+
+
+def test_what_is_unreadable_among_others_is_skipped_in_a_stream(
+    model: Model, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "a" / "y.png").write_bytes(b"no image")
+    assert len([*model.stream(photos / "a")]) == 1
+    assert "warning: image 2/2 skipped" in capsys.readouterr().err
+    with pytest.raises(DataError, match="y.png"):
+        [*model.stream(photos / "a" / "y.png")]
+
+
+def test_images_behind_addresses_are_fetched(
+    model: Model, spot_image: Callable[..., np.ndarray], png: Callable[..., bytes]
+) -> None:
+    with file_server() as server:
+        server.files["/photo.png"] = png(spot_image())
+        address = f"{server.base}/photo.png"
+        one, several = model(address), model([address, spot_image()])
+        assert (one.summary(), one.path, one.stem) == ("1 person, 1 dog", address, "photo")
+        assert [len(found) for found in several] == [2, 2]
+        with pytest.raises(EnvironmentFault, match="none.png"):
+            model(f"{server.base}/none.png")
+
+
+def test_large_images_are_looked_at_in_tiles(
+    bright_spot: Network, model: Model, spot_image: Callable[..., np.ndarray]
+) -> None:
+    found = model(spot_image((200, 300), (130, 80, 160, 110)), imgsz=128, tile=128, overlap=0.25, conf=0.5)
+    assert found.summary() == "1 dog"
+    assert sum(shape[0] for shape in bright_spot.seen) > 4

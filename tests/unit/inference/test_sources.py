@@ -22,7 +22,7 @@ from accel_yolo.inference.sources import distinct_stems, find_images, find_items
 
 
 class _Contents(LocalServer):
-    """Answers with the kind of content that the path names."""
+    """Answers with the kind of content that the path names; what ends in /whole has a length."""
 
     def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         """Answer one request."""
@@ -31,7 +31,9 @@ class _Contents(LocalServer):
             handler.send_error(404)
             return
         handler.send_response(200)
-        handler.send_header("Content-Type", kind)
+        handler.send_header("Content-Type", kind.removesuffix("/whole"))
+        if kind.endswith("/whole"):
+            handler.send_header("Content-Length", "0")
         handler.end_headers()
 
 
@@ -150,6 +152,8 @@ def test_the_server_says_what_an_address_without_an_ending_is() -> None:
     with content_server() as base:
         assert find_items(f"{base}/image/jpeg")[0].kind == "image"
         assert find_items(f"{base}/multipart/x-mixed-replace")[0].kind == "stream"
+        assert find_items(f"{base}/video/mp4/whole")[0].kind == "video"
+        assert find_items(f"{base}/video/mp2t")[0].kind == "stream"
         with pytest.raises(DataError, match="a web page, not an image or video: "):
             find_items(f"{base}/text/html")
         with pytest.raises(EnvironmentFault, match="cannot open: .*HTTP 404"):

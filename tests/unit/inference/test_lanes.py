@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from accel_yolo.engine import lanes
-from accel_yolo.engine.lanes import in_lanes, lanes_of
+from accel_yolo.inference import lanes
+from accel_yolo.inference.lanes import in_lanes, lanes_of
 
 CPU = torch.device("cpu")
 
