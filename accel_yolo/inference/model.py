@@ -172,7 +172,7 @@ class Model(TorchAccess, Shareable):
             said["max_det"],
         )
         tile = said.get("tile")
-        tiling = None if tile is None else Tiling(tile, said.get("overlap", OVERLAP))
+        tiling = None if tile is None else Tiling(tile, said.get("overlap", OVERLAP), batch=said["batch_size"])
         wanted = PredictOptions(_input_hw(side), nms, tiling)
         self.predictor.check(wanted)
         return wanted, said["batch_size"]

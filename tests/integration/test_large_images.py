@@ -112,6 +112,7 @@ def test_objects_on_the_borders_of_tiles_are_found_as_well_as_others(
     assert abs(len(tiled) - sum(len(each) for each in alone)) < 0.3 * len(tiled)
 
 
+@pytest.mark.slow
 def test_the_result_does_not_depend_on_how_many_tiles_go_together(
     predictor: Predictor, wall: Wall, tiled: Detections
 ) -> None:

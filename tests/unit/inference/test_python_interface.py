@@ -133,6 +133,17 @@ def test_options_are_those_of_the_model_where_the_call_does_not_say(
     assert model(spot_image(), classes=["dog", 0]).summary() == "1 person, 1 dog"
 
 
+def test_large_images_may_be_cut_into_tiles(bright_spot: Network, spot_image: Callable[..., np.ndarray]) -> None:
+    model = Model(Predictor(bright_spot))
+    image = spot_image((300, 700), (610, 220, 650, 250))
+    found = model(image, imgsz=320, tile=320, overlap=0.3, conf=0.6)
+    assert found.tiles == 4
+    np.testing.assert_allclose(found.boxes_xyxy, [[610, 220, 650, 250]], atol=1)
+    assert model(image, tile=256).tiles == 9
+    with pytest.raises(ConfigError, match="overlap of tiles"):
+        model(image, tile=256, overlap=2.0)
+
+
 def test_misspelt_options_and_attributes_are_errors(model: Model, spot_image: Callable[..., np.ndarray]) -> None:
     with pytest.raises(ConfigError, match="no such option in the call: cnof; did you mean 'conf'"):
         model(spot_image(), cnof=0.3)  # type: ignore[call-arg]
