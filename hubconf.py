@@ -14,7 +14,7 @@ dependencies = ["torch", "torchvision", "numpy", "PIL", "cv2", "yaml", "safetens
 
 def custom(path: str = "path/to/model.pt", autoshape: bool = True, _verbose: bool = True, device: Any = None) -> Any:
     """Return the detector in a weights file of yours (.pt or .safetensors)."""
-    from accel_yolo.inference.hub_model import from_weights
+    from accel_yolo.inference.interface.hub_model import from_weights
 
     return from_weights(path, autoshape, _verbose, device)
 
@@ -31,7 +31,7 @@ def _published(name: str) -> Any:
         device: Any = None,
     ) -> Any:
         from accel_yolo import console
-        from accel_yolo.inference.hub_model import by_name
+        from accel_yolo.inference.interface.hub_model import by_name
 
         with console.quiet_unless(_verbose):
             return by_name(name, pretrained, channels, classes, autoshape, device)

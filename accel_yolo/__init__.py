@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from accel_yolo.inference.ensemble import Fusion
-    from accel_yolo.inference.model import Model
+    from accel_yolo.inference.interface.model import Model
     from accel_yolo.inference.results import Detection, Detections
 
 __all__ = ["Detection", "Detections", "Model", "UserError", "__version__", "load"]
@@ -20,7 +20,7 @@ __all__ = ["Detection", "Detections", "Model", "UserError", "__version__", "load
 _LAZY = {
     "Detection": "accel_yolo.inference.results",
     "Detections": "accel_yolo.inference.results",
-    "Model": "accel_yolo.inference.model",
+    "Model": "accel_yolo.inference.interface.model",
 }
 
 
@@ -49,7 +49,7 @@ def load(
         UserError: no such weights, damaged ones, or no such device; in one line.
     """
     # Here and not above: whoever asks for the version or for `--help` does not wait for torch.
-    from accel_yolo.inference.loading import load_model
+    from accel_yolo.inference.interface.loading import load_model
 
     return load_model(weights, device, precision, augment, fusion)
 

@@ -135,7 +135,7 @@ def _push(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     speak_as(config)
 
     def work() -> object:
-        from accel_yolo.inference.push import push
+        from accel_yolo.inference.interface.push import push
 
         return push(config)
 

@@ -31,8 +31,8 @@ from accel_yolo.data.statistics import SplitStatistics, sizes_px, statistics
 from accel_yolo.data.subsets import joined, some_images
 from accel_yolo.errors import ConfigError, DataError, printable
 from accel_yolo.files import next_run_folder, write_text_atomic
-from accel_yolo.inference.contact_sheet import contact_sheet
-from accel_yolo.inference.encoding import write_image
+from accel_yolo.inference.output.contact_sheet import contact_sheet
+from accel_yolo.inference.output.encoding import write_image
 from accel_yolo.reports.data_plot import plot_split
 
 _LISTED = 50

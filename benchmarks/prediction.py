@@ -27,8 +27,8 @@ import numpy as np
 import torch
 
 from accel_yolo.cli import run
-from accel_yolo.inference.items import Item
-from accel_yolo.inference.video import VideoWriter, read_video
+from accel_yolo.inference.sources.items import Item
+from accel_yolo.inference.sources.video import VideoWriter, read_video
 
 FRAMES, HW, FPS, IMGSZ = 300, (480, 640), 25.0, 320
 TURNS = 5

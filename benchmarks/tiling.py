@@ -25,10 +25,10 @@ from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.data.images import read_image
 from accel_yolo.data.index import build_index
 from accel_yolo.data.split_index import SplitIndex
-from accel_yolo.inference.merging import BoxTable, merged
 from accel_yolo.inference.networks import load_network
 from accel_yolo.inference.predictor import PredictOptions, Predictor
-from accel_yolo.inference.tiling import Tiling, planned_tiles
+from accel_yolo.inference.tiles.merging import BoxTable, merged
+from accel_yolo.inference.tiles.tiling import Tiling, planned_tiles
 
 CELL_HW, ROWS, COLUMNS = (480, 640), 3, 4
 SCALES, SIDE, OVERLAP, IOU = (1.0, 2.5), 640, 0.2, 0.45

@@ -19,8 +19,8 @@ from accel_yolo.engine.coco_report import coco_numbers
 from accel_yolo.engine.evaluate import Evaluation
 from accel_yolo.engine.reporting import metrics_json, per_class_csv
 from accel_yolo.files import write_text_atomic
-from accel_yolo.inference.encoding import write_image
-from accel_yolo.inference.mistake_sheet import mistake_sheet
+from accel_yolo.inference.output.encoding import write_image
+from accel_yolo.inference.output.mistake_sheet import mistake_sheet
 from accel_yolo.metrics.confusion import Confusion, confusion
 from accel_yolo.metrics.mistakes import Mistakes, mistakes, worst_images
 from accel_yolo.reports.confusion_plot import plot_confusion, write_confusion

@@ -11,8 +11,8 @@ from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.engine.evaluate import Evaluation
 from accel_yolo.errors import EnvironmentFault
 from accel_yolo.files import whole_folder
-from accel_yolo.inference.sources import distinct_stems
-from accel_yolo.inference.texts import rows_text
+from accel_yolo.inference.output.texts import rows_text
+from accel_yolo.inference.sources.named import distinct_stems
 
 
 def write_label_files(folder: Path, result: Evaluation, index: SplitIndex, *, confidence: bool) -> int:

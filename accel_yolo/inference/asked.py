@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from accel_yolo import console
 from accel_yolo.config.data_union import chosen_classes
 from accel_yolo.inference.picture_detector import PredictOptions, size_hw
-from accel_yolo.inference.tiling import TILES_AT_ONCE, Tiling
+from accel_yolo.inference.tiles.tiling import TILES_AT_ONCE, Tiling
 from accel_yolo.inference.tracking import detection_threshold
 from accel_yolo.metrics.nms_options import NmsOptions
 

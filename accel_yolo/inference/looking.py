@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from accel_yolo.devices import memory_named
 from accel_yolo.errors import ConfigError
-from accel_yolo.inference.frames import Frame, Unreadable
 from accel_yolo.inference.lanes import in_lanes, lanes_of
-from accel_yolo.inference.outputs import draw_options
+from accel_yolo.inference.output.outputs import draw_options
 from accel_yolo.inference.predictor import PredictOptions, Predictor
 from accel_yolo.inference.results import Detections
+from accel_yolo.inference.sources.frames import Frame, Unreadable
 
 if TYPE_CHECKING:
     from accel_yolo.config.predict_schema import PredictConfig
-    from accel_yolo.inference.items import Item
+    from accel_yolo.inference.sources.items import Item
 
     Batch = Sequence[Frame | Unreadable]
 
@@ -77,13 +77,13 @@ class Watchers:
         self._predictor, self._draw = predictor, draw_options(config)
         self._maps = self._windows = None
         if config.visualize:
-            from accel_yolo.inference.feature_maps import FeatureMaps
+            from accel_yolo.inference.output.feature_maps import FeatureMaps
 
             if any(item.kind != "image" for item in items):
                 raise ConfigError("feature maps are of images", "--visualize", config.source, "give images only")
             self._maps = FeatureMaps(predictor.network)
         if config.view_img:
-            from accel_yolo.inference.windows import Windows
+            from accel_yolo.inference.output.windows import Windows
 
             self._windows = Windows()
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from accel_yolo.errors import ConfigError
 from accel_yolo.inference.mapping import Placement
 from accel_yolo.inference.results import Detections, Speed
-from accel_yolo.inference.tiled import detect_tiled
-from accel_yolo.inference.tiling import Tiling
+from accel_yolo.inference.tiles.tiled import detect_tiled
+from accel_yolo.inference.tiles.tiling import Tiling
 from accel_yolo.letterbox import Letterbox
 from accel_yolo.metrics.nms_options import NmsOptions
 

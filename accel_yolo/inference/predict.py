@@ -17,27 +17,27 @@ from accel_yolo.devices import named_device
 from accel_yolo.errors import ConfigError, DataError
 from accel_yolo.files import next_run_folder
 from accel_yolo.inference.asked import asked_options
-from accel_yolo.inference.background import Behind
-from accel_yolo.inference.batches import batches_of
-from accel_yolo.inference.frames import Frame, Unreadable
-from accel_yolo.inference.items import numbered
 from accel_yolo.inference.looking import Watchers, go_in_turn, looked_at
 from accel_yolo.inference.networks import NetworkOptions, load_network
-from accel_yolo.inference.outputs import Outputs
+from accel_yolo.inference.output.outputs import Outputs
+from accel_yolo.inference.output.report import Report
 from accel_yolo.inference.predictor import PredictOptions, Predictor, fitting_hw
-from accel_yolo.inference.reading import MOST_BYTES
-from accel_yolo.inference.report import Report
 from accel_yolo.inference.results import Detections
-from accel_yolo.inference.sources import find_items
+from accel_yolo.inference.sources.background import Behind
+from accel_yolo.inference.sources.batches import batches_of
+from accel_yolo.inference.sources.frames import Frame, Unreadable
+from accel_yolo.inference.sources.items import numbered
+from accel_yolo.inference.sources.named import find_items
+from accel_yolo.inference.sources.reading import MOST_BYTES
 from accel_yolo.inference.tracking import asked_tracks
 
 if TYPE_CHECKING:
     import torch
 
     from accel_yolo.config.predict_schema import PredictConfig
-    from accel_yolo.inference.items import Item
     from accel_yolo.inference.network import Network
     from accel_yolo.inference.picture_detector import PictureDetector
+    from accel_yolo.inference.sources.items import Item
 
     Batches = Generator[Sequence[Frame | Unreadable]]
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accel_yolo.inference.conversion import coco_rows, columns_of_supervision, to_supervision
-from accel_yolo.inference.crops import enlarged_crop
-from accel_yolo.inference.drawing import DrawOptions, draw_boxes
-from accel_yolo.inference.encoding import write_image
-from accel_yolo.inference.showing import show_image
+from accel_yolo.inference.output.conversion import coco_rows, columns_of_supervision, to_supervision
+from accel_yolo.inference.output.crops import enlarged_crop
+from accel_yolo.inference.output.drawing import DrawOptions, draw_boxes
+from accel_yolo.inference.output.encoding import write_image
+from accel_yolo.inference.output.showing import show_image
 
 if TYPE_CHECKING:
     import supervision

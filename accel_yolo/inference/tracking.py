@@ -15,8 +15,8 @@ from accel_yolo.inference.results import Detections
 
 if TYPE_CHECKING:
     from accel_yolo.config.predict_schema import PredictConfig
-    from accel_yolo.inference.frames import Frame
-    from accel_yolo.inference.items import Item
+    from accel_yolo.inference.sources.frames import Frame
+    from accel_yolo.inference.sources.items import Item
 
 LEAST_CONFIDENCE = 0.1
 """What ByteTrack (Zhang et al. 2022) still takes to continue a track."""

@@ -23,7 +23,7 @@ from accel_yolo.data.packed import DecodedImages
 from accel_yolo.data.plan import PlanSource
 from accel_yolo.data.samples import TrainSamples
 from accel_yolo.data.split_index import SplitIndex as Index
-from accel_yolo.inference.drawing import class_colour
+from accel_yolo.inference.output.drawing import class_colour
 
 SPLITS = ("train", "val")
 

@@ -13,7 +13,7 @@ from accel_yolo.data.images import read_image
 from accel_yolo.inference.networks import load_network
 from accel_yolo.inference.predictor import Picture, PredictOptions, Predictor
 from accel_yolo.inference.results import Detections
-from accel_yolo.inference.tiling import Tiling, planned_tiles
+from accel_yolo.inference.tiles.tiling import Tiling, planned_tiles
 from accel_yolo.metrics.nms_options import NmsOptions
 
 TILING = Tiling(640, 0.2)

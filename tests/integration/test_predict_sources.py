@@ -19,7 +19,7 @@ import torch
 from commands import Commands
 from videos import frames_of
 
-from accel_yolo.inference import windows
+from accel_yolo.inference.output import windows
 
 NEEDED = 6
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import accel_yolo
 from accel_yolo.errors import CheckpointError, ConfigError
 from accel_yolo.inference.exported_meta import ExportedMeta
-from accel_yolo.inference.model import Model
+from accel_yolo.inference.interface.model import Model
 from accel_yolo.inference.network import TorchNetwork
 from accel_yolo.inference.predictor import Predictor
 from accel_yolo.models.weights import detector_from_weights, load_weights

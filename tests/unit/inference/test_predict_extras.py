@@ -17,9 +17,9 @@ from videos import write_video
 
 from accel_yolo.config.predict_schema import PredictConfig
 from accel_yolo.errors import ConfigError, EnvironmentFault
-from accel_yolo.inference import outputs
 from accel_yolo.inference import predict as command
 from accel_yolo.inference.network import Network
+from accel_yolo.inference.output import outputs
 from accel_yolo.inference.predict import predict
 
 
@@ -111,7 +111,7 @@ def test_a_killed_run_leaves_what_it_had(tmp_path: Path) -> None:
     script = """
 import os, sys, numpy as np
 from pathlib import Path
-from accel_yolo.inference.prediction_files import PredictionsJson, Shown
+from accel_yolo.inference.output.prediction_files import PredictionsJson, Shown
 from accel_yolo.inference.results import Detections
 file = PredictionsJson(Path(sys.argv[1]))
 nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)

@@ -12,9 +12,9 @@ from videos import fps_of, frames_of, number_in, numbered_frame, write_video
 
 from accel_yolo.config.predict_schema import PredictConfig
 from accel_yolo.errors import DataError, EnvironmentFault
-from accel_yolo.inference import outputs
 from accel_yolo.inference import predict as command
 from accel_yolo.inference.network import Network
+from accel_yolo.inference.output import outputs
 from accel_yolo.inference.predict import predict
 
 SPOT_HW = (96, 320)

@@ -13,7 +13,7 @@ import torch
 import accel_yolo
 from accel_yolo.boxes import iou_matrix
 from accel_yolo.config.predict_schema import PredictConfig
-from accel_yolo.inference.model import Model
+from accel_yolo.inference.interface.model import Model
 from accel_yolo.inference.predict import predict
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from accel_yolo.data.images import read_image
-from accel_yolo.inference.crops import enlarged_crop, safe_name, save_crops
+from accel_yolo.inference.output.crops import enlarged_crop, safe_name, save_crops
+from accel_yolo.inference.output.texts import label_text
 from accel_yolo.inference.results import Detections
-from accel_yolo.inference.texts import label_text
 
 NAMES = {0: "person", 1: "dog", 2: "traffic light"}
 

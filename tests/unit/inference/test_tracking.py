@@ -11,12 +11,12 @@ import pytest
 
 from accel_yolo.config.predict_schema import TRACKERS, PredictConfig
 from accel_yolo.errors import ConfigError, EnvironmentFault
-from accel_yolo.inference.frames import Frame
-from accel_yolo.inference.items import Item
 from accel_yolo.inference.predictor import Picture
 from accel_yolo.inference.results import Detections
+from accel_yolo.inference.sources.frames import Frame
+from accel_yolo.inference.sources.items import Item
+from accel_yolo.inference.sources.urls import Kind
 from accel_yolo.inference.tracking import Tracker, Tracks, asked_tracks, detection_threshold
-from accel_yolo.inference.urls import Kind
 
 HW = (480, 640)
 BACKGROUND = np.random.default_rng(0).integers(0, 255, (*HW, 3), dtype=np.uint8)

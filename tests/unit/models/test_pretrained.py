@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 
 import accel_yolo
 from accel_yolo.errors import CheckpointError, ConfigError, DataError, EnvironmentFault
-from accel_yolo.inference.publication import Publication
+from accel_yolo.inference.interface.publication import Publication
 from accel_yolo.models import hub
 from accel_yolo.models.weights import find_weights, load_weights, save_weights
 from accel_yolo.models.weights_meta import WeightsMeta

@@ -1,0 +1,1 @@
+"""The Python interface, the Hugging Face hub and torch.hub."""

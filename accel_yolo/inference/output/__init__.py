@@ -1,0 +1,1 @@
+"""Everything that detections are drawn and written as."""

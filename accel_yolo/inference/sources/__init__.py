@@ -1,0 +1,1 @@
+"""From the word after --source to batches of pictures."""

@@ -1,0 +1,1 @@
+"""Large images, looked at in tiles."""
