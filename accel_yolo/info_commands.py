@@ -5,25 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import textwrap
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from accel_yolo import console
 from accel_yolo.config.weights_schema import InfoWeightsConfig
 from accel_yolo.errors import printable
-from accel_yolo.models.facts import WeightsFacts, may_i_ship, weights_facts
+from accel_yolo.inference.runtimes.kinds import exported_kind
+from accel_yolo.inference.runtimes.meta import load_meta
+from accel_yolo.models.facts import WeightsFacts, described_facts, may_i_ship, weights_facts
 from accel_yolo.models.weights import find_weights
-
-FACTS_OF: Mapping[str, Callable[[Path], WeightsFacts]] = {}
-"""Suffix -> how facts are read from such a file; every other file is read as weights (`.safetensors`, `.pt`)."""
 
 _WIDTH, _NAMES = 100, 12
 
 
 def weights(config: InfoWeightsConfig) -> None:
     """Print what a weights file holds, where it comes from and what may be done with it. Raises UserError."""
-    path = find_weights(config.file)
-    facts = FACTS_OF.get(path.suffix, weights_facts)(path)
+    path = Path(config.file).expanduser()
+    facts = described_facts(path, load_meta(path)) if exported_kind(path) else weights_facts(find_weights(config.file))
     verdict = may_i_ship(facts.licence, facts.provenance)
     if config.json:
         fields = {**dataclasses.asdict(facts), "names": list(facts.names.values()), "may_i_ship": verdict}

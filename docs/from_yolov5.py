@@ -115,16 +115,51 @@ YOLOV5: Mapping[str, Mapping[str, str]] = {
         "--dnn": "",
         "--vid-stride": "",
     },
+    "export": {
+        "--data": "",
+        "--weights": "",
+        "--imgsz": "",
+        "--img": "",
+        "--img-size": "",
+        "--batch-size": "",
+        "--device": "",
+        "--half": "on a CPU too, and with `--dynamic`",
+        "--inplace": "",
+        "--keras": "",
+        "--optimize": "",
+        "--int8": "",
+        "--per-tensor": "",
+        "--dynamic": "",
+        "--cache": "",
+        "--simplify": "",
+        "--mlmodel": "",
+        "--opset": "",
+        "--verbose": "",
+        "--workspace": "",
+        "--nms": "in ONNX and OpenVINO instead of TensorFlow ([export.md](export.md))",
+        "--agnostic-nms": "",
+        "--topk-per-class": "",
+        "--topk-all": "",
+        "--iou-thres": "",
+        "--conf-thres": "",
+        "--include": "each file is run and compared with torch before it is kept",
+    },
 }
-_PROGRAMS = {"train": "train.py", "val": "val.py", "predict": "detect.py"}
+_LACK = {
+    "train": "Not available yet",
+    "val": "Not available yet",
+    "predict": "Not available yet",
+    "export": "Not supported",
+}
+_PROGRAMS = {"train": "train.py", "val": "val.py", "predict": "detect.py", "export": "export.py"}
 
 HEAD = """# Coming from YOLOv5
 
 This page is generated from the table of flags by `make docs`.
 
-The programs have YOLOv5's names and flags: `python train.py`, `val.py` and `detect.py`, or `accel-yolo train`, `val`
-and `predict` without a checkout. Your data YAMLs, label files, hyper-parameter files, model YAMLs and `.pt` weights are
-read as they are.
+The programs have YOLOv5's names and flags: `python train.py`, `val.py`, `detect.py` and `export.py`, or `accel-yolo
+train`, `val`, `predict` and `export` without a checkout. Your data YAMLs, label files, hyper-parameter files, model
+YAMLs and `.pt` weights are read as they are.
 
 ```
 python train.py --data coco128.yaml --weights yolov5s.pt --img 640 --batch 16 --epochs 3
@@ -161,7 +196,7 @@ def page() -> str:
         parts.append(f"## {_PROGRAMS[command]}\n\n| YOLOv5 | here | what is more or different |\n|---|---|---|\n")
         parts.append("".join(f"| {names} | {_cell(flag.help)} | {_cell(note)} |\n" for names, flag, note in working))
         if missing:
-            parts.append("\nNot available yet; using one stops with this line:\n\n| YOLOv5 | instead |\n|---|---|\n")
+            parts.append(f"\n{_LACK[command]}; using one stops with this line:\n\n| YOLOv5 | instead |\n|---|---|\n")
             parts.append("".join(f"| {names} | {_cell(flag.later)} |\n" for names, flag, _ in missing))
         parts.append("\n")
         own = [flag for flag in COMMANDS[command].flags if not flag.later and not set(flag.spellings) & set(notes)]

@@ -53,7 +53,7 @@ EXPORT: tuple[Flag, ...] = (
     switch("--agnostic-nms", "let boxes of different classes suppress each other", _NMS),
     value("--conf-thres|--conf", "least confidence of a detection", _NMS),
     value("--iou-thres|--iou", "overlap above which the weaker of two boxes is dropped", _NMS),
-    value("--topk-per-class", "most detections per class", _NMS),
+    value("--topk-per-class", "most detections per class (default 0: as many as per image)", _NMS),
     value("--topk-all|--max-det", "most detections per image", _NMS),
     Flag(("--inplace",), "accepted and ignored: nothing in the file works in place", "", _HOW, nargs=0),
     switch("--exist-ok", "replace files that exist", _OUTPUT),

@@ -45,7 +45,7 @@ class ExportConfig:
     opset: int = setting(17, Number(whole=True, low=LEAST_OPSET, high=LARGEST_OPSET))
     nms: bool = switch()
     agnostic_nms: bool = switch()
-    topk_per_class: int = count(100, low=1)
+    topk_per_class: int = count(0)
     topk_all: int = count(100, low=1)
     iou_thres: float = share(0.45)
     conf_thres: float = share(0.25)

@@ -20,9 +20,9 @@ from accel_yolo.letterbox import Letterbox
 from accel_yolo.metrics.nms import NmsOptions, suppressed
 from accel_yolo.models.network_input import network_input
 
-COMPARED_OBJECTNESS = {False: 0.001, True: 0.25}
-"""By half or not: predictions that torch is less sure of are not compared, if it is of some. It is what `predict`, or
-`val`, looks at."""
+COMPARED_OBJECTNESS, COMPARED_CONFIDENCE = 0.001, 0.25
+"""Predictions that torch is less sure of are not compared, if it is of some: of the objectness that `val` looks at, in
+half of the confidence that `predict` looks at."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,14 @@ class Tolerance:
     lost: float
 
 
-FULL, HALF = Tolerance(0.5, 1e-3, 0.01), Tolerance(3.0, 0.03, 0.05)
+_NEAR_PX = 10.0
+"""Detections of one class that are nearer than this are the same."""
+FULL = Tolerance(0.5, 1e-3, 0.01)
+
+
+def tolerance_of(request: ExportRequest) -> Tolerance:
+    """Return what is allowed: in half, box sides are exact to a share of the image and not to a part of a pixel."""
+    return Tolerance(max(request.hw) / 64, 0.05, 0.05) if request.half else FULL
 
 
 @dataclass(frozen=True)
@@ -111,10 +118,10 @@ def _of_predictions(wanted: Tensor, got: Tensor, *, half: bool) -> Difference:
     """Return the difference of two tables [B, N, 5 + C], row by row."""
     if got.shape != wanted.shape:
         return Difference(float("inf"), float("inf"))
-    objectness = wanted[..., 4]
+    sureness = wanted[..., 4] * wanted[..., 5:].amax(dim=-1) if half else wanted[..., 4]
     # Of a network that is sure of nothing, the predictions it is least unsure of.
-    least = min(COMPARED_OBJECTNESS[half], float(objectness.flatten().topk(min(100, objectness.numel())).values[-1]))
-    rows = objectness >= least
+    hundredth = float(sureness.flatten().topk(min(100, sureness.numel())).values[-1])
+    rows = sureness >= min(COMPARED_CONFIDENCE if half else COMPARED_OBJECTNESS, hundredth)
     # A comparison with NaN holds for nothing, and Python's max would pass over it.
     gap = (got[rows] - wanted[rows]).abs().nan_to_num(nan=float("inf"))
     return Difference(float(gap[:, :4].max()), float(gap[:, 4:].max()), int(rows.sum()))
@@ -153,7 +160,7 @@ def _of_image(mine: Tensor, theirs: Tensor) -> Difference:
     apart[mine[:, None, 5] != theirs[None, :, 5]] = float("inf")
     nearest, place = apart.min(dim=1)
     # A detection of which the other one has no equal is not a large difference but one that was lost.
-    matched = nearest < HALF.box_px
+    matched = nearest < _NEAR_PX
     lost = int((~matched).sum()) + len(theirs) - len(place[matched].unique())
     if not bool(matched.any()):
         return Difference(lost=lost)

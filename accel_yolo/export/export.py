@@ -15,7 +15,7 @@ from accel_yolo import console
 from accel_yolo.config.export_schema import ExportConfig
 from accel_yolo.devices import named_device
 from accel_yolo.errors import CheckpointError, ConfigError, EnvironmentFault
-from accel_yolo.export.comparison import FULL, HALF, Difference, compared
+from accel_yolo.export.comparison import Difference, compared, tolerance_of
 from accel_yolo.export.onnx import write_onnx
 from accel_yolo.export.openvino import write_openvino
 from accel_yolo.export.pictures import check_images
@@ -24,7 +24,7 @@ from accel_yolo.export.torchscript import write_torchscript
 from accel_yolo.files import cache_dir, fsync_dir, fsync_file
 from accel_yolo.inference.picture_detector import fitting_hw, size_hw
 from accel_yolo.inference.runtimes.description import NmsInGraph
-from accel_yolo.inference.runtimes.kinds import ONNX, OPENVINO, TORCHSCRIPT
+from accel_yolo.inference.runtimes.kinds import ONNX, OPENVINO, TORCHSCRIPT, exported_kind
 from accel_yolo.inference.runtimes.opening import open_exported
 from accel_yolo.inference.runtimes.packages import optional
 from accel_yolo.models.weights import detector_from_weights, find_weights, load_weights
@@ -74,6 +74,8 @@ def export(config: ExportConfig) -> list[Path]:
     images = check_images(config.data)
     jobs = []
     for word in config.weights:
+        if exported_kind(Path(word)):
+            raise ConfigError("an export itself", "--weights", word, "give the weights it was made from")
         path = find_weights(word)
         weights = load_weights(path)
         detector = detector_from_weights(weights).to(device)
@@ -123,7 +125,7 @@ def nms_of(config: ExportConfig) -> NmsInGraph | None:
     """Return the suppression that the graph is to end with."""
     if not config.nms:
         return None
-    most = config.topk_all, config.topk_per_class
+    most = config.topk_all, config.topk_per_class or config.topk_all
     return NmsInGraph(config.conf_thres, config.iou_thres, *most, config.agnostic_nms)
 
 
@@ -173,7 +175,7 @@ def write_checked(request: ExportRequest, form: str, target: Path, images: Seque
         EnvironmentFault: it cannot be written.
     """
     entry = FORMATS[form]
-    allowed = HALF if request.half else FULL
+    allowed = tolerance_of(request)
     try:
         with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as workplace:
             made = Path(workplace) / target.name

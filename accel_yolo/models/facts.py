@@ -13,7 +13,7 @@ from accel_yolo.errors import UserError
 from accel_yolo.models.blocks import Conv
 from accel_yolo.models.detector import Detector
 from accel_yolo.models.weights import load_weights
-from accel_yolo.models.weights_meta import AGPL, IMPORTED, UNSTATED, check_same_entries
+from accel_yolo.models.weights_meta import AGPL, IMPORTED, UNSTATED, WeightsMeta, check_same_entries
 from accel_yolo.models.zoo import build_detector, model_spec
 
 _DEFAULTS = {"depth_multiple": 1.0, "width_multiple": 1.0, "channel_multiple": 8, "activation": None, "ch": 3}
@@ -60,14 +60,28 @@ def weights_facts(path: Path) -> WeightsFacts:
         CheckpointError: it cannot be read, or its entries are not those of the architecture it describes.
     """
     weights = load_weights(path)
-    meta = weights.meta
-    with torch.device("meta"):
-        detector = build_detector(meta.spec, meta.names)
+    detector = _shape_of(weights.meta)
     check_same_entries(detector.state_dict(), weights.state, str(path))
+    return _facts(path, path.stat().st_size, weights.meta, detector)
+
+
+def described_facts(path: Path, meta: WeightsMeta) -> WeightsFacts:
+    """Return what an exported model in `path`, a file or a folder, holds by its metadata."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return _facts(path, sum(file.stat().st_size for file in files), meta, _shape_of(meta))
+
+
+def _shape_of(meta: WeightsMeta) -> Detector:
+    """Return the detector that metadata describes, without numbers."""
+    with torch.device("meta"):
+        return build_detector(meta.spec, meta.names)
+
+
+def _facts(path: Path, size_bytes: int, meta: WeightsMeta, detector: Detector) -> WeightsFacts:
     parameters = sum(parameter.numel() for parameter in detector.parameters())
     return WeightsFacts(
         file=str(path),
-        size_bytes=path.stat().st_size,
+        size_bytes=size_bytes,
         architecture=shipped_name(meta.spec),
         layers=len(detector.model),
         names=meta.names,

@@ -224,6 +224,15 @@ def test_half_is_smaller_and_near(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", ENDINGS)
+def test_an_export_says_under_what_licence_its_weights_are(form: str, exports: Exports, commands: Commands) -> None:
+    out = " ".join(commands("info weights", exports(form)).succeeded().out.split())
+    assert "architecture yolov5n, 25 layers" in out
+    assert "licence AGPL-3.0" in out and "offered the complete source" in out
+    assert f"2. exported to {form}" in out
+
+
+@pytest.mark.slow
 def test_another_architecture_with_other_classes_and_a_licence_of_its_own(tmp_path: Path, commands: Commands) -> None:
     spec = {**model_spec("yolov5n6"), "activation": "nn.LeakyReLU(0.1)"}
     detector = build_detector(spec, {0: "cat", 1: "dog"}, seed=0)
@@ -252,6 +261,15 @@ def entries_of(path: Path) -> dict[str, str]:
     import onnx
 
     return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+
+
+def test_the_limit_of_an_image_is_that_of_a_class_unless_that_has_its_own() -> None:
+    from accel_yolo.config.export_schema import ExportConfig
+    from accel_yolo.export.export import nms_of
+
+    assert nms_of(ExportConfig(nms=True, topk_all=300)) == NmsInGraph(max_det=300, per_class=300)
+    assert nms_of(ExportConfig(nms=True, topk_all=300, topk_per_class=5)) == NmsInGraph(max_det=300, per_class=5)
+    assert nms_of(ExportConfig(topk_all=300)) is None
 
 
 def test_a_file_that_exists_is_kept_unless_it_may_be_replaced(
@@ -290,11 +308,13 @@ def test_an_export_that_differs_is_not_kept(
         (["--nms"], ("--nms", "--include onnx")),
         (["--include", "onxx"], ("--include", "onxx", "did you mean 'onnx'?")),
         (["--opset", "11"], ("--opset", "11", "from 12 to")),
+        (["--weights", "here.onnx"], ("an export itself", "--weights", "here.onnx")),
         (["--weights", "nowhere.pt"], ("no such weights file", "nowhere.pt")),
     ],
 )
 def test_a_wrong_request_is_one_line(words: list[str], parts: tuple[str, ...], commands: Commands) -> None:
-    answer = commands("export", "--weights", "nowhere.pt", *words)
+    Path("here.onnx").write_bytes(b"\x08")
+    answer = commands("export", *words, *(() if "--weights" in words else ("--weights", "nowhere.pt")))
     assert answer.code in (2, 4)
     answer.error(answer.code, *parts)
 

@@ -35,13 +35,12 @@ class OpenVinoNetwork(ExportedNetwork):
         graph = openvino_file(path)
         # Without the hint, processors with bfloat16 compute in it.
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        model = read_openvino(graph)
         try:
-            core = openvino.Core()
-            model = core.read_model(graph)
-            self._compiled = core.compile_model(model, "CPU", settings)
+            self._compiled = openvino.Core().compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise CheckpointError(
-                "cannot read OpenVINO model", str(graph), first_line(error), "export it again"
+                "OpenVINO cannot compile", str(graph), first_line(error), "export it again"
             ) from error
         input_shape, output_shape = (_sides(port.get_partial_shape()) for port in (model.inputs[0], model.outputs[0]))
         description = described(openvino_entries(graph, model), str(path))
@@ -73,6 +72,20 @@ def openvino_file(path: Path) -> Path:
     if not graphs[0].with_suffix(".bin").is_file():
         raise CheckpointError("weights are missing", str(graphs[0].with_suffix(".bin")), remedy="export it again")
     return graphs[0]
+
+
+def read_openvino(graph: Path) -> Any:
+    """Return the `openvino.Model` of an .xml file.
+
+    Raises:
+        EnvironmentFault: OpenVINO is not installed.
+        CheckpointError: damaged.
+    """
+    openvino = optional("openvino", "reading OpenVINO models")
+    try:
+        return openvino.Core().read_model(graph)
+    except RuntimeError as error:
+        raise CheckpointError("cannot read OpenVINO model", str(graph), first_line(error), "export it again") from error
 
 
 def openvino_entries(graph: Path, model: Any) -> dict[str, str]:

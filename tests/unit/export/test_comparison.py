@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from accel_yolo.export.comparison import FULL, HALF, Difference, compared, of_detections
+from accel_yolo.export.comparison import FULL, Difference, compared, of_detections
 from accel_yolo.export.exported import ExportedDetector
 from accel_yolo.export.request import ExportRequest
 from accel_yolo.inference.runtimes.description import NmsInGraph
@@ -66,7 +66,7 @@ def test_another_shape_is_another_detector(request_: ExportRequest) -> None:
         def run(self, images: Tensor) -> Tensor:
             return super().run(images)[:, 1:]
 
-    assert not compared(request_, Short(request_, torch.zeros(7)), IMAGES).within(HALF)
+    assert not compared(request_, Short(request_, torch.zeros(7)), IMAGES).within(FULL)
 
 
 def test_detections_that_only_one_side_has_are_counted() -> None:
@@ -74,7 +74,7 @@ def test_detections_that_only_one_side_has_are_counted() -> None:
     both = torch.tensor([[[15.0, 15, 25, 25, 0.9, 0], [55.0, 55, 65, 65, 0.9, 1], [0, 0, 0, 0, 0, 0]]])
     assert of_detections(wanted, both, NmsInGraph()) == Difference(0.0, 0.0, 2, 0)
     assert of_detections(wanted, both[:, :1], NmsInGraph()) == Difference(0.0, 0.0, 1, 1)
-    assert not of_detections(wanted, both[:, :1], NmsInGraph()).within(HALF)
+    assert not of_detections(wanted, both[:, :1], NmsInGraph()).within(FULL)
     other_class = both.clone()
     other_class[0, 0, 5] = 1
     assert of_detections(wanted, other_class, NmsInGraph()).lost == 2
