@@ -16,6 +16,7 @@ from accel_yolo.config.predict_schema import PredictConfig
 from accel_yolo.data.images import read_image
 from accel_yolo.inference import predict as command
 from accel_yolo.inference.network import Candidates, Network
+from accel_yolo.inference.output.drawing import DrawOptions
 from accel_yolo.inference.predict import predict
 from accel_yolo.inference.predictor import PredictOptions, Predictor
 
