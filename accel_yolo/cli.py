@@ -183,11 +183,7 @@ def _interrupted() -> int:
 def _print_commands(only: str = "") -> None:
     command = f"{only} <command>".strip()
     print(f"usage: accel-yolo {command} [flags]; `accel-yolo {command} --help` lists the flags\n")
-    rows = [
-        [f"  {name}", entry.summary + (" (not available yet)" if entry.later else "")]
-        for name, entry in COMMANDS.items()
-        if name.startswith(f"{only} ".lstrip())
-    ]
+    rows = [[f"  {name}", entry.summary] for name, entry in COMMANDS.items() if name.startswith(f"{only} ".lstrip())]
     for line in console.aligned(rows):
         print(line)
     if only:

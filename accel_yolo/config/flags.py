@@ -47,7 +47,6 @@ class Command:
     flags: tuple[Flag, ...]
     fills: tuple[type, ...]
     script: str = ""
-    later: str = ""
 
     @property
     def rules(self) -> dict[str, Rule]:
@@ -137,7 +136,7 @@ def build_parser(command: str, prog: str = "") -> argparse.ArgumentParser:
     parser = _Parser(
         prog=prog or f"accel-yolo {command}",
         epilog="\n".join(["do not go together:", *excluded_lines()]) if TrainConfig in entry.fills else None,
-        description=entry.summary + (f" (not available yet: {entry.later})" if entry.later else ""),
+        description=entry.summary,
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         formatter_class=lambda prog: _Help(prog, max_help_position=32, width=110),
@@ -156,7 +155,7 @@ def parse(command: str, argv: Sequence[str], prog: str = "") -> Parsed:
     """Return what the user typed for a command, checked value by value.
 
     Raises:
-        ConfigError: unknown flag, wrong value, or a flag or command of a later capability.
+        ConfigError: unknown flag, wrong value, or a flag that does not work.
         SystemExit: (status 0) after printing the help.
     """
     entry = COMMANDS[command]
@@ -166,8 +165,6 @@ def parse(command: str, argv: Sequence[str], prog: str = "") -> Parsed:
     typed, rest = (parser.parse_known_intermixed_args if mixed else parser.parse_known_args)(list(argv))
     if rest:
         raise _unknown(rest[0], entry.flags)
-    if entry.later:
-        raise ConfigError("not available yet", prog or f"accel-yolo {command}", remedy=entry.later)
     own = entry.rules
     rules = {**rules_of(LaunchConfig), **own}
     values: dict[str, Any] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import COMMON, Flag, half, later, looking, run_folder, switch, value, weight_files
+from accel_yolo.config.flag import COMMON, Flag, half, looking, run_folder, switch, unsupported, value, weight_files
 
 _WHAT, _HOW, _WHERE, _OUTPUT = "model and images", "detection", "processes", "output"
 
@@ -64,5 +64,5 @@ PREDICT = (
     switch("--visualize", "write what each layer sees in an image as a PNG", _OUTPUT),
     switch("--verbose", "one line for each frame of videos and streams", _OUTPUT),
     *COMMON,
-    later("--update", "weight files are not rewritten in place: `accel-yolo convert` writes a new one"),
+    unsupported("--update", "weight files are not rewritten in place: `accel-yolo convert` writes a new one"),
 )

@@ -76,8 +76,9 @@ class ExportedMeta:
     @classmethod
     def _foreign(cls, properties: Mapping[str, str]) -> ExportedMeta:
         named = ast.literal_eval(properties.get("names", "{}"))
-        names = dict(enumerate(named)) if isinstance(named, (list, tuple)) else dict(named)
-        if not all(type(number) is int and isinstance(name, str) for number, name in names.items()):
+        numbered = enumerate(named) if isinstance(named, (list, tuple)) else named.items()
+        names = {int(number): name for number, name in numbered}  # in JSON, numbers of names are texts
+        if sorted(names) != list(range(len(names))) or not all(isinstance(name, str) for name in names.values()):
             raise ValueError("'names'")
         stride = int(float(properties.get("stride", "32")))
         if stride < 1:

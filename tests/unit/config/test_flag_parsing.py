@@ -102,7 +102,7 @@ LATER_FLAGS = [
     (command, flag.name, spelling)
     for command, entry in COMMANDS.items()
     for flag in entry.flags
-    if flag.later and not entry.later
+    if flag.later
     for spelling in flag.spellings
 ]
 

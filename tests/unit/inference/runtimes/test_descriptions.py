@@ -16,6 +16,7 @@ from accel_yolo.export.torchscript import write_torchscript
 from accel_yolo.inference.networks import NetworkOptions, load_network
 from accel_yolo.inference.runtimes.description import Description, NmsInGraph, described, fitted
 from accel_yolo.inference.runtimes.kinds import exported_kind
+from accel_yolo.inference.runtimes.torchscript import torchscript_entries
 from accel_yolo.models.weights_meta import WeightsMeta
 from accel_yolo.models.zoo import build_detector, model_spec
 
@@ -35,6 +36,8 @@ def test_a_description_comes_back_as_it_was_written() -> None:
 def test_a_file_of_yolov5_names_classes_in_a_python_dict_and_nothing_of_it_is_executed() -> None:
     assert described({"stride": "32", "names": "{0: 'a', 1: 'b'}"}, "x") == Description({0: "a", 1: "b"}, (32,))
     assert described({"stride": "32", "names": "['a', 'b']"}, "x").names == {0: "a", 1: "b"}
+    in_torchscript = torchscript_entries({"shape": [1, 3, 64, 64], "stride": 32, "names": {"0": "a", "1": "b"}})
+    assert described(in_torchscript, "x").names == {0: "a", 1: "b"}
     for names in ("__import__('os').getcwd()", "{0: 'a', 7: 'b'}", "3", "{"):
         with pytest.raises(CheckpointError, match="unreadable metadata in x"):
             described({"names": names}, "x")
