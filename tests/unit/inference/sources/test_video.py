@@ -191,7 +191,8 @@ def test_a_written_video_has_the_frames_the_size_and_the_speed_it_was_given(
 def test_frames_of_another_size_are_scaled_to_that_of_the_first(tmp_path: Path) -> None:
     writer = VideoWriter(tmp_path / "a.mp4", 25)
     writer.write(numbered_frame(1))
-    writer.write(cv2.resize(numbered_frame(2), (384, 192), interpolation=cv2.INTER_NEAREST))
+    larger = cv2.resize(numbered_frame(2), (384, 192), interpolation=cv2.INTER_NEAREST)
+    writer.write(np.asarray(larger, np.uint8))
     writer.close()
     assert [number_in(frame) for frame in frames_of(tmp_path / "a.mp4")] == [1, 2]
 
