@@ -63,12 +63,12 @@ class Ensemble(Network):
         if self.fusion == "nms":
             return super().found(output, images, options, given)
         tables = [m.found(part, images, options, given) for m, part in zip(self.members, output, strict=True)]
-        return [
-            weighted_box_fusion([table[image] for table in tables], options.iou_thres, options.agnostic)[
-                : options.max_det
-            ]
+        fused = [
+            weighted_box_fusion([table[image] for table in tables], options.iou_thres, options.agnostic)
             for image in range(images)
         ]
+        # What few networks have seen is trusted less, and may have fallen below the threshold.
+        return [rows[rows[:, 4] > options.conf_thres][: options.max_det] for rows in fused]
 
 
 def _first_difference(first: dict[int, str], other: dict[int, str]) -> str:

@@ -79,11 +79,14 @@ def _stem(item: Item) -> str:
 def _distinct(names: Sequence[str]) -> list[str]:
     once = {stem for stem, n in Counter(name.casefold() for name in names).items() if n == 1}
     taken, stems = set(once), []
+    last: dict[str, int] = {}
     for name in names:
-        stem, number = name, 1
-        while stem.casefold() in taken and name.casefold() not in once:
+        key = name.casefold()
+        stem, number = name, last.get(key, 1)
+        while stem.casefold() in taken and key not in once:
             number += 1
             stem = f"{name}-{number}"
+        last[key] = number
         taken.add(stem.casefold())
         stems.append(stem)
     return stems

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from accel_yolo.inference.drawing import DrawOptions
 from torch import Tensor
 
 from accel_yolo.config.predict_schema import PredictConfig

@@ -13,12 +13,27 @@ import torch
 from accel_yolo.data.images import read_image
 from accel_yolo.errors import ConfigError
 from accel_yolo.inference.ensemble import Ensemble
-from accel_yolo.inference.network import Network
+from accel_yolo.inference.network import Candidates, Network
 from accel_yolo.inference.networks import NetworkOptions, load_network
 from accel_yolo.inference.predictor import Picture, PredictOptions, Predictor
 from accel_yolo.metrics.nms import NmsOptions
 
 CPU = torch.device("cpu")
+
+
+class _Blind(Network):
+    """Finds nothing."""
+
+    names = {0: "person", 1: "dog"}
+    strides = (8, 16, 64)
+    device = CPU
+    imgsz = 640
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        return images
+
+    def candidates(self, output: torch.Tensor, conf_thres: float) -> Candidates:
+        return torch.zeros(0, 7), torch.zeros(0, dtype=torch.int64)
 
 
 @pytest.mark.parametrize("fusion", ["nms", "wbf"])
@@ -39,14 +54,19 @@ def test_several_copies_of_one_network_answer_as_that_network(
 def test_with_nms_every_network_adds_what_the_others_missed(
     bright_spot: Network, spot_image: Callable[..., np.ndarray]
 ) -> None:
-    class Blind(type(bright_spot)):
-        def candidates(self, output: torch.Tensor, conf_thres: float):
-            return torch.zeros(0, 7), torch.zeros(0, dtype=torch.int64)
-
-    found = Predictor(Ensemble([Blind(), bright_spot]))(spot_image(), PredictOptions())
+    found = Predictor(Ensemble([_Blind(), bright_spot]))(spot_image(), PredictOptions())
     assert found.summary() == "1 person, 1 dog"
-    fused = Predictor(Ensemble([Blind(), bright_spot], "wbf"))(spot_image(), PredictOptions())
+    low = PredictOptions(nms=NmsOptions(conf_thres=0.1))
+    fused = Predictor(Ensemble([_Blind(), bright_spot], "wbf"))(spot_image(), low)
     np.testing.assert_allclose(fused.confidences, found.confidences / 2)
+
+
+def test_what_fusion_leaves_below_the_threshold_is_not_found(
+    bright_spot: Network, spot_image: Callable[..., np.ndarray]
+) -> None:
+    others = [_Blind(), _Blind()]
+    found = Predictor(Ensemble([bright_spot, *others], "wbf"))(spot_image(), PredictOptions())
+    assert found.summary() == "1 dog"  # 0.9 and 0.4, by one of three
 
 
 def test_networks_of_different_classes_or_input_sizes_are_refused(bright_spot: Network) -> None:
