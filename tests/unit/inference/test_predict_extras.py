@@ -63,7 +63,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_all_predictions_in_one_file_are_those_that_are_drawn() -> None:
     folder = run(save_csv=True, save_json="images", save_txt=True)
-    assert sorted(path.name for path in folder.iterdir()) == [
+    assert sorted(path.name for path in folder.glob("[!.]*")) == [
         "empty.png", "labels", "predictions.csv", "predictions.json", "x-2.png", "x.png",
     ]  # fmt: skip
     rows = rows_of(folder / "predictions.csv")
@@ -103,7 +103,7 @@ def test_a_run_that_fails_keeps_what_it_had_under_a_name_that_says_so(monkeypatc
     with pytest.raises(EnvironmentFault, match="the disk is full"):
         run(save_csv=True, save_json="images", save_txt=True, nosave=True)
     folder = Path("runs/detect/exp")
-    assert sorted(path.name for path in folder.iterdir()) == ["predictions.csv.partial", "predictions.json.partial"]
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["predictions.csv.partial", "predictions.json.partial"]
     assert len(rows_of(folder / "predictions.csv.partial")) == 2
 
 
