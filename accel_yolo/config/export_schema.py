@@ -21,7 +21,7 @@ from accel_yolo.config.settings import (
     weight_files,
 )
 
-FORMATS = ("torchscript", "onnx", "openvino")
+FORMATS = TORCHSCRIPT, ONNX, OPENVINO = ("torchscript", "onnx", "openvino")
 """What can be written, each with its own runtime to check it."""
 
 LEAST_OPSET, LARGEST_OPSET = 12, 23
@@ -32,7 +32,7 @@ class ExportConfig:
     """Everything an export depends on, apart from the weights themselves."""
 
     weights: tuple[str, ...] = weight_files(("yolov5s.pt",))
-    include: tuple[str, ...] = setting(("torchscript",), Several(Choice(FORMATS)))
+    include: tuple[str, ...] = setting((TORCHSCRIPT,), Several(Choice(FORMATS)))
     imgsz: tuple[int, ...] = setting(
         (640,), Several(Number(whole=True, low=SMALLEST_IMGSZ, high=LARGEST_IMGSZ), least=1, most=2)
     )

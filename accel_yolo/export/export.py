@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from accel_yolo import console
@@ -21,12 +22,13 @@ from accel_yolo.export.openvino import write_openvino
 from accel_yolo.export.pictures import check_images
 from accel_yolo.export.request import ExportRequest
 from accel_yolo.export.torchscript import write_torchscript
-from accel_yolo.files import cache_dir, fsync_dir, fsync_file
+from accel_yolo.files import fsync_dir, fsync_file
 from accel_yolo.inference.picture_detector import fitting_hw, size_hw
 from accel_yolo.inference.runtimes.description import NmsInGraph
 from accel_yolo.inference.runtimes.kinds import ONNX, OPENVINO, TORCHSCRIPT, exported_kind
 from accel_yolo.inference.runtimes.opening import open_exported
 from accel_yolo.inference.runtimes.packages import optional
+from accel_yolo.models.made_of import beside_weights
 from accel_yolo.models.weights import detector_from_weights, find_weights, load_weights
 
 
@@ -41,7 +43,6 @@ class Format:
         packages: modules without which it cannot be written and checked.
         extra: the extra of ours that installs them.
         takes_nms: whether the graph can end with non-maximum suppression.
-        takes_sizes: whether it can take any batch and size.
     """
 
     ending: str
@@ -50,7 +51,6 @@ class Format:
     packages: tuple[str, ...] = ()
     extra: str = "export"
     takes_nms: bool = True
-    takes_sizes: bool = True
 
 
 FORMATS: Mapping[str, Format] = {
@@ -61,7 +61,7 @@ FORMATS: Mapping[str, Format] = {
 
 
 def export(config: ExportConfig) -> list[Path]:
-    """Return the files and folders that were written, beside the weights (of a release: into the working folder).
+    """Return the files and folders that were written, beside the weights (of fetched ones: in the working folder).
 
     Raises:
         ConfigError: settings that do not go together, or a file that exists.
@@ -72,33 +72,50 @@ def export(config: ExportConfig) -> list[Path]:
     check_request(config, forms)
     device = named_device(config.device)
     images = check_images(config.data)
-    jobs = []
-    for word in config.weights:
-        if exported_kind(Path(word)):
-            raise ConfigError("an export itself", "--weights", word, "give the weights it was made from")
-        path = find_weights(word)
-        weights = load_weights(path)
-        detector = detector_from_weights(weights).to(device)
-        hw = size_hw(config.imgsz)
-        request = ExportRequest(
-            detector=detector,
-            meta=weights.meta,
-            hw=fitting_hw(hw, max(32, *detector.strides)),
-            batch=config.batch,
-            dynamic=config.dynamic,
-            half=config.half,
-            simplify=config.simplify,
-            opset=config.opset,
-            nms=nms_of(config),
-            verbose=config.verbose,
-        )
-        if request.hw != hw:
-            own, asked = (" ".join(map(str, side)) for side in (request.hw, hw))
-            console.warn(f"--imgsz {asked} is no multiple of {request.stride}; using {own}")
-        jobs += [(request, form, target_of(path, form)) for form in forms]
-    for _, _, target in jobs:
+    found = [_found(word) for word in config.weights]
+    targets = [
+        [beside_weights(word, path, FORMATS[form].ending) for form in forms]
+        for word, path in zip(config.weights, found, strict=True)
+    ]
+    refuse_repeated([target for row in targets for target in row])
+    for target in (target for row in targets for target in row):
         refuse_existing(target, exist_ok=config.exist_ok)
-    return [_written(request, form, target, images) for request, form, target in jobs]
+    # All are read before the first is written: damaged weights at the end are told at the start.
+    requests = [_request(path, config, device) for path in found]
+    return [
+        _written(request, form, target, images)
+        for request, row in zip(requests, targets, strict=True)
+        for form, target in zip(forms, row, strict=True)
+    ]
+
+
+def _found(word: str) -> Path:
+    if exported_kind(Path(word)):
+        raise ConfigError("an export itself", "--weights", word, "give the weights it was made from")
+    return find_weights(word)
+
+
+def _request(path: Path, config: ExportConfig, device: torch.device) -> ExportRequest:
+    """Return what is asked for of the weights in a file. Raises CheckpointError."""
+    weights = load_weights(path)
+    detector = detector_from_weights(weights).to(device)
+    hw = size_hw(config.imgsz)
+    request = ExportRequest(
+        detector=detector,
+        meta=weights.meta,
+        hw=fitting_hw(hw, max(32, *detector.strides)),
+        batch=config.batch,
+        dynamic=config.dynamic,
+        half=config.half,
+        simplify=config.simplify,
+        opset=config.opset,
+        nms=nms_of(config),
+        verbose=config.verbose,
+    )
+    if request.hw != hw:
+        own, asked = (" ".join(map(str, side)) for side in (request.hw, hw))
+        console.warn(f"--imgsz {asked} is no multiple of {request.stride}; using {own}")
+    return request
 
 
 def check_request(config: ExportConfig, forms: Sequence[str]) -> None:
@@ -108,8 +125,6 @@ def check_request(config: ExportConfig, forms: Sequence[str]) -> None:
         if config.nms and not entry.takes_nms:
             remedy = "leave --nms out, or give --include onnx or openvino"
             raise ConfigError(f"{form} files have no suppression in the graph", "--nms", remedy=remedy)
-        if config.dynamic and not entry.takes_sizes:
-            raise ConfigError(f"{form} files are of one size", "--dynamic", remedy="leave --dynamic out")
         require_packages(form)
     if config.simplify:
         optional("onnxslim", "--simplify")
@@ -129,10 +144,15 @@ def nms_of(config: ExportConfig) -> NmsInGraph | None:
     return NmsInGraph(config.conf_thres, config.iou_thres, *most, config.agnostic_nms)
 
 
-def target_of(weights: Path, form: str) -> Path:
-    """Return where an export goes: beside the weights; of weights in the cache, into the working folder."""
-    folder = Path() if weights.is_relative_to(cache_dir()) else weights.parent
-    return folder / f"{weights.stem}{FORMATS[form].ending}"
+def refuse_repeated(targets: Sequence[Path]) -> None:
+    """Check that no export would replace another one of the same command. Raises ConfigError."""
+    seen: set[Path] = set()
+    for target in targets:
+        place = target.resolve()
+        if place in seen:
+            remedy = "weights of one name in one folder: export them one by one, and move or rename the first export"
+            raise ConfigError("two exports would have one name", "--weights", target, remedy)
+        seen.add(place)
 
 
 def refuse_existing(target: Path, *, exist_ok: bool) -> None:

@@ -28,7 +28,6 @@ from accel_yolo.inference.runtimes.description import INPUT, OUTPUT
 from accel_yolo.inference.runtimes.packages import optional
 
 _OWN_OPSET, _LEAST_CONVERTED = 18, 15
-LEAST_OPSET, LARGEST_OPSET = 12, 23
 _NO_REGION = "no_region"
 _UNCHANGED = """
     Add Clip Concat Conv Div Gather HardSigmoid HardSwish LeakyRelu MaxPool Mul Relu Reshape Resize Sigmoid Slice

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -78,14 +77,3 @@ class ExportRequest:
         images = max(2, self.batch) if self.dynamic else self.batch
         dtype = torch.float16 if half else torch.float32
         return torch.zeros(images, 3, *self.hw, dtype=dtype, device=self.device)
-
-
-@dataclass(frozen=True)
-class Exported:
-    """A file or folder that was written, and how it came out of its check."""
-
-    path: Path
-    size_mb: float
-    box_px: float
-    score: float
-    detections: int

@@ -11,8 +11,7 @@ import torch
 
 from accel_yolo.export.exported import ExportedDetector
 from accel_yolo.export.request import ExportRequest
-from accel_yolo.inference.exported_meta import KEY
-from accel_yolo.inference.runtimes.description import NAMES
+from accel_yolo.inference.runtimes.description import KEY, NAMES
 from accel_yolo.inference.runtimes.torchscript import CONFIG
 
 

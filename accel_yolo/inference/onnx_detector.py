@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel_yolo.errors import CheckpointError, ConfigError, EnvironmentFault
-from accel_yolo.inference.exported_meta import ExportedMeta
 from accel_yolo.inference.picture_detector import Found, Picture, PictureDetector, PredictOptions, letterboxed
 from accel_yolo.inference.results import Speed
-from accel_yolo.inference.runtimes.description import DETECTION_COLUMNS, described
+from accel_yolo.inference.runtimes.description import DETECTION_COLUMNS, as_predictions, described
 from accel_yolo.letterbox import Letterbox
 from accel_yolo.metrics.nms_arrays import suppressed_arrays
 
@@ -50,16 +49,16 @@ class OnnxDetector(PictureDetector):
         self._session = _session(path, device)
         wanted, where = self._session.get_inputs()[0], str(path)
         properties = self._session.get_modelmeta().custom_metadata_map
-        self.meta = ExportedMeta.of_properties(properties, where)
-        self._nms = described(properties, where).nms
+        described_ = described(properties, where)
+        self._nms = described_.nms
         if wanted.type not in _TYPES or len(wanted.shape) != 4:
             raise CheckpointError("not a detector's input", where, f"{wanted.type} {wanted.shape}", _AGAIN)
         self._input, self._dtype = wanted.name, _TYPES[wanted.type]
         batch, _, height, width = (side if isinstance(side, int) else None for side in wanted.shape)
         self._batch, self._where = batch, where
         self.fixed_hw = None if height is None or width is None else (height, width)
-        self.stride = max(32, *self.meta.strides)
-        self.names = self.meta.names or _numbered_names(self._session.get_outputs()[0].shape, where)
+        self.stride = max(32, *described_.strides)
+        self.names = described_.names or _numbered_names(self._session.get_outputs()[0].shape, where)
 
     def found(self, boxes: Sequence[Letterbox], pictures: Sequence[Picture], options: PredictOptions) -> Found:
         """Return the objects kept of pictures whose letterboxes have one size."""
@@ -93,10 +92,7 @@ class OnnxDetector(PictureDetector):
         """Return predictions [k, 5 + C] of the rows of one image; what NMS in the graph kept has one certain class."""
         if self._nms is None:
             return rows
-        rows = rows[rows[:, 4] > 0]
-        centre, size = (rows[:, :2] + rows[:, 2:4]) / 2, rows[:, 2:4] - rows[:, :2]
-        certain = np.eye(len(self.names), dtype=np.float32)[rows[:, 5].astype(np.int64)]
-        return np.concatenate((centre, size, rows[:, 4:5], certain), axis=1).astype(np.float32, copy=False)
+        return as_predictions(rows[rows[:, 4] > 0], len(self.names), self._where)
 
     def _run(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Return the first output for a batch [B, 3, H, W]."""

@@ -9,6 +9,7 @@ import torch
 from accel_yolo import console
 from accel_yolo.config.weights_schema import WEIGHT_FORMATS, ConvertConfig
 from accel_yolo.errors import CheckpointError
+from accel_yolo.models.made_of import beside_weights
 from accel_yolo.models.weights import detector_from_weights, find_weights, load_weights, save_weights
 from accel_yolo.models.yolov5_file import save_yolov5
 
@@ -17,8 +18,10 @@ def convert(source: str | Path, destination: str | Path = "", to: str = "auto") 
     """Write the weights in `source` in another format and return the new file.
 
     Args:
-        source: a `.safetensors` file of this project, a YOLOv5 `.pt` file, or the name of a published checkpoint.
-        destination: a file that does not exist yet; "" puts it beside the source.
+        source: a `.safetensors` file of this project, a YOLOv5 `.pt` file, a model folder, or the name of a
+            published checkpoint or of a repository of the Hugging Face hub.
+        destination: a file that does not exist yet; "" puts it beside the source (of fetched weights: into
+            the working folder).
         to: "safetensors", "yolov5-pt" (a file that YOLOv5's own programs load), or "auto": what the destination's name
             says, safetensors without one.
 
@@ -31,8 +34,7 @@ def convert(source: str | Path, destination: str | Path = "", to: str = "auto") 
     without = "safetensors" if to == "auto" and not str(destination) else to
     form = ConvertConfig(source=str(source), destination=str(destination), to=without).format
     path = find_weights(str(source))
-    # A published checkpoint lies in the cache: "beside" it means where its name was typed.
-    beside = Path(source).expanduser().with_name(path.name).with_suffix(WEIGHT_FORMATS[form])
+    beside = beside_weights(str(source), path, WEIGHT_FORMATS[form])
     target = Path(destination).expanduser() if str(destination) else beside
     if target.exists() or target.is_symlink():
         raise CheckpointError("destination exists", str(target), remedy="remove it or choose another name")

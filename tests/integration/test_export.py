@@ -286,6 +286,42 @@ def test_a_file_that_exists_is_kept_unless_it_may_be_replaced(
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix) == ["y.pt", "y.torchscript"]
 
 
+def test_weights_of_one_name_in_one_folder_do_not_replace_each_others_exports(
+    published_weights: Path, tmp_path: Path, commands: Commands
+) -> None:
+    first = Path(shutil.copy(published_weights, tmp_path / "best.pt"))
+    second = first.with_suffix(".safetensors")
+    commands("convert", first, second).succeeded()
+    (tmp_path / "link").symlink_to(tmp_path)
+    for other in (second, first, tmp_path / "link" / "best.pt"):
+        words = ["--weights", str(first), str(other), "--imgsz", "64", "--exist-ok"]
+        commands("export", *words).error(2, "two exports would have one name", "--weights", "best.torchscript")
+    assert not list(tmp_path.glob("*.torchscript"))
+
+
+def test_weights_of_the_hub_are_exported_into_the_working_folder(
+    published_weights: Path, tmp_path: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from accel_yolo.models import hub
+
+    cached, here = tmp_path / "hf" / "snapshots" / "0123", tmp_path / "working"
+    cached.mkdir(parents=True)
+    here.mkdir()
+    weights = Path(shutil.copy(published_weights, cached / "best.pt"))
+    monkeypatch.setattr(hub, "fetched_weights", lambda text: weights)
+    monkeypatch.chdir(here)
+    commands("export", "--weights", "me/pets", "--imgsz", "64").succeeded()
+    assert [path.name for path in here.iterdir()] == ["pets.torchscript"]
+    assert [path.name for path in cached.iterdir()] == ["best.pt"]
+
+
+def test_the_settings_know_the_formats_that_are_written() -> None:
+    from accel_yolo.config import export_schema
+    from accel_yolo.export.export import FORMATS
+
+    assert set(FORMATS) == set(export_schema.FORMATS)
+
+
 def test_an_export_that_differs_is_not_kept(
     published_weights: Path, tmp_path: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,18 +6,26 @@ JSON object with the metadata of the weights (names, licence, provenance, ...) a
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from accel_yolo.errors import CheckpointError
-from accel_yolo.inference.exported_meta import KEY, ExportedMeta
+import numpy as np
+from numpy.typing import NDArray
 
-STRIDE, NAMES = "stride", "names"
+from accel_yolo.errors import CheckpointError
+
+KEY, STRIDE, NAMES = "accel_yolo", "stride", "names"
+MAX_CHARACTERS = 4 << 20
+"""Of all entries together: metadata that is longer is not read."""
+
 INPUT, OUTPUT = "images", "output0"
 """The names of the one input and the one output, as YOLOv5's exports have them."""
+LARGEST = 1 << 24
+"""No size, stride, batch or number of detections is larger."""
 
 BOX_COLUMNS, DETECTION_COLUMNS = 5, 6
 """cx, cy, w, h, objectness before the classes; x1, y1, x2, y2, confidence, class after NMS in the graph."""
@@ -88,31 +96,90 @@ class Description:
 def described(entries: Mapping[str, str], where: str) -> Description:
     """Return the description in the entries of a file of ours, or of YOLOv5.
 
+    Args:
+        entries: texts by name; nothing in them is executed.
+        where: the file, for messages.
+
     Raises:
         CheckpointError: entries of the wrong kind.
     """
-    meta = ExportedMeta.of_properties(entries, where)
     try:
-        names = {number: meta.names[number] for number in range(len(meta.names))}
-        # What of_properties has read is an object.
-        export = json.loads(entries.get(KEY, "{}")).get("export", {})
-        return Description(
-            names=names,
-            strides=meta.strides,
-            hw=None if export.get("hw") is None else _size(export["hw"]),
-            batch=None if export.get("batch") is None else int(export["batch"]),
-            imgsz=meta.imgsz,
-            half=bool(export.get("half")),
-            nms=None if export.get("nms") is None else NmsInGraph(**export["nms"]),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if sum(map(len, entries.values())) > MAX_CHARACTERS:
+            raise ValueError("too long")
+        return _ours(json.loads(entries[KEY])) if KEY in entries else _foreign(entries)
+    except (
+        ValueError, KeyError, TypeError, SyntaxError, AttributeError, ArithmeticError, RecursionError, MemoryError
+    ) as error:  # fmt: skip
         what = f"{type(error).__name__} {error}"[:100]
         raise CheckpointError("unreadable metadata", where, what, "export the model again") from error
 
 
-def _size(hw: Any) -> tuple[int, int]:
-    height, width = hw
-    return int(height), int(width)
+def _ours(fields: Mapping[str, Any]) -> Description:
+    """Return what the object of ours says. Raises ValueError, KeyError, TypeError or AttributeError."""
+    names = _listed("names", fields["names"], str)
+    strides = _listed("strides", fields["strides"], int)
+    export = fields.get("export", {})
+    hw, batch, nms = export.get("hw"), export.get("batch"), export.get("nms")
+    sides = None if hw is None else [_whole("hw", side) for side in _listed("hw", hw, int)]
+    if not strides or (sides is not None and len(sides) != 2):
+        raise ValueError("'strides' or 'hw'")
+    return Description(
+        names=dict(enumerate(names)),
+        strides=tuple(_whole("strides", stride) for stride in strides),
+        hw=None if sides is None else (sides[0], sides[1]),
+        batch=None if batch is None else _whole("batch", batch),
+        imgsz=_whole("imgsz", fields["imgsz"]),
+        half=_switch("half", export.get("half", False)),
+        nms=None if nms is None else _suppression(nms),
+    )
+
+
+def _foreign(entries: Mapping[str, str]) -> Description:
+    """Return what the entries of YOLOv5 say. Raises what `described` catches."""
+    named = ast.literal_eval(entries.get(NAMES, "{}"))
+    numbered = enumerate(named) if isinstance(named, (list, tuple)) else named.items()
+    names = {int(number): name for number, name in numbered}  # in JSON, numbers of names are texts
+    if sorted(names) != list(range(len(names))) or not all(isinstance(name, str) for name in names.values()):
+        raise ValueError("'names'")
+    names = {number: names[number] for number in range(len(names))}
+    return Description(names, (_whole(STRIDE, int(float(entries.get(STRIDE, "32")))),))
+
+
+def _suppression(fields: Mapping[str, Any]) -> NmsInGraph:
+    kinds: dict[str, Callable[[str, Any], Any]] = {
+        "conf_thres": _share,
+        "iou_thres": _share,
+        "max_det": _whole,
+        "per_class": _whole,
+        "agnostic": _switch,
+    }
+    if set(fields) != set(kinds):
+        raise ValueError(f"'nms' of {sorted(fields)}")
+    return NmsInGraph(**{name: check(name, fields[name]) for name, check in kinds.items()})
+
+
+def _listed(name: str, values: Any, kind: type) -> list[Any]:
+    if not isinstance(values, list) or not all(type(value) is kind for value in values):
+        raise ValueError(f"'{name}' is no list of {kind.__name__}")
+    return values
+
+
+def _whole(name: str, value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= LARGEST:
+        raise ValueError(f"'{name}' {value}")
+    return value
+
+
+def _share(name: str, value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= 1:
+        raise ValueError(f"'{name}' {value}")
+    return float(value)
+
+
+def _switch(name: str, value: Any) -> bool:
+    if type(value) is not bool:
+        raise ValueError(f"'{name}' {value}")
+    return value
 
 
 def fitted(
@@ -135,6 +202,10 @@ def fitted(
         raise CheckpointError("not a detector of this family", where, shapes, _FOREIGN)
     columns = output_shape[2]
     names = description.names
+    wrong_rows = isinstance(columns, int) and columns not in (-1, DETECTION_COLUMNS)
+    if description.nms is not None and (wrong_rows or not names):
+        what = f"NMS in the graph with output {shown(output_shape)} and {len(names)} class names"
+        raise CheckpointError("not a detector of this family", where, what, _FOREIGN)
     if isinstance(columns, int) and description.nms is None:
         if not names:
             names = {number: f"class{number}" for number in range(columns - BOX_COLUMNS)}
@@ -145,6 +216,27 @@ def fitted(
     hw = None if height is None or width is None else (height, width)
     side = description.imgsz if hw is None else max(hw)
     return dataclasses.replace(description, names=names, hw=hw, batch=batch, imgsz=side, half=half)
+
+
+def as_predictions(rows: NDArray[Any], classes: int, where: str) -> NDArray[np.float32]:
+    """Return predictions [k, 5 + C] that say what detections of NMS in a graph say: one class each, with certainty.
+
+    Args:
+        rows: [k, 6]: x1, y1, x2, y2, confidence, class.
+        classes: C.
+        where: the file, for messages.
+
+    Raises:
+        CheckpointError: a class that the file does not name.
+    """
+    kinds = rows[:, 5]
+    unknown = kinds[~((kinds >= 0) & (kinds < classes))]
+    if len(unknown):
+        what = f"class {unknown[0]:g} of {classes}"
+        raise CheckpointError("the graph finds a class that the file does not name", where, what, _FOREIGN)
+    centre, size = (rows[:, :2] + rows[:, 2:4]) / 2, rows[:, 2:4] - rows[:, :2]
+    certain = kinds.astype(np.int64)[:, None] == np.arange(classes)
+    return np.concatenate((centre, size, rows[:, 4:5], certain), axis=1, dtype=np.float32)
 
 
 def shown(shape: list[Any]) -> str:

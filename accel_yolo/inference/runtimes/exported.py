@@ -13,7 +13,7 @@ from torch import Tensor
 from accel_yolo import console
 from accel_yolo.errors import CheckpointError, ConfigError
 from accel_yolo.inference.network import Candidates, Network
-from accel_yolo.inference.runtimes.description import BOX_COLUMNS, DETECTION_COLUMNS, Description
+from accel_yolo.inference.runtimes.description import BOX_COLUMNS, DETECTION_COLUMNS, Description, as_predictions
 from accel_yolo.metrics.nms import NmsOptions
 
 
@@ -72,9 +72,8 @@ class ExportedNetwork(Network):
         rows = output[image, row].float()
         if self.description.nms is None:
             return rows, image
-        low, high, kind = rows[:, :2], rows[:, 2:4], rows[:, 5].long()
-        certain = torch.nn.functional.one_hot(kind, len(self.names)).to(rows.dtype)
-        return torch.cat(((low + high) / 2, high - low, rows[:, 4:5], certain), dim=1), image
+        certain = as_predictions(rows.cpu().numpy(), len(self.names), str(self.path))
+        return torch.from_numpy(certain).to(rows.device), image
 
     def found(self, output: Tensor, images: int, options: NmsOptions, given: Candidates | None = None) -> list[Tensor]:
         """Return the objects kept; one warning says where NMS in the graph has thrown away what is asked for."""

@@ -6,9 +6,8 @@ import contextlib
 import zipfile
 from pathlib import Path
 
+from accel_yolo.config.export_schema import ONNX, OPENVINO, TORCHSCRIPT
 from accel_yolo.errors import CheckpointError
-
-ONNX, TORCHSCRIPT, OPENVINO = "onnx", "torchscript", "openvino"
 
 _ELSEWHERE = {
     ".engine": "a TensorRT engine",

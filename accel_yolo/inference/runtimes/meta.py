@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 from accel_yolo.errors import CheckpointError
-from accel_yolo.inference.exported_meta import KEY
+from accel_yolo.inference.runtimes.description import KEY
 from accel_yolo.inference.runtimes.kinds import ONNX, TORCHSCRIPT, exported_kind
 from accel_yolo.models.weights_meta import WeightsMeta
 

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from accel_yolo.errors import CheckpointError
-from accel_yolo.inference.exported_meta import KEY
-from accel_yolo.inference.runtimes.description import BOX_COLUMNS, described, fitted
+from accel_yolo.inference.runtimes.description import BOX_COLUMNS, KEY, described, fitted
 from accel_yolo.inference.runtimes.exported import ExportedNetwork
 from accel_yolo.inference.runtimes.torchscript_program import require_harmless
 
@@ -42,8 +41,9 @@ class TorchScriptNetwork(ExportedNetwork):
         entries = torchscript_entries(config)
         description = described(entries, str(path))
         shape = [-1, 3, -1, -1] if KEY in entries else config.get("shape", [])
+        shape = shape if isinstance(shape, list) else [shape]
         columns = BOX_COLUMNS + len(description.names) if description.names else "unknown"
-        description = fitted(description, list(shape), [-1, -1, columns], str(path), half=_is_half(self._program))
+        description = fitted(description, shape, [-1, -1, columns], str(path), half=_is_half(self._program))
         super().__init__(path, description, device, precision)
 
     def run(self, images: Tensor) -> Tensor:

@@ -9,9 +9,12 @@ harm whoever opens it, which may aim at the reader in torch itself.
 from __future__ import annotations
 
 import ast
+import functools
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import torch
 
 from accel_yolo.errors import CheckpointError
 
@@ -33,6 +36,7 @@ _PRIM = frozenset(("NumToTensor", "data", "device", "dtype", "is_cuda", "layout"
 _BUILT_IN = frozenset(
     ("annotate", "bool", "float", "int", "len", "list", "range", "unchecked_cast", "uninitialized", "getattr")
 )
+_ROOTS = frozenset(("torch", "ops", "__torch__"))
 
 
 def require_harmless(path: Path) -> None:
@@ -46,11 +50,11 @@ def require_harmless(path: Path) -> None:
             texts = _texts(archive, path)
     except (zipfile.BadZipFile, UnicodeDecodeError, OSError, NotImplementedError, RuntimeError) as error:
         raise CheckpointError("damaged TorchScript file", str(path), str(error)[:100], "export it again") from error
-    for text in texts:
-        for operation in _called(text, str(path)):
-            if not _is_known(operation):
-                remedy = "only operations that detectors use are run: give the .onnx export of the model"
-                raise CheckpointError("a program with an unknown operation", str(path), operation[:80], remedy)
+    trees = [_parsed(text, str(path)) for text in texts]
+    own = _own_names(trees)
+    for operation in (found for tree in trees for found in _unknown(tree, own)):
+        remedy = "only operations that detectors use are run: give the .onnx export of the model"
+        raise CheckpointError("a program with an unknown operation", str(path), operation[:80], remedy)
 
 
 def _texts(archive: zipfile.ZipFile, path: Path) -> list[str]:
@@ -66,25 +70,55 @@ def _texts(archive: zipfile.ZipFile, path: Path) -> list[str]:
     return [archive.read(item).decode("utf-8") for item in programs]
 
 
-def _called(text: str, where: str) -> Iterator[str]:
-    """Yield the dotted names that a program calls; its text has the grammar of Python."""
+def _parsed(text: str, where: str) -> ast.Module:
+    """Return the tree of a program; its text has the grammar of Python. Raises CheckpointError."""
     try:
-        tree = ast.parse(text)
+        return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise CheckpointError("not a program of TorchScript", where, str(error)[:100], "export it again") from error
+
+
+def _own_names(trees: Sequence[ast.Module]) -> frozenset[str]:
+    """Return the names of the functions and classes whose text is in the file, less those of operations of torch.
+
+    Whether `x.save()` is a function of the program or an operation depends on what x is, which the text does not say.
+    """
+    kinds = ast.FunctionDef, ast.ClassDef
+    own = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, kinds)}
+    return frozenset(own) - _all_operations()
+
+
+@functools.cache
+def _all_operations() -> frozenset[str]:
+    """Return the names of all operations that torch's interpreter has, without their spaces."""
+    schemas = torch._C._jit_get_all_schemas()
+    return frozenset(schema.name.rpartition("::")[2] for schema in schemas)
+
+
+def _unknown(tree: ast.Module, own: frozenset[str]) -> Iterator[str]:
+    """Yield what a program does beside calling what it may call."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
+        if isinstance(node, ast.Call) and not _is_known(node.func, own):
             yield ast.unparse(node.func)
+        # Under another name an operation would not be known: `len = torch.save`.
+        bound = node.id if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else ""
+        bound = node.arg if isinstance(node, ast.arg) else bound
+        if bound in _BUILT_IN or bound in _ROOTS:
+            yield f"{bound} = ..."
 
 
-def _is_known(name: str) -> bool:
-    root, _, rest = name.partition(".")
-    if not rest:
-        return root in _BUILT_IN
-    space, _, operation = name.rpartition(".")
+def _is_known(called: ast.expr, own: frozenset[str]) -> bool:
+    """Return whether an operation is one that detectors use, or a function whose text is in the file."""
+    if isinstance(called, ast.Name):
+        return called.id in _BUILT_IN
+    if not isinstance(called, ast.Attribute):
+        return False
+    space, operation = ast.unparse(called.value), called.attr
+    root = space.partition(".")[0]
     if root == "ops":
         known = {"ops.prim": _PRIM | _OPERATIONS, "ops.aten": _OPERATIONS}
         return operation in known.get(space, ())
     if root == "torch":
         return space == "torch" and operation in _OPERATIONS
-    return True  # a method or function of the program itself, whose text is in the file
+    # Of a tensor, every operation is a method too: `x.set_(y)` is `torch.set_(x, y)`.
+    return operation in _OPERATIONS or operation in own

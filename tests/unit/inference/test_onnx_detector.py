@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import warnings
@@ -14,10 +15,10 @@ from torch import Tensor, nn
 
 import accel_yolo
 from accel_yolo.errors import CheckpointError, ConfigError
-from accel_yolo.inference.exported_meta import ExportedMeta
 from accel_yolo.inference.interface.model import Model
 from accel_yolo.inference.network import TorchNetwork
 from accel_yolo.inference.predictor import Predictor
+from accel_yolo.inference.runtimes.description import Description, NmsInGraph
 from accel_yolo.models.weights import detector_from_weights, load_weights
 
 onnx = pytest.importorskip("onnx")
@@ -50,8 +51,14 @@ def exported(fixed: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
         warnings.simplefilter("ignore")
         images = torch.zeros(BATCH, 3, SIDE, SIDE)
         torch.onnx.export(Decoded(fixed._torch_network), (images,), str(path), dynamo=False, **names)
-    store(path, ExportedMeta(fixed.names, (8, 16, 32)).to_properties())
+    store(path, entries_of(fixed.names))
     return path
+
+
+def entries_of(names: dict[int, str], nms: NmsInGraph | None = None) -> dict[str, str]:
+    """What an export of ours says about itself."""
+    weights = {"names": list(names.values()), "strides": [8, 16, 32], "imgsz": 640}
+    return Description(names, (8, 16, 32), nms=nms).entries(json.dumps(weights), "onnx")
 
 
 def store(path: Path, properties: dict[str, str]) -> None:
@@ -80,7 +87,7 @@ def with_output(path: Path, names: dict[int, str], side: int = 7) -> Path:
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     if names:
-        store(path, ExportedMeta(names).to_properties())
+        store(path, entries_of(names))
     return path
 
 
@@ -124,20 +131,6 @@ def test_a_foreign_export_tells_its_names_and_stride(exported: Path, tmp_path: P
     assert (model.names[0], model.names[79], model.stride) == ("person", "c79", 64)
     store(path, {})
     assert accel_yolo.load(path).names[79] == "class79"
-
-
-def test_the_properties_of_a_file_come_back() -> None:
-    meta = ExportedMeta({0: "cat", 1: "d'og é"}, (8, 16, 32), 320, "AGPL-3.0", ("made", "exported"))
-    assert ExportedMeta.of_properties(meta.to_properties(), "x") == meta
-
-
-@pytest.mark.parametrize("properties", [
-    {"accel_yolo": "{"}, {"accel_yolo": "[]"}, {"accel_yolo": '{"names": [1]}'}, {"names": "__import__('os')"},
-    {"names": "{0: 1}"}, {"stride": "0"}, {"names": "(" * 10_000}, {"stride": "thirty"},
-], ids=lambda properties: str(properties)[:40])  # fmt: skip
-def test_properties_that_make_no_sense_are_refused(properties: dict[str, str]) -> None:
-    with pytest.raises(CheckpointError, match="unreadable metadata in x.onnx"):
-        ExportedMeta.of_properties(properties, "x.onnx")
 
 
 def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from accel_yolo.errors import CheckpointError, ConfigError, EnvironmentFault
 from accel_yolo.export.request import ExportRequest
 from accel_yolo.export.torchscript import write_torchscript
 from accel_yolo.inference.networks import NetworkOptions, load_network
-from accel_yolo.inference.runtimes.description import Description, NmsInGraph, described, fitted
+from accel_yolo.inference.runtimes.description import Description, NmsInGraph, as_predictions, described, fitted
 from accel_yolo.inference.runtimes.kinds import exported_kind
 from accel_yolo.inference.runtimes.torchscript import torchscript_entries
 from accel_yolo.models.weights_meta import WeightsMeta
@@ -41,6 +43,52 @@ def test_a_file_of_yolov5_names_classes_in_a_python_dict_and_nothing_of_it_is_ex
     for names in ("__import__('os').getcwd()", "{0: 'a', 7: 'b'}", "3", "{"):
         with pytest.raises(CheckpointError, match="unreadable metadata in x"):
             described({"names": names}, "x")
+
+
+@pytest.mark.parametrize("entries", [
+    {"accel_yolo": "{"}, {"accel_yolo": "[]"}, {"accel_yolo": '{"names": [1]}'}, {"names": "__import__('os')"},
+    {"names": "{0: 1}"}, {"names": "(" * 10_000}, {"names": "{1e999: 'a'}"}, {"names": "{'inf': 'a'}"},
+    {"names": "[" + "'a'," * 2_000_000 + "]"}, {"stride": "0"}, {"stride": "thirty"}, {"stride": "inf"},
+    {"stride": "nan"}, {"stride": "-8"}, {"stride": "1e300"},
+], ids=lambda entries: str(entries)[:40])  # fmt: skip
+def test_entries_that_make_no_sense_are_refused(entries: dict[str, str]) -> None:
+    with pytest.raises(CheckpointError, match="unreadable metadata in x.onnx"):
+        described(entries, "x.onnx")
+
+
+NMS = dataclasses.asdict(NmsInGraph())
+
+
+@pytest.mark.parametrize(("place", "value"), [
+    ("strides", "[]"), ("strides", "[0]"), ("strides", "[true]"), ("strides", "[1e999]"), ("imgsz", "1e999"),
+    ("imgsz", "true"), ("export", "[]"), ("hw", "[64]"), ("hw", "[64, 64, 64]"), ("hw", "[64, 0]"), ("hw", '"64"'),
+    ("hw", "64"), ("batch", "0"), ("batch", "-1"), ("batch", "1e999"), ("batch", "NaN"), ("batch", '"2"'),
+    ("half", '"no"'), ("half", "null"), ("nms", "true"), ("nms", "{}"),
+    ("nms", json.dumps({**NMS, "conf_thres": "abc"})), ("nms", json.dumps({**NMS, "iou_thres": 2})),
+    ("nms", json.dumps({**NMS, "conf_thres": float("nan")})), ("nms", json.dumps({**NMS, "max_det": 0})),
+    ("nms", json.dumps({**NMS, "per_class": 1.5})), ("nms", json.dumps({**NMS, "agnostic": 1})),
+    ("nms", json.dumps({**NMS, "more": 1})),
+])  # fmt: skip
+def test_values_of_the_wrong_kind_are_refused(place: str, value: str) -> None:
+    export = {"hw": "null", "batch": "null", "half": "false", "nms": "null"}
+    ours = {"names": '["a"]', "strides": "[8]", "imgsz": "64", "export": in_json(export)}
+    assert described({"accel_yolo": in_json(ours)}, "x") == Description({0: "a"}, (8,), imgsz=64)
+    changed = {"export": in_json({**export, place: value})} if place in export else {place: value}
+    with pytest.raises(CheckpointError, match="unreadable metadata in x"):
+        described({"accel_yolo": in_json({**ours, **changed})}, "x")
+
+
+def in_json(fields: dict[str, str]) -> str:
+    """An object of values that are JSON already."""
+    return "{" + ", ".join(f'"{name}": {value}' for name, value in fields.items()) + "}"
+
+
+@pytest.mark.parametrize("kind", [-1.0, 2.0, 1e9, float("nan"), float("inf")])
+def test_a_class_that_the_file_does_not_name_is_one_line(kind: float) -> None:
+    rows = np.array([[0, 0, 10, 10, 0.9, 1], [0, 0, 10, 10, 0.9, kind]], np.float32)
+    assert as_predictions(rows[:1], 2, "x").tolist() == [[5, 5, 10, 10, np.float32(0.9), 0, 1]]
+    with pytest.raises(CheckpointError, match="a class that the file does not name in x: class .* of 2"):
+        as_predictions(rows, 2, "x")
 
 
 def test_a_file_without_names_has_numbered_ones() -> None:

@@ -42,6 +42,11 @@ class Prints(nn.Module):
         return images
 
 
+class Doubles(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images * 2
+
+
 def scripted(module: nn.Module, path: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -76,6 +81,44 @@ def test_hidden_operations_are_found_too(detector_file: Path, tmp_path: Path) ->
         archive.writestr("tiny/model.json", "{}")
     with pytest.raises(CheckpointError, match="of an old kind"):
         require_harmless(path)
+
+
+@pytest.mark.parametrize(("line", "operation"), [
+    ("return x.random_()", r"x\.random_"),
+    ("return x.set_(x)", r"x\.set_"),
+    ("return x.resize_([1 << 40])", r"x\.resize_"),
+    ("return (x.add(x)).random_()", r"x\.add\(x\)\.random_"),
+    ("return annotate(Tensor, x).random_()", r"annotate\(Tensor, x\)\.random_"),
+    ("return getattr(x, 'random_')()", r"getattr\(x, 'random_'\)"),
+    ("t = torch\n    return t.save(x, 'here')", r"t\.save"),
+    ("len = torch.save\n    return len(x, 'here')", "len = "),
+    ("ops = torch\n    return x", "ops = "),
+])  # fmt: skip
+def test_an_operation_is_found_as_a_method_and_under_another_name(
+    line: str, operation: str, detector_file: Path, tmp_path: Path
+) -> None:
+    path = Path(shutil.copy(detector_file, tmp_path / "x.torchscript"))
+    with zipfile.ZipFile(path, "a") as archive:
+        # A function of its own with the name of an operation does not make the operation harmless.
+        archive.writestr(
+            "tiny/code/more.py", f"def random_(x):\n  return x\ndef save(x):\n  return x\ndef f(x):\n    {line}\n"
+        )
+    with pytest.raises(CheckpointError, match=f"unknown operation in .*: {operation}"):
+        require_harmless(path)
+
+
+def test_a_real_program_of_tensor_methods_is_not_run(tmp_path: Path) -> None:
+    path = scripted(Doubles(), tmp_path / "x.torchscript")
+    changed = tmp_path / "changed.torchscript"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(changed, "w", zipfile.ZIP_STORED) as new:
+        for item in old.infolist():
+            content = old.read(item)
+            new.writestr(item.filename, content.replace(b"torch.mul(images, 2)", b"images.random_()"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.load(str(changed))(torch.zeros(2))  # torch itself does run it
+    with pytest.raises(CheckpointError, match=r"unknown operation in .*: images\.random_"):
+        load_network([str(changed)], CPU)
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x03\x04 torn"])
