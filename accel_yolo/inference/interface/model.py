@@ -182,7 +182,7 @@ class Model(TorchAccess, Shareable):
             return None
         numbers = {name: number for number, name in self.names.items()}
         chosen: list[int] = []
-        listed_classes = (classes,) if isinstance(classes, Integral | str) else classes
+        listed_classes = (classes,) if isinstance(classes, int | str | Integral) else classes
         if not len(listed_classes):
             raise ConfigError("nothing could be found", "classes", "[]", "name some, or give None for all")
         for one in listed_classes:
