@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from accel_yolo.errors import ConfigError, EnvironmentFault
+from accel_yolo.inference.fusion import Fusion, check_fusion
 from accel_yolo.inference.interface.model import Model
 from accel_yolo.inference.onnx_detector import OnnxDetector
 from accel_yolo.inference.runtimes.kinds import exported_kind
-
-if TYPE_CHECKING:
-    from accel_yolo.inference.ensemble import Fusion
-
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 
@@ -48,6 +44,7 @@ def load_model(
         raise ConfigError("wrong value", "precision", precision, f"give one of {', '.join(PRECISIONS)}")
     if not words:
         raise ConfigError("no weights", "load", remedy="give a file or a name such as yolov5s")
+    check_fusion(words, fusion)
     if len(words) == 1 and words[0].lower().endswith(".onnx"):
         return _onnx_model(words[0], device, precision, augment)
     return _torch_model(words, device, precision, augment, fusion)
@@ -56,10 +53,8 @@ def load_model(
 def _onnx_model(word: str, device: str, precision: str, augment: bool) -> Model:
     if augment:
         raise ConfigError("an exported model cannot be augmented", "load", word, "load .pt or .safetensors weights")
-    if precision not in ("auto", "fp32"):
-        raise ConfigError("an exported model keeps its precision", "precision", precision, "export it with --half")
     path = Path(word).expanduser()
-    return Model(OnnxDetector(path, device), path)
+    return Model(OnnxDetector(path, device, precision), path)
 
 
 def _torch_model(words: tuple[str, ...], device: str, precision: str, augment: bool, fusion: Fusion) -> Model:
