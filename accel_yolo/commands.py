@@ -52,17 +52,17 @@ def search(asked: AskedSearch, launch: LaunchConfig) -> Work:
 def _val(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     from accel_yolo.config.resolve import resolve_val
 
-    config, _ = resolve_val(typed)
+    config, origins = resolve_val(typed)
     speak_as(config)
 
     def work() -> object:
         if config.task == STUDY:
             from accel_yolo.engine.study import study
 
-            return study(config, launch)
+            return study(config, launch, origins)
         from accel_yolo.engine.validate import validate
 
-        return validate(config, launch)
+        return validate(config, launch, origins)
 
     return work
 

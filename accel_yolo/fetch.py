@@ -20,7 +20,7 @@ from accel_yolo.errors import EnvironmentFault
 from accel_yolo.files import fsync_dir, fsync_file, locked, sha256_file, write_text_atomic
 from accel_yolo.version import __version__
 
-__all__ = ["download", "is_trusted_http", "remote_size", "unpack"]
+__all__ = ["download", "download_again", "is_trusted_http", "remote_size", "unpack"]
 
 ATTEMPTS = 3
 BACKOFF_S = 0.5
@@ -59,7 +59,7 @@ def download(
     """
     wanted = _Wanted(url, size, sha256, timeout_s, allow_http)
     wanted.check_scheme(url)
-    with locked(destination.with_name(f".{destination.name}.lock"), LOCK_TIMEOUT_S):
+    with locked(_lock_of(destination), LOCK_TIMEOUT_S):
         if destination.is_file() and wanted.fits(destination):
             return destination
         part = destination.with_name(f"{destination.name}.part")
@@ -67,16 +67,39 @@ def download(
             wanted.continue_from(part.with_name(f"{part.name}.etag"))
         else:
             part.unlink(missing_ok=True)
-        try:
-            _fetch(wanted, part)
-            fsync_file(part)
-            part.replace(destination)
-            fsync_dir(destination.parent)
-        finally:
-            if not resume:
-                part.unlink(missing_ok=True)
-        wanted.forget()
+        _replace(wanted, destination, part, keep=resume)
     return destination
+
+
+def download_again(url: str, destination: Path, *, timeout_s: float = 30.0, allow_http: bool = False) -> Path:
+    """Return `destination` after fetching `url` into it, whatever is there; that can be read until then.
+
+    Arguments and errors are those of `download`.
+    """
+    wanted = _Wanted(url, None, None, timeout_s, allow_http)
+    wanted.check_scheme(url)
+    with locked(_lock_of(destination), LOCK_TIMEOUT_S):
+        part = destination.with_name(f"{destination.name}.part")
+        part.unlink(missing_ok=True)
+        _replace(wanted, destination, part, keep=False)
+    return destination
+
+
+def _lock_of(destination: Path) -> Path:
+    return destination.with_name(f".{destination.name}.lock")
+
+
+def _replace(wanted: _Wanted, destination: Path, part: Path, *, keep: bool) -> None:
+    """Fetch the file into `part`, which then becomes `destination`; if that fails, the part is kept or removed."""
+    try:
+        _fetch(wanted, part)
+        fsync_file(part)
+        part.replace(destination)
+        fsync_dir(destination.parent)
+    finally:
+        if not keep:
+            part.unlink(missing_ok=True)
+    wanted.forget()
 
 
 def remote_size(url: str, *, timeout_s: float = 10.0, allow_http: bool = False) -> int | None:

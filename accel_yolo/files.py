@@ -9,7 +9,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from accel_yolo.errors import EnvironmentFault, printable
+from accel_yolo.errors import ConfigError, EnvironmentFault, printable
+
+RUN_MARK = ".accel_yolo_run"
+"""The file that tells run folders from folders of the user."""
 
 
 def fsync_dir(folder: Path) -> None:
@@ -129,15 +132,17 @@ def _umask() -> int:
 
 
 def next_run_folder(project: Path, name: str, exist_ok: bool = False) -> Path:
-    """Return a new folder `project/name`, or `name2`, `name3`, ... where that is taken; it is created.
+    """Return a new folder `project/name`, or `name2`, `name3`, ... where that is taken; it is created and marked.
 
     Args:
         project: the folder of runs, created if missing.
         name: name of this run.
-        exist_ok: use `project/name` itself even if it exists.
+        exist_ok: use `project/name` itself even if it exists. What else lies in a folder would be overwritten, so it
+            must be empty, or marked as that of a run, and no data set (with a folder `images`).
 
     Raises:
         EnvironmentFault: the folder cannot be created.
+        ConfigError: it exists and is not that of a run.
     """
     number = 1
     while True:
@@ -145,6 +150,9 @@ def next_run_folder(project: Path, name: str, exist_ok: bool = False) -> Path:
         try:
             # Creating is the test: two runs started at once never get the same folder.
             folder.mkdir(parents=True, exist_ok=exist_ok)
+            if exist_ok:
+                _refuse_foreign(folder)
+            mark_run_folder(folder)
             return folder
         except FileExistsError as error:
             if exist_ok:
@@ -154,6 +162,28 @@ def next_run_folder(project: Path, name: str, exist_ok: bool = False) -> Path:
             raise EnvironmentFault(
                 "cannot create", value=folder, remedy=f"{error.strerror}: choose another folder"
             ) from error
+
+
+def mark_run_folder(folder: Path) -> None:
+    """Mark a folder as that of a run, which a later run may write into. Raises OSError."""
+    (folder / RUN_MARK).write_text("A run of accel_yolo wrote into this folder: --exist-ok may do so again.\n")
+
+
+def remove_unused_run_folder(folder: Path) -> None:
+    """Remove a run folder in which nothing was written; one with anything in it stays as it is."""
+    with contextlib.suppress(OSError):
+        if [entry.name for entry in folder.iterdir()] == [RUN_MARK]:
+            (folder / RUN_MARK).unlink()
+            folder.rmdir()
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Raise ConfigError for a folder whose files may be somebody's. Raises OSError where it cannot be read."""
+    names = {entry.name for entry in folder.iterdir()}
+    if (names and RUN_MARK not in names) or "images" in names:
+        what = "a data set" if "images" in names else "not the folder of a run"
+        remedy = "its files could be lost: choose another name, or leave out --exist-ok"
+        raise ConfigError(what, value=printable(str(folder)), remedy=remedy)
 
 
 @contextlib.contextmanager

@@ -11,25 +11,27 @@ from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.engine.evaluate import Evaluation
 from accel_yolo.errors import EnvironmentFault
 from accel_yolo.files import whole_folder
-from accel_yolo.inference.output.texts import rows_text
+from accel_yolo.inference.output.texts import label_folder, rows_text
 from accel_yolo.inference.sources.named import distinct_stems
 
 
-def write_label_files(folder: Path, result: Evaluation, index: SplitIndex, *, confidence: bool) -> int:
-    """Write `<stem>.txt` for every image in which something was found, and return how many; older files go.
+def write_label_files(run: Path, result: Evaluation, index: SplitIndex, *, confidence: bool) -> int:
+    """Write `labels/<stem>.txt` for every image in which something was found, and return how many; older ones go.
 
     A line holds the class, then centre x, centre y, width and height as fractions of the image's width and height,
     from the least to the most confident. Images of one name in several folders get numbered stems ("x-2").
 
     Args:
-        folder: made anew.
+        run: the run folder.
         result: the evaluation.
         index: the images.
         confidence: append it to each line.
 
     Raises:
         EnvironmentFault: a file cannot be written.
+        ConfigError: see `label_folder`.
     """
+    folder = label_folder(run)
     detections = result.detections
     rows = np.searchsorted(detections[:, 0], np.arange(len(index) + 1))
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
@@ -26,7 +25,7 @@ from accel_yolo.engine.launch import launch
 from accel_yolo.engine.launched import adopt_launch
 from accel_yolo.engine.measure import WorldReport, measure, training_config
 from accel_yolo.errors import ConfigError, StoppedByPeer
-from accel_yolo.files import next_run_folder, write_text_atomic
+from accel_yolo.files import next_run_folder, remove_unused_run_folder, write_text_atomic
 from accel_yolo.lifeline import end_with_parent
 from accel_yolo.reports.scaling import Scale
 from accel_yolo.reports.scaling_plot import plot
@@ -71,8 +70,7 @@ def profile(config: ProfileConfig) -> None:
     try:
         _tell(config, [_measured_world(config, count, devices[:count], folder) for count in counts], folder, load)
     finally:
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # only an empty one can be removed: nothing was measured
+        remove_unused_run_folder(folder)
 
 
 def _load() -> str:

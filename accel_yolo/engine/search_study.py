@@ -20,7 +20,7 @@ from accel_yolo.engine.search_settings import FILE_NAME, StudySettings
 from accel_yolo.engine.search_trial import HYP, LOCK, EpochResult, TrialFolder
 from accel_yolo.engine.trial_lock import TrialLock
 from accel_yolo.errors import ConfigError, EnvironmentFault
-from accel_yolo.files import locked, make_folder, write_text_atomic
+from accel_yolo.files import locked, make_folder, mark_run_folder, write_text_atomic
 from accel_yolo.reports.search_table import TrialRow
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ class Study:
         # What an interrupted claim has not chosen yet is chosen now, from the same random numbers.
         values = {gene.name: float(_suggested(trial, gene)) for gene in self.settings.genes}
         write_text_atomic(folder.path / HYP, self.settings.hyp_text(values))
+        mark_run_folder(folder.path)
         known = set(self._frozen(trial.number).intermediate_values)
         return Claim(trial.number, folder, lock, trial, taken_over, known)
 

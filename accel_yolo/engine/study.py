@@ -6,6 +6,7 @@ from pathlib import Path
 
 from accel_yolo import console
 from accel_yolo.config.launch_schema import LaunchConfig
+from accel_yolo.config.resolve import Origins
 from accel_yolo.config.val_schema import ValConfig
 from accel_yolo.data.index import summary
 from accel_yolo.engine.build import fitting_imgsz
@@ -14,17 +15,18 @@ from accel_yolo.engine.evaluate import Evaluation
 from accel_yolo.engine.faults import named_faults
 from accel_yolo.engine.preflight import preflight
 from accel_yolo.engine.subject import Subject, evaluated, open_subject
-from accel_yolo.engine.validate import run_folder
+from accel_yolo.engine.validate import run_folder, save_settings
 from accel_yolo.engine.world import World
 from accel_yolo.reports.study import StudyRow, model_names, plot_study, write_study
 
 COLUMNS = ("Weights", "Size", "P", "R", "mAP50", "mAP50-95", "ms", "prepare", "network", "nms")
 
 
-def study(config: ValConfig, launch: LaunchConfig | None = None) -> list[StudyRow]:
+def study(config: ValConfig, launch: LaunchConfig | None = None, origins: Origins | None = None) -> list[StudyRow]:
     """Return accuracy and speed of every model at every image size, and write them to a run folder.
 
-    Metrics are those of `--task val` at the same size. Each of several weights is a model of its own.
+    Metrics are those of `--task val` at the same size. Each of several weights is a model of its own. For the
+    arguments see `validate`.
 
     Raises:
         UserError: bad data, weights, or settings; one line.
@@ -32,17 +34,20 @@ def study(config: ValConfig, launch: LaunchConfig | None = None) -> list[StudyRo
     world = World.start(config.device, config.precision, launch, "val")
     with named_faults(f"--batch {config.batch} at --imgsz {max(config.imgsz)}", config.batch, world):
         preflight(world, config, launch)
-        rows = _measured(config, world)
+        rows = _measured(config, origins or {}, world)
     world.end()
     return rows
 
 
-def _measured(config: ValConfig, world: World) -> list[StudyRow]:
+def _measured(config: ValConfig, origins: Origins, world: World) -> list[StudyRow]:
     # All are opened before the first is measured: the last of them may be the wrong one.
     with world.together(), world.one_per_machine_first():
         subjects = {weights: open_subject(config, (weights,), world) for weights in config.weights}
         sizes = {weights: _fitting(config.imgsz, subject) for weights, subject in subjects.items()}
     folder = run_folder(config, world)
+    with world.together():
+        if world.is_leader:
+            save_settings(folder, config, origins)
     first = next(iter(subjects.values()))
     compare_data(world, first.union, {config.split: first.index})
     console.say(summary(first.index, config.split))

@@ -8,6 +8,7 @@ from typing import Any
 
 from accel_yolo import console
 from accel_yolo.config.launch_schema import LaunchConfig
+from accel_yolo.config.resolve import Origins, save_config
 from accel_yolo.config.val_schema import SPEED, ValConfig
 from accel_yolo.data.index import summary
 from accel_yolo.engine import failures
@@ -22,13 +23,19 @@ from accel_yolo.engine.reporting import print_speed, print_table
 from accel_yolo.engine.subject import Subject, content_px, evaluated, open_subject
 from accel_yolo.engine.world import World
 from accel_yolo.files import next_run_folder, write_text_atomic
+from accel_yolo.inference.output.texts import LABELS, label_folder
 
 MOST_LISTED = 50
 """From this many classes on they are printed only with --verbose."""
 
 
-def validate(config: ValConfig, launch: LaunchConfig | None = None) -> dict[str, Any]:
+def validate(config: ValConfig, launch: LaunchConfig | None = None, origins: Origins | None = None) -> dict[str, Any]:
     """Return the metrics of a weight file on a split of a data set, and write them to a run folder.
+
+    Args:
+        config: what is measured, and how.
+        launch: how processes were asked for.
+        origins: where each setting came from, for the `config.yaml` of the run folder.
 
     Raises:
         UserError: bad data, weights, or settings; one line.
@@ -36,12 +43,12 @@ def validate(config: ValConfig, launch: LaunchConfig | None = None) -> dict[str,
     world = World.start(config.device, config.precision, launch, "val")
     with named_faults(f"--batch {config.batch} at --imgsz {config.side_px}", config.batch, world):
         preflight(world, config, launch)
-        metrics = _validated(config, world)
+        metrics = _validated(config, origins or {}, world)
     world.end()
     return metrics
 
 
-def _validated(config: ValConfig, world: World) -> dict[str, Any]:
+def _validated(config: ValConfig, origins: Origins, world: World) -> dict[str, Any]:
     with world.together(), world.one_per_machine_first():
         subject = open_subject(config, config.weights, world)
         imgsz = content_px(config, subject.network)
@@ -57,6 +64,7 @@ def _validated(config: ValConfig, world: World) -> dict[str, Any]:
     if world.is_leader:
         _print(metrics, config, len(config.classes or subject.names))
         _write_detections(folder, subject, result, config, metrics)
+        save_settings(folder, config, origins)
         write_text_atomic(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
         write_findings(folder, found, metrics, worst=config.worst, pictures=not config.noplots)
         print_speed(metrics)
@@ -68,15 +76,27 @@ def _validated(config: ValConfig, world: World) -> dict[str, Any]:
 
 
 def run_folder(config: ValConfig, world: World) -> Path:
-    """Return the new run folder, the same on all processes. Raises EnvironmentFault on all of them."""
+    """Return the new run folder, the same on all processes. Raises UserError on all of them."""
     chosen = ""
     with world.together():
         # Before the work, so that a folder that cannot be written costs none.
         if world.is_leader:
             chosen = str(next_run_folder(Path(config.project), config.name, config.exist_ok))
+            if config.save_txt or config.save_hybrid:
+                label_folder(Path(chosen))
     folder = Path(world.share_text(chosen))
     failures.write_to(folder)
     return folder
+
+
+def save_settings(folder: Path, config: ValConfig, origins: Origins) -> None:
+    """Write `config.yaml`; the metrics of an earlier run in this folder, which had other settings, go first.
+
+    Raises:
+        EnvironmentFault: it cannot be written.
+    """
+    (folder / "metrics.json").unlink(missing_ok=True)
+    save_config(folder / "config.yaml", config, origins)
 
 
 def _print(metrics: dict[str, Any], config: ValConfig, classes: int) -> None:
@@ -97,6 +117,5 @@ def _write_detections(
         metrics["coco"] = coco_report(result, subject.index, split, subject.classes, predictions)
         console.say(f"COCO evaluation: AP {metrics['coco']['ap']:.4f}, AP50 {metrics['coco']['ap50']:.4f}")
     if config.save_txt or config.save_hybrid:
-        labels = folder / "labels"
-        written = write_label_files(labels, result, subject.index, confidence=config.save_conf)
-        console.say(f"{written} label files in {labels}")
+        written = write_label_files(folder, result, subject.index, confidence=config.save_conf)
+        console.say(f"{written} label files in {folder / LABELS}")

@@ -30,7 +30,11 @@ def lanes_of(device: torch.device) -> tuple[int, int]:
 
 
 def in_lanes(
-    work: Callable[[Item], Result], items: Iterable[Item], device: torch.device
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    device: torch.device,
+    weight: Callable[[Item], int] = lambda _: 0,
+    heaviest: int = 0,
 ) -> Generator[Result, None, None]:
     """Yield what `work` returns for each item, in order; on a CPU several items are worked on at once.
 
@@ -41,6 +45,8 @@ def in_lanes(
         work: must not depend on what other threads do. It runs in inference mode and under the autocast of the caller.
         items: taken by the calling thread.
         device: where the work is done.
+        weight: of an item; it counts until its result is taken.
+        heaviest: how heavy the items in the lanes may be together; one that is too heavy on its own goes alone.
     """
     lanes, each = lanes_of(device)
     if lanes == 1:
@@ -55,14 +61,18 @@ def in_lanes(
             return work(item)
 
     pool = ThreadPoolExecutor(lanes, "lane", initializer=torch.set_num_threads, initargs=(each,))
-    waiting: deque[Future[Result]] = deque()
+    waiting: deque[tuple[int, Future[Result]]] = deque()
     try:
         for item in items:
-            waiting.append(pool.submit(one, item))
+            more = weight(item)
+            while waiting and sum(load for load, _ in waiting) + more > heaviest:
+                yield waiting.popleft()[1].result()
+            waiting.append((more, pool.submit(one, item)))
+            del item  # only the lanes hold it while the next one is made
             if len(waiting) > lanes + 1:
-                yield waiting.popleft().result()
+                yield waiting.popleft()[1].result()
         while waiting:
-            yield waiting.popleft().result()
+            yield waiting.popleft()[1].result()
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # a lane's number has become that of threads yet to come

@@ -15,6 +15,7 @@ from accel_yolo.inference.output.outputs import draw_options
 from accel_yolo.inference.predictor import PredictOptions, Predictor
 from accel_yolo.inference.results import Detections
 from accel_yolo.inference.sources.frames import Frame, Unreadable
+from accel_yolo.inference.sources.reading import MOST_BYTES
 
 if TYPE_CHECKING:
     from accel_yolo.config.predict_schema import PredictConfig
@@ -45,7 +46,8 @@ def looked_at(
             return batch, predictor.detect(pictures, options) if pictures else []
 
     alone = in_turn or not predictor.network.parallel
-    results = map(work, batches) if alone else in_lanes(work, batches, predictor.network.device)
+    device = predictor.network.device
+    results = map(work, batches) if alone else in_lanes(work, batches, device, _bytes_of, MOST_BYTES)
     for batch, found in results:
         left = iter(found)
         for seen in batch:
@@ -58,6 +60,10 @@ def go_in_turn(items: Sequence[Item], batch: int, predictor: Predictor) -> bool:
         return True
     lanes, _ = lanes_of(predictor.network.device)
     return all(item.kind == "image" for item in items) and len(items) < _BATCHES_PER_LANE * lanes * batch
+
+
+def _bytes_of(batch: Batch) -> int:
+    return sum(seen.weight for seen in batch if isinstance(seen, Frame))
 
 
 class Watchers:

@@ -73,7 +73,7 @@ def predict(config: PredictConfig) -> Path:
         predictor.warm_up()
         report.start()
         try:
-            with _ends_with_ctrl_c(is_live), _writing(outputs, is_live) as writer:
+            with _writing(outputs) as writer, _ends_with_ctrl_c(is_live):
                 looked = looked_at(predictor, itertools.chain([first], batches), options, in_turn=in_turn)
                 for frame, found in report.readable(looked):
                     detections = found if tracks is None else tracks.follow(frame, found)
@@ -109,8 +109,11 @@ def _first_readable(
 
 
 @contextlib.contextmanager
-def _writing(outputs: Outputs, is_live: bool) -> Iterator[Behind[tuple[Frame, Detections]]]:
-    """Give a thread that writes; at the end, however it comes, what was handed over is written and complete."""
+def _writing(outputs: Outputs) -> Iterator[Behind[tuple[Frame, Detections]]]:
+    """Give a thread that writes; at the end, however it comes, what was handed over is written and complete.
+
+    Only an interrupt while the rest is written drops it: tables then keep the name that says so.
+    """
     whole = False
     room = 16
     writer: Behind[tuple[Frame, Detections]] = Behind(
@@ -119,17 +122,12 @@ def _writing(outputs: Outputs, is_live: bool) -> Iterator[Behind[tuple[Frame, De
     try:
         try:
             yield writer
-        except KeyboardInterrupt:
-            whole = is_live  # streams have no other end
-            raise
-        else:
-            whole = True
         finally:
             writer.finish()
-    except Exception:
-        whole = False
-        raise
+        whole = True
     finally:
+        # Nothing is completed while the thread still writes to it.
+        writer.stop()
         outputs.close(whole)
 
 
@@ -139,13 +137,16 @@ def _ends_with_ctrl_c(is_live: bool) -> Iterator[None]:
     if not is_live:
         yield
         return
-    in_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main else None
+    before = signal.getsignal(signal.SIGTERM)
+    # A handler that a host program has set outside Python could not be put back.
+    takes = threading.current_thread() is threading.main_thread() and before is not None
     try:
         with contextlib.suppress(KeyboardInterrupt):
+            if takes:
+                signal.signal(signal.SIGTERM, signal.default_int_handler)
             yield
     finally:
-        if in_main:
+        if takes:
             signal.signal(signal.SIGTERM, before)
 
 

@@ -20,6 +20,10 @@ METRICS = {
 }
 """Key in `metrics.json` -> type and name in the card."""
 
+NO_REPOSITORY = "YOUR-NAME/THIS-MODEL"
+"""Stands in a card for the repository until the model is uploaded to one."""
+
+_SPLITS = {"val": "validation", "train": "training"}
 _MOST_NAMES, _MOST_CLASSES = 40, 100
 # Settings of a run that say nothing about the model, or something about the machine that made it.
 _NOT_RECIPE = (
@@ -36,17 +40,19 @@ class CardFacts:
     Attributes:
         name: of the model.
         meta: of its weights.
-        place: what users pass to `load`: a repository or a folder.
+        repository: what users pass to `load`; `NO_REPOSITORY` where it has none yet.
         metrics: content of a `metrics.json`; None where nothing was measured.
-        measured_on: names of the data sets they were measured on.
+        measured_on: names of the data sets they were measured on; empty where that is not known.
+        split: of these data sets; "" where it is not known.
         run: content of the `config.yaml` of its training; None where it is not known.
     """
 
     name: str
     meta: WeightsMeta
-    place: str
+    repository: str
     metrics: Mapping[str, Any] | None = None
     measured_on: Sequence[str] = ()
+    split: str = ""
     run: Mapping[str, Any] | None = field(default=None)
 
 
@@ -67,13 +73,13 @@ def _front_matter(facts: CardFacts) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     trained = data_names(facts.run)
-    measured = list(facts.measured_on) or trained or ["not stated"]
+    measured = list(facts.measured_on) or ["not stated"]
     results = [
         EvalResult(
             task_type="object-detection",
             dataset_type=measured[0],
             dataset_name=", ".join(measured),
-            dataset_split="val",
+            dataset_split=facts.split or None,
             metric_type=kind,
             metric_value=round(float(facts.metrics[key]), 5),
             metric_name=name,
@@ -110,9 +116,9 @@ def _introduction(facts: CardFacts) -> str:
 def _usage(facts: CardFacts) -> str:
     return (
         "## How to use\n\n```\npip install accel-yolo\n```\n\n```python\nimport accel_yolo\n\n"
-        f'model = accel_yolo.load("{facts.place}")\nfound = model("photo.jpg", imgsz={facts.meta.imgsz})\n'
+        f'model = accel_yolo.load("{facts.repository}")\nfound = model("photo.jpg", imgsz={facts.meta.imgsz})\n'
         'print(found.summary())\nfound.save("out")\n```\n\nOr on the command line:\n\n```\n'
-        f"accel-yolo predict --weights {facts.place} --source photo.jpg --imgsz {facts.meta.imgsz}\n```\n"
+        f"accel-yolo predict --weights {facts.repository} --source photo.jpg --imgsz {facts.meta.imgsz}\n```\n"
     )
 
 
@@ -120,14 +126,15 @@ def _results(facts: CardFacts) -> str:
     if facts.metrics is None:
         return "## Results\n\nNo measurement of these weights is recorded here.\n"
     metrics = facts.metrics
-    on = ", ".join(facts.measured_on or data_names(facts.run)) or "a data set that is not named"
+    split = f", {_SPLITS.get(facts.split, facts.split)} split" if facts.split else ""
+    on = f"On {', '.join(facts.measured_on)}{split}" if facts.measured_on else "Data set not stated"
     counted = f"{metrics.get('images', '?')} images with {metrics.get('instances', '?')} objects"
     rows = [_row("all", metrics)]
     per_class = metrics.get("per_class", [])
     if len(per_class) > 1:
         rows += [_row(str(entry.get("name")), entry) for entry in per_class[:_MOST_CLASSES]]
     table = ["| class | objects | P | R | mAP50 | mAP50-95 |", "|---|---|---|---|---|---|", *rows]
-    return f"## Results\n\nOn {on}, validation split, {counted}:\n\n" + "\n".join(table) + "\n"
+    return f"## Results\n\n{on}, {counted}:\n\n" + "\n".join(table) + "\n"
 
 
 def _row(name: str, entry: Mapping[str, Any]) -> str:

@@ -86,7 +86,7 @@ def test_a_list_on_standard_input_and_an_image_on_standard_input(
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
         outcome = commands.detect("-", published_weights).succeeded()
         folder = Path(outcome.out.strip().rpartition(" ")[2])
-        assert sorted(path.name for path in folder.iterdir()) == files
+        assert sorted(path.name for path in folder.glob("[!.]*")) == files
 
 
 def test_feature_maps_of_an_image_are_written_beside_it(

@@ -34,7 +34,7 @@ def test_one_and_two_processes_are_measured_explained_and_extrapolated(commands:
     words = (*QUICK, "--workers", "1", "--data", sparse_data, "--project", commands.project)
     outcome = commands("profile", "--processes", "2,1", *words, "--images", "260").succeeded()
     folder = commands.project / "exp"
-    assert sorted(path.name for path in folder.iterdir()) == ["scaling.csv", "scaling.md", "scaling.png"]
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["scaling.csv", "scaling.md", "scaling.png"]
     rows = list(csv.DictReader((folder / "scaling.csv").read_text().splitlines()))
     assert tuple(rows[0]) == CSV_COLUMNS
     assert [(row["devices"], row["kind"]) for row in rows[:3]] == [

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import Commands
+from commands import Commands, write_data_yaml
 from hub_server import TOKEN, HubServer, Repository
 
 from accel_yolo.models.weights import save_weights
 from accel_yolo.models.weights_meta import WeightsMeta
 from accel_yolo.models.zoo import build_detector, model_spec
+from accel_yolo.reports.model_card import NO_REPOSITORY
 
 
 @pytest.fixture
@@ -144,6 +145,7 @@ def test_looking_before_uploading_and_mistakes(commands: Commands, weights: Path
     folder, other = tmp_path / "out", tmp_path / "other"
     said = commands("push", weights, "--into", folder).succeeded()
     assert f"accel-yolo push {folder} --to YOU/pets" in said.out
+    assert str(tmp_path) not in (folder / "README.md").read_text()
     (folder / "README.md").write_text("mine")
     commands("push", weights, "--into", folder).error(2, "not an empty folder in --into")
     assert (folder / "README.md").read_text() == "mine"
@@ -153,6 +155,40 @@ def test_looking_before_uploading_and_mistakes(commands: Commands, weights: Path
     commands("push", weights, "--into", other, "--license", "a b").error(2, "--license: a b", "short name")
     commands("push", weights, "--into", other, "--metrics", tmp_path).error(3, "cannot read metrics")
     assert not other.exists()
+
+
+def test_a_card_that_was_written_before_its_repository_was_known_names_it_after_the_upload(
+    server: HubServer, weights: Path, tmp_path: Path
+) -> None:
+    """`push --into` and `save_pretrained`, then what they suggest: the folder stays as it is."""
+    folder = tmp_path / "out"
+    load = f"import accel_yolo; accel_yolo.load({str(weights)!r}, device='cpu')"
+    assert run(server, tmp_path, "-c", f"{load}.save_pretrained({str(folder)!r})").returncode == 0
+    card = (folder / "README.md").read_text()
+    assert str(tmp_path) not in card and f'load("{NO_REPOSITORY}")' in card
+    assert run(server, tmp_path, "-m", "accel_yolo", "push", str(folder), "--to", "me/pets").returncode == 0
+    uploaded = server.repositories["me/pets"].files
+    assert uploaded["README.md"].decode() == card.replace(NO_REPOSITORY, "me/pets")
+    assert uploaded["model.safetensors"] == (folder / "model.safetensors").read_bytes()
+    assert (folder / "README.md").read_text() == card
+
+
+@pytest.mark.parametrize(("words", "split"), [((), "validation"), (("--task", "train"), "training")])
+def test_a_card_names_the_data_and_the_split_of_a_validation(
+    commands: Commands, data: Path, tmp_path: Path, words: tuple[str, ...], split: str
+) -> None:
+    commands.train(data).succeeded()
+    other = write_data_yaml(data.parent).rename(data.parent / "birds.yaml")
+    write_data_yaml(data.parent)
+    commands.val(other, commands.project / "exp" / "weights" / "best.safetensors", *words).succeeded()
+    measured, run_folder = commands.project / "exp2", commands.project / "exp"
+    commands("push", run_folder, "--metrics", measured, "--into", tmp_path / "birds").succeeded()
+    assert f"On birds, {split} split, 4 images" in (tmp_path / "birds" / "README.md").read_text()
+    commands("push", run_folder, "--into", tmp_path / "own").succeeded()
+    assert "On data, validation split, 4 images" in (tmp_path / "own" / "README.md").read_text()
+    (measured / "config.yaml").unlink()
+    commands("push", run_folder, "--metrics", measured, "--into", tmp_path / "unknown").succeeded()
+    assert "Data set not stated, 4 images" in (tmp_path / "unknown" / "README.md").read_text()
 
 
 @pytest.mark.slow

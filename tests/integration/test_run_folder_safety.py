@@ -35,6 +35,41 @@ def test_a_run_folder_that_exists_is_never_touched(commands: Commands, data: Pat
     assert sorted(path.name for path in commands.project.iterdir()) == ["exp", "exp2", "exp3", "exp4"]
 
 
+def test_no_command_touches_labels_of_the_user(commands: Commands, data: Path, published_weights: Path) -> None:
+    """A data set of the layout <split>/images, <split>/labels, named as run folder: its labels are not replaced."""
+    mine = data.parent / "mine"
+    shutil.copytree(data.parent / "images", mine / "val" / "images")
+    shutil.copytree(data.parent / "labels", mine / "val" / "labels")
+    place = ("--save-txt", "--project", mine, "--exist-ok", "--name")
+    for name in ("val", "val/labels"):
+        commands.val(data, published_weights, "--single-cls", *place, name).error(2, f"{mine}/{name}; its files could")
+        commands.detect(data.parent / "images", published_weights, *place, name).error(2, f"{mine}/{name}; its files")
+        commands.train(data, *place[1:], name).error(2, f"{mine}/{name}; its files could")
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_label_files_of_a_run_replace_only_those_of_a_run(
+    commands: Commands, data: Path, published_weights: Path, linked: bool
+) -> None:
+    run, labels = commands.project / "exp", commands.project / "exp" / "labels"
+    commands.detect(data.parent / "images", published_weights).succeeded()
+    if linked:
+        labels.symlink_to(data.parent / "labels")
+    else:
+        labels.mkdir()
+        (labels / "classes.json").write_text("{}")
+    commands.guarded.append(run)
+    again = ("--save-txt", "--exist-ok")
+    refused = f"not the label files of a run: {labels}; "
+    commands.val(data, published_weights, "--single-cls", *again).error(2, refused)
+    commands.detect(data.parent / "images", published_weights, *again).error(2, refused)
+    commands.guarded.remove(run)
+    labels.unlink() if linked else shutil.rmtree(labels)
+    for _ in range(2):
+        commands.val(data, published_weights, "--single-cls", "--conf-thres", "0", *again).succeeded()
+        commands.detect(data.parent / "images", published_weights, *again).succeeded()
+
+
 def test_exist_ok_replaces_an_earlier_longer_run_completely(commands: Commands, data: Path) -> None:
     commands.train(data, "--epochs", "3").succeeded()
     run = commands.project / "exp"

@@ -13,9 +13,11 @@ import pytest
 from commands import Commands, clean_process
 
 from accel_yolo import cli
+from accel_yolo.config.resolve import load_config
 from accel_yolo.config.val_schema import ValConfig
 from accel_yolo.engine.study import study
 from accel_yolo.engine.validate import validate
+from accel_yolo.files import mark_run_folder
 
 PICTURES = {"PR_curve.png", "F1_curve.png", "P_curve.png", "R_curve.png", "confusion_matrix.png", "worst.jpg"}
 TABLES = {
@@ -71,10 +73,18 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def test_pictures_and_tables_have_the_names_of_the_reference(done: Path) -> None:
-    names = {path.name for path in done.iterdir()}
-    assert names == PICTURES | TABLES | {"labels", "yolov5n_predictions.json"}
+    names = {path.name for path in done.glob("[!.]*")}
+    assert names == PICTURES | TABLES | {"config.yaml", "labels", "yolov5n_predictions.json"}
     for name in PICTURES:
         assert min(cv2.imread(str(done / name)).shape[:2]) > 300
+
+
+def test_the_settings_and_where_each_came_from_are_restored(done: Path, few: Path, published_weights: Path) -> None:
+    config, origins = load_config(done / "config.yaml")
+    assert isinstance(config, ValConfig)
+    assert (config.data, config.weights, config.imgsz) == ((str(few),), (str(published_weights),), (320,))
+    assert (config.worst, config.save_txt, config.split) == (5, True, "val")
+    assert (origins["worst"], origins["conf_thres"]) == ("command line", "default")
 
 
 def test_every_class_is_in_the_table_with_what_the_metrics_say(done: Path) -> None:
@@ -142,6 +152,7 @@ def test_label_files_hold_the_detections_of_the_results_file(done: Path, few: Pa
 def test_labels_among_the_detections_come_back_as_they_were(few: Path, published_weights: Path, tmp_path: Path) -> None:
     folder = tmp_path / "exp"
     (folder / "labels").mkdir(parents=True)
+    mark_run_folder(folder)
     (folder / "labels" / "stale.txt").write_text("0 0.5 0.5 0.1 0.1\n")
     (folder / "worst.jpg").write_bytes(b"of an older run")
     val(folder, few, published_weights, "--save-hybrid", "--save-conf", "--noplots", "--conf", "0.3")
@@ -172,8 +183,8 @@ def test_a_study_has_the_metrics_of_val_at_each_size(few: Path, published_weight
         alone = validate(ValConfig(imgsz=(row.imgsz,), project=str(tmp_path / "val"), noplots=True, **settings))
         assert (row.map50, row.map50_95) == (alone["map50"], alone["map50_95"])
         assert row.ms > row.network_ms > 0
-    assert {path.name for path in (tmp_path / "study" / "exp").iterdir()} == {
-        "study.csv", "study.png", "study_data_yolov5n.txt",
+    assert {path.name for path in (tmp_path / "study" / "exp").glob("[!.]*")} == {
+        "config.yaml", "study.csv", "study.png", "study_data_yolov5n.txt",
     }  # fmt: skip
 
 
@@ -234,6 +245,7 @@ def shared(
 
 @pytest.mark.slow
 def test_all_files_are_the_same_byte_for_byte_on_one_and_on_two_processes(shared: list[Path]) -> None:
-    one, two = ({p.relative_to(f): p.read_bytes() for p in f.rglob("*") if p.is_file()} for f in shared)
-    assert one.keys() == two.keys() and len(one) == len(PICTURES | TABLES) + IMAGES
-    assert {path for path in one if one[path] != two[path]} <= {Path("metrics.json")}  # it holds the times
+    one, two = ({p.relative_to(f): p.read_bytes() for p in f.rglob("[!.]*") if p.is_file()} for f in shared)
+    assert one.keys() == two.keys() and len(one) == len(PICTURES | TABLES) + IMAGES + 1
+    # One holds the times, the other the name of this folder.
+    assert {path for path in one if one[path] != two[path]} <= {Path("metrics.json"), Path("config.yaml")}

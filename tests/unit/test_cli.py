@@ -109,9 +109,9 @@ def test_a_command_hands_its_resolved_settings_to_its_worker(monkeypatch: pytest
     assert cli.main(["val", "--weights", "a.pt"]) == 0
     assert cli.main(["detect", "--source", "x.jpg"]) == 0
     assert cli.main(["convert", "a.pt", "b.safetensors"]) == 0
-    (config, origins, _), (val, _), (predict,), paths = seen
+    (config, origins, _), (val, _, val_origins), (predict,), paths = seen
     assert (config.epochs, origins["epochs"]) == (3, "command line")
-    assert val.weights == ("a.pt",)
+    assert (val.weights, val_origins["weights"]) == (("a.pt",), "command line")
     assert predict.source == "x.jpg"
     assert paths == ("a.pt", "b.safetensors", "auto")
 

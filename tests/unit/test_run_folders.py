@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from accel_yolo.errors import EnvironmentFault
-from accel_yolo.files import next_run_folder, whole_folder
+from accel_yolo.errors import ConfigError, EnvironmentFault
+from accel_yolo.files import next_run_folder, remove_unused_run_folder, whole_folder
 
 
 def test_folders_are_numbered_from_two_and_gaps_are_filled(tmp_path: Path) -> None:
     project = tmp_path / "runs" / "train"
     assert [next_run_folder(project, "exp").name for _ in range(3)] == ["exp", "exp2", "exp3"]
-    (project / "exp2").rmdir()
+    shutil.rmtree(project / "exp2")
     assert next_run_folder(project, "exp").name == "exp2"
     assert next_run_folder(project, "other").name == "other"
 
@@ -23,6 +24,33 @@ def test_an_existing_folder_is_used_when_that_is_wished(tmp_path: Path) -> None:
     (tmp_path / "exp").mkdir()
     assert next_run_folder(tmp_path, "exp", exist_ok=True) == tmp_path / "exp"
     assert next_run_folder(tmp_path, "new", exist_ok=True) == tmp_path / "new"
+
+
+def test_only_a_folder_of_a_run_is_written_into_again(tmp_path: Path) -> None:
+    run = next_run_folder(tmp_path, "exp")
+    (run / "results.txt").touch()
+    (run / "notes of the user.txt").touch()
+    assert next_run_folder(tmp_path, "exp", exist_ok=True) == run
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    for _ in range(2):  # a refusal leaves no mark
+        with pytest.raises(ConfigError, match="not the folder of a run.*mine; .*leave out --exist-ok"):
+            next_run_folder(tmp_path, "mine", exist_ok=True)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_with_images_is_a_data_set_even_if_a_run_began_it(tmp_path: Path) -> None:
+    (next_run_folder(tmp_path, "set") / "images").mkdir()
+    with pytest.raises(ConfigError, match="a data set"):
+        next_run_folder(tmp_path, "set", exist_ok=True)
+
+
+def test_only_a_run_folder_without_content_is_removed(tmp_path: Path) -> None:
+    used, unused = next_run_folder(tmp_path, "exp"), next_run_folder(tmp_path, "exp")
+    (used / "x").touch()
+    for folder in (used, unused, tmp_path):
+        remove_unused_run_folder(folder)
+    assert list(tmp_path.iterdir()) == [used]
 
 
 def test_runs_that_start_at_once_never_share_a_folder(tmp_path: Path) -> None:

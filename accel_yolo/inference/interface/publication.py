@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accel_yolo.config.val_schema import SPLITS
 from accel_yolo.config.yaml_io import load_yaml
 from accel_yolo.errors import CheckpointError, ConfigError, DataError
 from accel_yolo.models.hub import CARD, CONFIG, WEIGHTS
 from accel_yolo.models.pretrained import write_folder
 from accel_yolo.models.weights import find_weights, load_weights
 from accel_yolo.models.weights_meta import UNSTATED, Weights
-from accel_yolo.reports.model_card import METRICS, CardFacts, data_names, model_card
+from accel_yolo.reports.model_card import METRICS, NO_REPOSITORY, CardFacts, data_names, model_card
 
 BEST, METRICS_FILE, SETTINGS_FILE = "best.safetensors", "metrics.json", "config.yaml"
 
@@ -28,7 +29,8 @@ class Publication:
         name: of the model.
         weights: see there.
         metrics: content of a `metrics.json`; None where nothing was measured.
-        measured_on: names of the data sets of that measurement.
+        measured_on: names of the data sets of that measurement; empty where that is not known.
+        split: of these data sets; "" where it is not known.
         run: content of the `config.yaml` of the training; None where it is not known.
     """
 
@@ -36,6 +38,7 @@ class Publication:
     weights: Weights
     metrics: Mapping[str, Any] | None = None
     measured_on: tuple[str, ...] = ()
+    split: str = ""
     run: Mapping[str, Any] | None = None
 
     @classmethod
@@ -63,21 +66,23 @@ class Publication:
             place = folder
         if place is None:
             return cls(_name_of(path, folder), weights, run=run)
-        of_validation = _settings_in(place if place.is_dir() else place.parent)
-        on = tuple(data_names(of_validation))
-        return cls(_name_of(path, folder), weights, _metrics_in(place), on, run)
+        metrics_there = _metrics_in(place)
+        measured = _settings_in(place if place.is_dir() else place.parent)
+        return cls(
+            _name_of(path, folder), weights, metrics_there, tuple(data_names(measured)), _split_of(measured), run
+        )
 
-    def write(self, folder: Path, place: str = "", repo_id: str = "") -> Path:
+    def write(self, folder: Path, repo_id: str = "") -> Path:
         """Return `folder` after weights, configuration and card were written into it.
 
         Args:
             folder: created if missing; files of the three names are replaced.
-            place: where users of the card find the folder; "" where it is written.
-            repo_id: the repository that it goes to: users find it there, and its name is that of the model.
+            repo_id: the repository that it goes to: users find it there, and its name is that of the model. Without
+                one a placeholder stands in the card, which an upload replaces.
         """
-        known = self.metrics, self.measured_on, self.run
+        known = self.metrics, self.measured_on, self.split, self.run
         name = repo_id.rpartition("/")[2] or self.name
-        card = model_card(CardFacts(name, self.weights.meta, repo_id or place or str(folder), *known))
+        card = model_card(CardFacts(name, self.weights.meta, repo_id or NO_REPOSITORY, *known))
         return write_folder(folder, self.weights, card)
 
 
@@ -123,6 +128,14 @@ def _settings_in(folder: Path) -> Mapping[str, Any] | None:
         return None
     content = load_yaml(path).data
     return content if isinstance(content, Mapping) and "settings" in content else None
+
+
+def _split_of(measured: Mapping[str, Any] | None) -> str:
+    """Return the split that a training or a validation with these settings measured."""
+    if measured is None or not isinstance(measured["settings"], Mapping):
+        return ""
+    task = measured["settings"].get("task")
+    return task if measured.get("command") == "val" and task in SPLITS else "val"
 
 
 def _metrics_in(place: Path) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from accel_yolo.inference.output.prediction_files import (
     PredictionsJson,
     Shown,
 )
-from accel_yolo.inference.output.texts import label_text
+from accel_yolo.inference.output.texts import label_folder, label_text
 from accel_yolo.inference.results import Detections
 from accel_yolo.inference.sources.frames import Frame
 
@@ -42,6 +42,7 @@ class Outputs:
     def __init__(self, folder: Path, config: PredictConfig) -> None:
         self.folder = folder
         self.config = config
+        self._labels = label_folder(folder) if config.save_txt else None
         self.write_ms = 0.0
         self._draw = draw_options(config)
         self._tables: list[PredictionFile] = []
@@ -68,8 +69,8 @@ class Outputs:
                 found.save(self.folder, self._draw)
             else:
                 self._video_of(frame).write(found.plot(self._draw))
-        if config.save_txt:
-            self._write_labels(found)
+        if self._labels is not None:
+            self._write_labels(self._labels, found)
         if config.save_crop:
             save_crops(found, self.folder / "crops")
         self.write_ms += (time.perf_counter() - started) * 1e3
@@ -103,8 +104,8 @@ class Outputs:
             self._videos[item.number] = VideoWriter(self.folder / f"{item.stem}.mp4", frame.fps)
         return self._videos[item.number]
 
-    def _write_labels(self, found: Detections) -> None:
-        path = self.folder / "labels" / f"{found.stem}.txt"
+    def _write_labels(self, folder: Path, found: Detections) -> None:
+        path = folder / f"{found.stem}.txt"
         text = label_text(found, corners=self.config.save_format == 1, confidence=self.config.save_conf)
         if text:
             write_file(path, text.encode("utf-8"))

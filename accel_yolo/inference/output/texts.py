@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from accel_yolo.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from accel_yolo.inference.results import Detections
+
+
+LABELS = "labels"
+"""The folder of label files in a run folder."""
+
+
+def label_folder(run: Path) -> Path:
+    """Return where a run writes its label files, after looking that only such files of an earlier run are there.
+
+    Raises:
+        ConfigError: it is a link, or holds other things than label files.
+    """
+    folder = run / LABELS
+    if folder.is_symlink() or (folder.exists() and not _holds_texts_only(folder)):
+        remedy = "nothing is overwritten there: choose another --name"
+        raise ConfigError("not the label files of a run", value=printable(str(folder)), remedy=remedy)
+    return folder
+
+
+def _holds_texts_only(folder: Path) -> bool:
+    return folder.is_dir() and all(
+        entry.suffix == ".txt" and entry.is_file() and not entry.is_symlink() for entry in folder.iterdir()
+    )
 
 
 def label_text(detections: Detections, *, corners: bool = False, confidence: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -36,8 +37,13 @@ class Windows:
         Raises:
             KeyboardInterrupt: the user has pressed q or Escape.
         """
-        cv2.imshow(frame.item.shown, np.ascontiguousarray(drawn[..., ::-1]))
-        if cv2.waitKey(0 if frame.item.kind == "image" else 1) & 0xFF in _END_KEYS:
+        window, is_image = frame.item.shown, frame.item.kind == "image"
+        cv2.imshow(window, np.ascontiguousarray(drawn[..., ::-1]))
+        key = cv2.waitKey(0 if is_image else 1)
+        if is_image:
+            with contextlib.suppress(cv2.error):  # the user may have closed it
+                cv2.destroyWindow(window)
+        if key & 0xFF in _END_KEYS:
             raise KeyboardInterrupt
 
     def close(self) -> None:

@@ -122,8 +122,9 @@ class Behind(Generic[T]):
     def __init__(self, function: Callable[[T], object], most: int, heaviest: int, weight: Callable[[T], int]) -> None:
         self._function = function
         self._queue: _Queue[T] = _Queue(most, heaviest, weight)
-        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
-        self._thread.start()
+        # Not the end of the thread: a join that was interrupted takes a running thread for ended (CPython 3.11).
+        self._is_done = threading.Event()
+        threading.Thread(target=self._work, name="writer", daemon=True).start()
 
     def put(self, item: T) -> None:
         """Hand over an item; waits while too many wait already. Raises what the function has raised."""
@@ -133,8 +134,13 @@ class Behind(Generic[T]):
     def finish(self) -> None:
         """Wait until everything is done. Raises what the function has raised."""
         self._queue.end()
-        self._thread.join()
+        self._is_done.wait()
         self._queue.check()
+
+    def stop(self) -> None:
+        """Drop what still waits, and wait until the item in work is done; after `finish` there is nothing to do."""
+        self._queue.stop()
+        self._is_done.wait()
 
     def _work(self) -> None:
         try:
@@ -142,3 +148,5 @@ class Behind(Generic[T]):
                 self._function(item)
         except BaseException as error:  # noqa: BLE001 - it is raised where the next item is handed over
             self._queue.stop(error)
+        finally:
+            self._is_done.set()

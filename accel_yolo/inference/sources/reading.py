@@ -23,7 +23,8 @@ from accel_yolo.inference.sources.items import Item
 from accel_yolo.inference.sources.urls import fetched, is_url
 
 MOST_BYTES = 512 << 20
-"""Of pictures that wait to be looked at, and again of those that wait to be written."""
+"""Of pictures in the hands of the decoders, of those that wait to be looked at, that are being looked at, and that wait
+to be written: of each so many."""
 _MOST_READERS = 8
 
 
@@ -59,19 +60,30 @@ def read_items(items: Sequence[Item], stride: int = 1) -> Iterator[Frame | Unrea
     pool = ThreadPoolExecutor(readers, thread_name_prefix="decoder")
     waiting: deque[tuple[Item, Future[Frame | Unreadable] | None]] = deque()
     upcoming = iter(items)
+    sizes: deque[int] = deque(maxlen=readers + 1)  # of the newest images, bytes
     try:
         while True:
-            while len(waiting) <= readers and (item := next(upcoming, None)) is not None:
+            while len(waiting) < _room(readers + 1, sizes) and (item := next(upcoming, None)) is not None:
                 waiting.append((item, pool.submit(_image, item) if item.kind == "image" else None))
             if not waiting:
                 return
             item, image = waiting.popleft()
             if image is not None:
-                yield image.result()
+                seen = image.result()
+                sizes.append(_bytes_of(seen))
+                yield seen
             else:
                 yield from _video(item, stride)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _room(most: int, sizes: Sequence[int]) -> int:
+    """Return how many images may be in decoding at once, if the next ones are as large as the newest that were read.
+
+    How large the first ones are is not known: two, until one is there.
+    """
+    return max(1, min(most, MOST_BYTES // max(1, *sizes))) if sizes else min(most, 2)
 
 
 def prepared(frame: Frame, prepare: Callable[[Picture], Picture]) -> Frame:

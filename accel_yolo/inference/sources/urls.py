@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import re
 import urllib.error
 import urllib.parse
@@ -13,7 +14,7 @@ from typing import Literal
 
 from accel_yolo.data.listing import IMAGE_ENDINGS
 from accel_yolo.errors import ConfigError, DataError, EnvironmentFault
-from accel_yolo.fetch import download, remote_size
+from accel_yolo.fetch import download, download_again, remote_size
 from accel_yolo.files import cache_dir, sha256_bytes
 
 Kind = Literal["image", "video", "stream"]
@@ -22,6 +23,8 @@ _WEB = ("http", "https")
 _YOUTUBE = re.compile(r"(^|\.)(youtube\.com|youtu\.be|youtube-nocookie\.com)$")
 _TIMEOUT_S = 10.0
 _LONGEST_NAME = 100
+"""Bytes of a file name that is made of an address."""
+_IN_ADDRESSES = "%/:?#[]@!$&'()*+,;=~"
 
 
 def is_url(word: str) -> bool:
@@ -47,7 +50,9 @@ def stem_of_url(word: str, *, whole: bool = False) -> str:
     path = urllib.parse.unquote(parts.path)
     last = Path(path).stem
     text = f"{parts.netloc.rpartition('@')[2]}{path}" if whole or not last else last
-    return re.sub(r"[^\w.-]+|:", "_", text).strip("_.")[:_LONGEST_NAME] or "stream"
+    name = re.sub(r"[^\w.-]+|:", "_", text).strip("_.")
+    # Names are limited in bytes, and a letter may have four.
+    return name.encode()[:_LONGEST_NAME].decode(errors="ignore") or "stream"
 
 
 def refuse_youtube(url: str) -> None:
@@ -86,27 +91,45 @@ def fetched(url: str) -> Path:
 
     Raises:
         ConfigError: a password in the address.
-        EnvironmentFault: naming the address and what came instead of a file.
+        DataError: no address that can be asked for.
+        EnvironmentFault: naming the address and what came instead of a file; or it cannot be kept here.
     """
     parts = _split(url)
     if "@" in parts.netloc:
         remedy = "download the file yourself and give its path"
         raise ConfigError("a file behind a password", value=without_password(url), remedy=remedy)
-    name = urllib.parse.unquote(parts.path).rpartition("/")[2][-_LONGEST_NAME:] or "file"
-    place = cache_dir() / "sources" / sha256_bytes(url.encode())[:16] / name
+    last = urllib.parse.unquote(parts.path).rpartition("/")[2]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", last)[-_LONGEST_NAME:].lstrip(".") or "file"
+    place = cache_dir() / "sources" / sha256_bytes(os.fsencode(url))[:16] / name
     # The user typed the address: what comes is decoded, never executed.
     plain = parts.scheme.lower() == "http"
-    size = remote_size(url, allow_http=plain)
-    if size is None:
-        place.unlink(missing_ok=True)
-    return download(url, place, size=size, allow_http=plain)
+    address = _encoded(url)
+    try:
+        size = remote_size(address, allow_http=plain)
+        if size is None:
+            return download_again(address, place, allow_http=plain)
+        return download(address, place, size=size, allow_http=plain)
+    except OSError as error:
+        remedy = "check space and rights, or set ACCEL_YOLO_CACHE to another folder"
+        raise EnvironmentFault(
+            "cannot keep what an address holds", str(place), error.strerror or error, remedy
+        ) from error
+    except ValueError as error:
+        raise DataError("not an address", value=url, remedy=str(error)) from error
+
+
+def _encoded(url: str) -> str:
+    """Return an address as servers are asked for it: letters outside ASCII and blanks as `%` and digits."""
+    return urllib.parse.quote(os.fsencode(url), safe=_IN_ADDRESSES)
 
 
 def _split(url: str) -> urllib.parse.SplitResult:
     try:
-        return urllib.parse.urlsplit(url)
+        parts = urllib.parse.urlsplit(url)
+        _ = parts.port  # a ValueError where it can be none
     except ValueError as error:
         raise ConfigError("not an address", value=without_password(url), remedy=str(error)) from error
+    return parts
 
 
 def _content(url: str) -> tuple[str, bool]:
@@ -116,7 +139,7 @@ def _content(url: str) -> tuple[str, bool]:
     if "@" in parts.netloc:
         return "", False
     try:
-        with contextlib.closing(urllib.request.urlopen(url, timeout=_TIMEOUT_S)) as response:
+        with contextlib.closing(urllib.request.urlopen(_encoded(url), timeout=_TIMEOUT_S)) as response:
             return response.headers.get_content_type().lower(), "Content-Length" in response.headers
     except urllib.error.HTTPError as error:
         if error.code == 401:

@@ -41,7 +41,7 @@ def read_video(item: Item, path: Path, stride: int = 1) -> Iterator[Frame | Unre
     capture = opened(path)
     try:
         fps, total = _fps(capture), max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        number = 0
+        number, is_damaged = 0, False
         started = time.perf_counter()
         while capture.grab():
             number += 1
@@ -49,6 +49,7 @@ def read_video(item: Item, path: Path, stride: int = 1) -> Iterator[Frame | Unre
                 continue
             done, bgr = capture.retrieve()
             if not done:
+                number, is_damaged = number - 1, True
                 break
             image: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
             picture = Picture(image, item.shown, f"{item.stem}_{number}")
@@ -58,8 +59,9 @@ def read_video(item: Item, path: Path, stride: int = 1) -> Iterator[Frame | Unre
         capture.release()
     if number == 0:
         raise DataError("the video holds no readable frame", value=item.shown, remedy="replace the file")
-    if number < total - _BEYOND_COUNT:
-        error = DataError("the video ends early", item.shown, f"frame {number} of {total}", "its rest is missing")
+    if is_damaged or number < total - _BEYOND_COUNT:
+        place = f"frame {number}" + (f" of {total}" if total else "")
+        error = DataError("the video ends early", item.shown, place, "its rest is missing")
         yield Unreadable(item, error, number)
 
 

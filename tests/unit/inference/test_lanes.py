@@ -5,11 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 
-from accel_yolo.inference import lanes
+from accel_yolo.inference import lanes, looking
 from accel_yolo.inference.lanes import in_lanes, lanes_of
+from accel_yolo.inference.looking import looked_at
+from accel_yolo.inference.network import Network
+from accel_yolo.inference.picture_detector import Picture, PredictOptions
+from accel_yolo.inference.predictor import Predictor
+from accel_yolo.inference.sources.frames import Frame
+from accel_yolo.inference.sources.items import Item
 
 CPU = torch.device("cpu")
 
@@ -47,6 +54,46 @@ def test_only_a_few_items_are_taken_ahead() -> None:
     assert len(taken) <= 4 + 2
     results.close()
     assert len(taken) <= 4 + 2
+
+
+@pytest.mark.parametrize(("heaviest", "in_lanes_at_once"), [(1000, 6), (25, 2), (5, 1)])
+def test_heavy_items_are_fewer_at_once(heaviest: int, in_lanes_at_once: int) -> None:
+    taken, given, most = 0, 0, 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken, most
+        for item in range(30):
+            most = max(most, taken - given)
+            taken += 1
+            yield item
+
+    for result in in_lanes(lambda item: item, items(), CPU, lambda _: 10, heaviest):
+        assert result == given
+        given += 1
+    assert given == 30
+    # The caller's own count is behind by the one result that it is about to take.
+    assert in_lanes_at_once - 1 <= most <= in_lanes_at_once + 1
+
+
+def test_large_pictures_wait_outside_of_the_lanes(monkeypatch: pytest.MonkeyPatch, bright_spot: Network) -> None:
+    picture = Picture(np.zeros((64, 64, 3), np.uint8))
+    taken: list[int] = []
+
+    def batches() -> Iterator[list[Frame]]:
+        for number in range(20):
+            taken.append(number)
+            yield [Frame(picture, Item(str(number), "image"))]
+
+    def taken_at_the_first() -> int:
+        taken.clear()
+        looked = looked_at(Predictor(bright_spot), batches(), PredictOptions((64, 64)), in_turn=False)
+        next(looked)
+        return len(taken)
+
+    monkeypatch.setattr(type(bright_spot), "parallel", True)
+    assert taken_at_the_first() == 4 + 2
+    monkeypatch.setattr(looking, "MOST_BYTES", 2 * picture.image.nbytes)
+    assert taken_at_the_first() == 2 + 1
 
 
 def test_an_error_of_an_item_reaches_the_caller() -> None:

@@ -43,7 +43,7 @@ def run(source: str = "photos/**/*.png", **flags: Any) -> Path:
 
 
 def files_in(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("[!.]*") if path.is_file())
 
 
 def test_drawn_images_keep_their_names_and_never_replace_each_other() -> None:

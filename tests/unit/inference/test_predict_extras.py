@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +24,11 @@ from accel_yolo.errors import ConfigError, EnvironmentFault
 from accel_yolo.inference import predict as command
 from accel_yolo.inference.network import Network
 from accel_yolo.inference.output import outputs
+from accel_yolo.inference.picture_detector import Picture
 from accel_yolo.inference.predict import predict
+from accel_yolo.inference.results import Detections
+from accel_yolo.inference.sources.frames import Frame
+from accel_yolo.inference.sources.items import Item
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +63,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_all_predictions_in_one_file_are_those_that_are_drawn() -> None:
     folder = run(save_csv=True, save_json="images", save_txt=True)
-    assert sorted(path.name for path in folder.iterdir()) == [
+    assert sorted(path.name for path in folder.glob("[!.]*")) == [
         "empty.png", "labels", "predictions.csv", "predictions.json", "x-2.png", "x.png",
     ]  # fmt: skip
     rows = rows_of(folder / "predictions.csv")
@@ -95,16 +103,61 @@ def test_a_run_that_fails_keeps_what_it_had_under_a_name_that_says_so(monkeypatc
     with pytest.raises(EnvironmentFault, match="the disk is full"):
         run(save_csv=True, save_json="images", save_txt=True, nosave=True)
     folder = Path("runs/detect/exp")
-    assert sorted(path.name for path in folder.iterdir()) == ["predictions.csv.partial", "predictions.json.partial"]
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["predictions.csv.partial", "predictions.json.partial"]
     assert len(rows_of(folder / "predictions.csv.partial")) == 2
 
 
 @pytest.mark.parametrize("is_live", [False, True])
 def test_ctrl_c_ends_a_stream_whole_and_images_in_part(is_live: bool, tmp_path: Path) -> None:
     config = PredictConfig(weights=("w.pt",), save_csv=True)
-    with pytest.raises(KeyboardInterrupt), command._writing(outputs.Outputs(tmp_path / "run", config), is_live):
+    ends = contextlib.nullcontext() if is_live else pytest.raises(KeyboardInterrupt)
+    with ends, command._writing(outputs.Outputs(tmp_path / "run", config)), command._ends_with_ctrl_c(is_live):
         raise KeyboardInterrupt
     assert [path.name for path in (tmp_path / "run").iterdir()] == [f"predictions.csv{'' if is_live else '.partial'}"]
+
+
+@pytest.mark.parametrize("is_live", [False, True], ids=["images", "streams, where it is the second one"])
+def test_ctrl_c_while_the_rest_is_written_leaves_tables_in_part(
+    is_live: bool, tmp_path: Path, spot_image: Callable[..., np.ndarray]
+) -> None:
+    handed_over = threading.Event()
+    written: list[str] = []
+
+    class Slow(outputs.Outputs):
+        def write(self, frame: Frame, found: Detections) -> None:
+            handed_over.wait(20)
+            if not written:
+                time.sleep(0.1)  # the main thread waits for the rest by now
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                time.sleep(0.1)
+            super().write(frame, found)
+            written.append(found.stem)
+
+        def close(self, whole: bool = True) -> None:
+            super().close(whole)
+            written.append("end")
+
+    one = np.array([[1, 2, 3, 4]], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64)
+    run = Slow(tmp_path / "run", PredictConfig(weights=("w.pt",), save_csv=True, nosave=True))
+    with pytest.raises(KeyboardInterrupt), command._writing(run) as writer, command._ends_with_ctrl_c(is_live):
+        for number in range(5):
+            found = Detections(*one, {0: "dog"}, spot_image(), path=f"{number}.png", stem=str(number))
+            writer.put((Frame(Picture(spot_image()), Item(f"{number}.png", "image")), found))
+        handed_over.set()
+        if is_live:
+            raise KeyboardInterrupt
+    assert written == ["0", "end"], "nothing is written after the tables are closed"
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["predictions.csv.partial"]
+    assert len(rows_of(tmp_path / "run" / "predictions.csv.partial")) == 1
+
+
+def test_the_handler_of_a_host_program_that_python_does_not_know_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_to: list[object] = []
+    monkeypatch.setattr(signal, "getsignal", lambda _: None)
+    monkeypatch.setattr(signal, "signal", lambda _, handler: set_to.append(handler))
+    with command._ends_with_ctrl_c(True):
+        raise KeyboardInterrupt
+    assert set_to == []
 
 
 def test_a_killed_run_leaves_what_it_had(tmp_path: Path) -> None:

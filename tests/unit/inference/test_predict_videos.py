@@ -69,7 +69,7 @@ def test_images_and_videos_of_a_folder_lie_side_by_side(capsys: pytest.CaptureFi
     Path("in/b.png").write_bytes(cv2.imencode(".png", numbered_frame(0))[1].tobytes())
     Path("in/broken.mp4").write_bytes(b"no video")
     folder = run("in", batch=2)
-    assert sorted(path.name for path in folder.iterdir()) == ["b-2.mp4", "b.png", "c.mp4"]
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["b-2.mp4", "b.png", "c.mp4"]
     assert [len(frames_of(folder / name)) for name in ("b-2.mp4", "c.mp4")] == [5, 3]
     told = capsys.readouterr()
     lines = told.out.splitlines()
@@ -102,7 +102,7 @@ def test_a_verbose_run_tells_a_line_for_each_frame(capsys: pytest.CaptureFixture
 def test_crops_are_named_by_frame_and_nosave_writes_no_video() -> None:
     spot_video(Path("clip.mkv"), 2)
     folder = run("clip.mkv", save_crop=True, nosave=True, classes=("1",))
-    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("[!.]*") if path.is_file())
     assert files == ["crops/dog/clip_1.jpg", "crops/dog/clip_2.jpg"]
 
 
@@ -151,7 +151,7 @@ def test_ctrl_c_leaves_a_complete_video_of_what_was_done(bright_spot: Any, monke
     done = [number_in(frame) for frame in frames_of(Path("runs/detect/exp/clip.mp4"))]
     # The warm-up was the first of the twenty.
     assert done == list(range(19))
-    assert [path.name for path in Path("runs/detect/exp").iterdir()] == ["clip.mp4"]
+    assert [path.name for path in Path("runs/detect/exp").glob("[!.]*")] == ["clip.mp4"]
 
 
 def test_results_do_not_depend_on_the_batch(bright_spot: Any) -> None:

@@ -23,12 +23,12 @@ METRICS = {
 
 
 def card_of(**changed: object) -> ModelCard:
-    facts = {"name": "pets", "meta": META, "place": "me/pets", "metrics": METRICS, "run": RUN, **changed}
+    facts = {"name": "pets", "meta": META, "repository": "me/pets", "metrics": METRICS, "run": RUN, **changed}
     return ModelCard(model_card(CardFacts(**facts)))  # type: ignore[arg-type]
 
 
 def test_the_front_matter_is_what_the_hub_reads() -> None:
-    data = card_of().data
+    data = card_of(measured_on=("pets",), split="val").data
     assert (data.library_name, data.pipeline_tag, data.license) == ("accel_yolo", "object-detection", "unknown")
     assert data.datasets == ["pets"]
     assert data.model_name == "pets"
@@ -66,10 +66,18 @@ def test_what_is_not_known_is_said() -> None:
     assert data_names(None) == []
 
 
-def test_metrics_of_another_data_set_name_it() -> None:
-    card = card_of(measured_on=("birds",))
-    assert {one.dataset_name for one in card.data.eval_results} == {"birds"}
-    assert "On birds, validation split" in card.text
+@pytest.mark.parametrize(("split", "words"), [("val", "validation"), ("test", "test"), ("train", "training")])
+def test_metrics_name_the_data_set_and_the_split_that_were_measured(split: str, words: str) -> None:
+    card = card_of(measured_on=("birds",), split=split)
+    assert {(one.dataset_name, one.dataset_split) for one in card.data.eval_results} == {("birds", split)}
+    assert f"On birds, {words} split, 10 images" in card.text
+
+
+def test_the_data_of_a_measurement_are_never_guessed_from_those_of_the_training() -> None:
+    card = card_of()
+    assert {(one.dataset_name, one.dataset_split) for one in card.data.eval_results} == {("not stated", None)}
+    assert "Data set not stated, 10 images" in card.text
+    assert card.data.datasets == ["pets"]
 
 
 @pytest.mark.parametrize(("licence", "front", "words"), [

@@ -46,12 +46,22 @@ def test_images_wait_for_a_key_frames_do_not_and_q_ends_the_run(monkeypatch: pyt
     waits: list[int] = []
     monkeypatch.setattr(cv2, "imshow", lambda title, image: shown.append((title, image[0, 0].tolist())))
     monkeypatch.setattr(cv2, "waitKey", lambda ms: waits.append(ms) or -1)
+    closed: list[str] = []
+    monkeypatch.setattr(cv2, "destroyWindow", closed.append)
     windows = Windows()
     red = np.full((4, 4, 3), (255, 0, 0), np.uint8)
     windows.show(frame("image"), red)
     windows.show(frame("video"), red)
     assert shown == [("photo.jpg", [0, 0, 255])] * 2, "OpenCV wants blue first"
     assert waits == [0, 1]
+    assert closed == ["photo.jpg"], "that of an image goes with its key, that of a video stays"
     monkeypatch.setattr(cv2, "waitKey", lambda ms: ord("q"))
     with pytest.raises(KeyboardInterrupt):
         windows.show(frame("video"), red)
+
+    def gone(_: str) -> None:
+        raise cv2.error("no such window")
+
+    monkeypatch.setattr(cv2, "waitKey", lambda ms: -1)
+    monkeypatch.setattr(cv2, "destroyWindow", gone)
+    windows.show(frame("image"), red)  # the user has closed it

@@ -93,6 +93,24 @@ def test_work_behind_is_done_in_order_and_finished_when_asked() -> None:
     assert done == list(range(100))
 
 
+def test_stopped_work_behind_ends_after_the_item_in_hand() -> None:
+    done: list[int] = []
+    begun, may_end = threading.Event(), threading.Event()
+
+    def work(item: int) -> None:
+        begun.set()
+        assert may_end.wait(20)
+        done.append(item)
+
+    behind = Behind(work, 9, 100, light)
+    for item in range(5):
+        behind.put(item)
+    assert begun.wait(20)
+    threading.Timer(0.05, may_end.set).start()
+    behind.stop()
+    assert done == [0]
+
+
 def test_an_error_behind_arrives_at_the_next_item_or_at_the_end() -> None:
     def work(item: int) -> None:
         raise DataError(f"item {item}")

@@ -8,6 +8,8 @@ import io
 import os
 import re
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,10 @@ import pytest
 from file_server import LocalServer
 from PIL import Image
 
+from accel_yolo.data.images import read_image
 from accel_yolo.errors import ConfigError, DataError, EnvironmentFault
+from accel_yolo.inference.sources import reading
+from accel_yolo.inference.sources.frames import Frame
 from accel_yolo.inference.sources.items import Item
 from accel_yolo.inference.sources.named import distinct_stems, find_images, find_items
 
@@ -233,6 +238,34 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_an_image(monkeypatch: pytest.M
     Image.new("RGB", (64, 64)).save(stream, "JPEG", exif=b"Exif\0\0" + thumbnail.getvalue())
     stdin_of(monkeypatch, stream.getvalue() * 3)
     assert [item.content for item in find_items("-")] == [stream.getvalue()] * 3
+
+
+@pytest.mark.parametrize(("images_of_room", "at_once"), [(100, 5), (2, 2), (0, 1)])
+def test_the_larger_images_are_the_fewer_are_decoded_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images_of_room: int, at_once: int
+) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    begun, taken, most = 0, 0, 0
+    changed = threading.Lock()
+
+    def counted(name: str) -> np.ndarray:
+        nonlocal begun, most
+        with changed:
+            begun += 1
+            if taken:
+                most = max(most, begun - taken)
+        return read_image(name)
+
+    monkeypatch.setattr(reading, "read_image", counted)
+    monkeypatch.setattr(reading, "MOST_BYTES", images_of_room * 40 * 30 * 3)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    items = [Item(str(tmp_path / "a.png"), "image", str(number)) for number in range(30)]
+    for number, seen in enumerate(reading.read_items(items)):
+        assert isinstance(seen, Frame) and seen.picture.stem == str(number)
+        time.sleep(0.002)
+        taken += 1
+    # The one that was taken last is counted until the next one is asked for.
+    assert at_once <= most <= at_once + 1
 
 
 def test_only_image_files_are_images(folder: Path) -> None:

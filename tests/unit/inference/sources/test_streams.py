@@ -156,7 +156,7 @@ def test_ctrl_c_and_sigterm_end_a_run_on_streams_with_complete_files(
     with camera() as one, camera() as two:
         Path("all.streams").write_text(f"{one.url}\n{two.url}\n")
         folder = run("all.streams")
-        names = sorted(path.name for path in folder.iterdir())
+        names = sorted(path.name for path in folder.glob("[!.]*"))
     assert names == sorted(f"127.0.0.1_{url.split(':')[2].replace('/', '_')}.mp4" for url in (one.url, two.url))
     counts = [len(frames_of(folder / name)) for name in names]
     numbers = [number_in(frame) for frame in frames_of(folder / names[0])]

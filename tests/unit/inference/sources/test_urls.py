@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
-from file_server import file_server
+from file_server import LocalServer, file_server
 from videos import write_video
 
 from accel_yolo import fetch
@@ -17,7 +20,7 @@ from accel_yolo.errors import ConfigError, DataError, EnvironmentFault
 from accel_yolo.inference import predict as command
 from accel_yolo.inference.network import Network
 from accel_yolo.inference.predict import predict
-from accel_yolo.inference.sources.urls import fetched, is_url, without_password
+from accel_yolo.inference.sources.urls import fetched, is_url, stem_of_url, without_password
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +53,72 @@ def test_two_addresses_whose_files_have_one_name_do_not_meet() -> None:
     with file_server() as server:
         server.files |= {"/a/x.jpg": b"a", "/b/x.jpg": b"b"}
         assert [fetched(f"{server.base}/{folder}/x.jpg").read_bytes() for folder in "ab"] == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("path", [
+    "/%2e%2e", "/%2F..%2F..%2Fx", "/a%00.jpg", "/.lock", "/" + "\u4e16" * 110 + ".jpg", "/gr\u00fcn und blau.jpg", "/",
+], ids=["up", "slashes", "zero", "hidden", "long", "umlaut", "nothing"])  # fmt: skip
+def test_whatever_an_address_ends_in_its_file_is_kept_in_the_cache(place: Path, path: str) -> None:
+    with file_server() as server:
+        server.files[quote(path, safe="/%")] = b"content"
+        kept = fetched(f"{server.base}{path}")
+    assert kept.read_bytes() == b"content"
+    assert kept.resolve().parent.parent == place / "cache" / "sources"
+
+
+def test_names_made_of_addresses_fit_into_a_folder() -> None:
+    stem = stem_of_url("https://example.org/" + "\u4e16" * 110 + ".jpg")
+    assert len(f"{stem}-123_123456789.txt.partial".encode()) < 255
+    assert stem == "\u4e16" * 33
+
+
+@pytest.mark.parametrize("url", ["http://a..b/x.jpg", "http://127.0.0.1:99999/x.jpg", "http://127.0.0.1:port/x.jpg"])
+def test_what_cannot_be_asked_for_is_one_error(url: str) -> None:
+    with pytest.raises((DataError, ConfigError), match="not an address"):
+        fetched(url)
+
+
+def test_a_cache_that_cannot_be_written_is_one_error(place: Path) -> None:
+    (place / "cache").write_text("a file")
+    with file_server() as server:
+        server.files["/x.jpg"] = b"content"
+        with pytest.raises(EnvironmentFault, match="set ACCEL_YOLO_CACHE to another folder"):
+            fetched(f"{server.base}/x.jpg")
+
+
+class _WithoutLength(LocalServer):
+    """Never says how long its file is; answers with content wait while `hold` is not set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.content, self.hold, self.begun = b"", threading.Event(), threading.Event()
+
+    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        if handler.command == "GET":
+            self.begun.set()
+            self.hold.wait(20)
+            handler.wfile.write(self.content)
+
+
+def test_a_file_that_is_fetched_again_stays_readable_meanwhile() -> None:
+    with _WithoutLength().running() as server:
+        server.content = b"first"
+        server.hold.set()
+        path = fetched(f"{server.base}/x.jpg")
+        server.hold.clear()
+        server.begun.clear()
+        server.content = b"again"
+        other = threading.Thread(target=fetched, args=(f"{server.base}/x.jpg",))
+        other.start()
+        try:
+            assert server.begun.wait(20)
+            assert path.read_bytes() == b"first"
+        finally:
+            server.hold.set()
+            other.join()
+        assert path.read_bytes() == b"again"
 
 
 def test_an_interrupted_transfer_leaves_nothing_that_could_pass_for_the_file(place: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,9 +16,10 @@ from PIL import Image
 from videos import fps_of, frames_of, number_in, numbered_frame, write_video
 
 from accel_yolo.errors import DataError, EnvironmentFault
+from accel_yolo.inference.sources import video
 from accel_yolo.inference.sources.frames import Frame, Unreadable
 from accel_yolo.inference.sources.items import Item
-from accel_yolo.inference.sources.video import VideoWriter, read_video
+from accel_yolo.inference.sources.video import VideoWriter, opened, read_video
 
 
 def seen(path: Path, stride: int = 1) -> list[Frame | Unreadable]:
@@ -73,6 +75,33 @@ def test_a_video_that_ends_early_says_after_which_frame_and_how_many_it_promised
     assert [number_in(one.picture.image) for one in frames if isinstance(one, Frame)] == list(range(len(frames)))
     assert isinstance(last, Unreadable) and last.frames == len(frames)
     assert re.search(rf"a\.avi: frame {len(frames)} of 60", str(last.error))
+
+
+@pytest.mark.parametrize("broken", [1, 2, 5], ids=["first", "second", "last"])
+def test_a_frame_that_cannot_be_decoded_ends_the_video_and_is_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    class Failing:
+        """A real capture; OpenCV's own fails like this only for some codecs."""
+
+        def __init__(self, path: Path) -> None:
+            self.capture, self.asked = opened(path), 0
+            self.grab, self.get, self.release = self.capture.grab, self.capture.get, self.capture.release
+
+        def retrieve(self) -> Any:
+            self.asked += 1
+            return self.capture.retrieve() if self.asked != broken else (False, None)
+
+    path = write_video(tmp_path / "a.mp4", 5)
+    monkeypatch.setattr(video, "opened", Failing)
+    if broken == 1:
+        with pytest.raises(DataError, match="holds no readable frame"):
+            seen(path)
+        return
+    *frames, last = seen(path)
+    assert len(frames) == broken - 1
+    assert isinstance(last, Unreadable) and last.frames == broken - 1
+    assert f"a.mp4: frame {broken - 1} of 5; its rest is missing" in str(last.error)
 
 
 def test_colours_are_rgb(tmp_path: Path) -> None:
@@ -162,7 +191,8 @@ def test_a_written_video_has_the_frames_the_size_and_the_speed_it_was_given(
 def test_frames_of_another_size_are_scaled_to_that_of_the_first(tmp_path: Path) -> None:
     writer = VideoWriter(tmp_path / "a.mp4", 25)
     writer.write(numbered_frame(1))
-    writer.write(cv2.resize(numbered_frame(2), (384, 192), interpolation=cv2.INTER_NEAREST))
+    larger = cv2.resize(numbered_frame(2), (384, 192), interpolation=cv2.INTER_NEAREST)
+    writer.write(np.asarray(larger, np.uint8))
     writer.close()
     assert [number_in(frame) for frame in frames_of(tmp_path / "a.mp4")] == [1, 2]
 
