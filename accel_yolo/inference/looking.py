@@ -59,7 +59,7 @@ def go_in_turn(items: Sequence[Item], batch: int, predictor: Predictor) -> bool:
     if items[0].kind == "stream":
         return True
     lanes, _ = lanes_of(predictor.network.device)
-    return all(item.kind == "image" for item in items) and len(items) < _BATCHES_PER_LANE * lanes * batch
+    return all(item.kind != "video" for item in items) and len(items) < _BATCHES_PER_LANE * lanes * batch
 
 
 def _bytes_of(batch: Batch) -> int:
@@ -85,7 +85,7 @@ class Watchers:
         if config.visualize:
             from accel_yolo.inference.output.feature_maps import FeatureMaps
 
-            if any(item.kind != "image" for item in items):
+            if any(item.kind in ("video", "stream") for item in items):
                 raise ConfigError("feature maps are of images", "--visualize", config.source, "give images only")
             self._maps = FeatureMaps(predictor.network)
         if config.view_img:

@@ -14,7 +14,7 @@ from accel_yolo import console
 from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.data.demo import ensure_demo
 from accel_yolo.devices import named_device
-from accel_yolo.errors import ConfigError, DataError
+from accel_yolo.errors import ConfigError
 from accel_yolo.files import next_run_folder
 from accel_yolo.inference.asked import asked_options
 from accel_yolo.inference.looking import Watchers, go_in_turn, looked_at
@@ -24,7 +24,7 @@ from accel_yolo.inference.output.report import Report
 from accel_yolo.inference.predictor import PredictOptions, Predictor, fitting_hw
 from accel_yolo.inference.results import Detections
 from accel_yolo.inference.sources.background import Behind
-from accel_yolo.inference.sources.batches import batches_of
+from accel_yolo.inference.sources.batches import batches_of, first_readable
 from accel_yolo.inference.sources.frames import Frame, Unreadable
 from accel_yolo.inference.sources.items import numbered
 from accel_yolo.inference.sources.named import find_items
@@ -68,7 +68,7 @@ def predict(config: PredictConfig) -> Path:
     report = Report(config.verbose)
     is_live, in_turn = items[0].kind == "stream", go_in_turn(items, config.batch, predictor)
     with contextlib.closing(_batches(items, predictor, options, config)) as batches, watchers.closing():
-        first = _first_readable(batches, items, report, config)
+        first = first_readable(batches, items, config.source, report.unreadable)
         outputs = Outputs(next_run_folder(Path(config.project), config.name, config.exist_ok), config)
         predictor.warm_up()
         report.start()
@@ -91,21 +91,6 @@ def _batches(
     items: Sequence[Item], detector: PictureDetector, options: PredictOptions, config: PredictConfig
 ) -> Batches:
     return batches_of(items, detector, options, config.batch, config.vid_stride, config.stream_timeout)
-
-
-def _first_readable(
-    batches: Batches, items: Sequence[Item], report: Report, config: PredictConfig
-) -> Sequence[Frame | Unreadable]:
-    """Return the first batch with a picture, after telling what cannot be read before it."""
-    for batch in batches:
-        if any(isinstance(seen, Frame) for seen in batch):
-            return batch
-        for seen in batch:
-            assert isinstance(seen, Unreadable)
-            if len(items) == 1:
-                raise seen.error
-            report.unreadable(seen)
-    raise DataError("nothing could be read", value=config.source, remedy="the warnings above say why")
 
 
 @contextlib.contextmanager

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel_yolo.config.predict_schema import TRACKERS
-from accel_yolo.errors import ConfigError, EnvironmentFault
+from accel_yolo.errors import ConfigError
 from accel_yolo.inference.results import Detections
+from accel_yolo.inference.runtimes.packages import optional
 
 if TYPE_CHECKING:
     from accel_yolo.config.predict_schema import PredictConfig
@@ -141,10 +142,4 @@ def _those(detections: Detections, kept: NDArray[np.bool_]) -> Detections:
 
 
 def _library() -> Any:
-    try:
-        import trackers
-    except ImportError as error:
-        missing = "not installed" if error.name == "trackers" else str(error)
-        remedy = "run `pip install 'accel-yolo[track]'`"
-        raise EnvironmentFault("tracking needs the library trackers", value=missing, remedy=remedy) from error
-    return trackers
+    return optional("trackers", "tracking", "track")

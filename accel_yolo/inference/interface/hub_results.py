@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from accel_yolo import console
-from accel_yolo.errors import EnvironmentFault
 from accel_yolo.files import next_run_folder
 from accel_yolo.inference.output.crops import save_crops
 from accel_yolo.inference.output.drawing import DrawOptions
 from accel_yolo.inference.output.showing import show_image
 from accel_yolo.inference.results import Detections
+from accel_yolo.inference.runtimes.packages import optional
 
 if TYPE_CHECKING:
     import pandas
@@ -147,14 +147,11 @@ class Results(Sequence[Detections]):
         Raises:
             EnvironmentFault: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise EnvironmentFault("tables need pandas", value="pandas()", remedy="pip install pandas") from error
+        library = optional("pandas", "pandas()", None)
         frames = []
         for form in _FORMS:
             columns = [*(_CORNERS if form.startswith("xyxy") else _CENTRE), *_REST]
-            frames.append([pandas.DataFrame(_rows(found, form), columns=columns) for found in self])
+            frames.append([library.DataFrame(_rows(found, form), columns=columns) for found in self])
         return Frames(*frames)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -12,6 +13,7 @@ from PIL import Image, ImageOps
 
 from accel_yolo.data.images import pillow_to_rgb, read_image
 from accel_yolo.errors import ConfigError, DataError
+from accel_yolo.inference.sources.items import Item
 from accel_yolo.inference.sources.named import find_items
 from accel_yolo.inference.sources.urls import fetched, is_url
 
@@ -68,19 +70,23 @@ def is_network_input(value: object) -> bool:
     return is_tensor(value) and getattr(value, "ndim", 0) == 4 and bool(getattr(value, "is_floating_point", bool)())
 
 
-def listed(images: ImageLike | Sequence[ImageLike]) -> tuple[bool, list[ImageLike]]:
-    """Return whether one image was meant, and the images.
+def named_images(word: str | Path) -> list[Item]:
+    """Return the images that a text names.
 
     Raises:
-        DataError, ConfigError: a text that names no image.
+        DataError, ConfigError: it names no image, or something else too.
     """
+    items = find_items(str(word))
+    for item in items:
+        if item.kind not in ("image", "file") or item.content is not None:
+            raise ConfigError("not an image file", value=item.shown, remedy="model.stream(...) takes it")
+    return [replace(item, kind="image") for item in items]
+
+
+def listed(images: ImageLike | Sequence[ImageLike]) -> tuple[bool, list[ImageLike]]:
+    """Return whether one image was given, and the images."""
     if isinstance(images, str | Path):
-        items = find_items(str(images))
-        for item in items:
-            if item.kind != "image" or item.content is not None:
-                raise ConfigError("not an image file", value=item.shown, remedy="model.stream(...) takes it")
-        words = [item.word for item in items]
-        return words == [str(images)], [*words]
+        return True, [images]
     if isinstance(images, Sequence):
         return False, [*images]
     return True, [images]

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from accel_yolo.errors import ConfigError, did_you_mean
-from accel_yolo.inference.interface.image_input import ImageLike, is_network_input, listed, path_of, to_rgb
+from accel_yolo.inference.interface.image_input import (
+    ImageLike,
+    is_network_input,
+    listed,
+    named_images,
+    path_of,
+    to_rgb,
+)
 from accel_yolo.inference.interface.shareable import Shareable
 from accel_yolo.inference.interface.torch_access import TorchAccess
 from accel_yolo.inference.picture_detector import Picture, PictureDetector, PredictOptions, size_hw
@@ -109,12 +116,17 @@ class Model(TorchAccess, Shareable):
             options: conf, iou, classes, agnostic, multi_label, max_det, batch_size: see `Options`.
 
         Raises:
-            DataError: an image is missing, damaged, or not of such a shape or type.
+            DataError: an image is missing, damaged, or not of such a shape or type. Of the images of a folder, a
+                pattern or a list, those that cannot be read are skipped with a warning, unless that is all.
             ConfigError: an unknown option, a threshold or size out of range, or a source that is no image.
         """
         if is_network_input(images):
             return self.predictions(images)  # pyright: ignore[reportArgumentType]
         wanted, batch_size = self._options(imgsz, options)
+        if isinstance(images, str | Path):
+            named = named_images(images)
+            if len(named) > 1 or named[0].word not in (str(images), str(Path(images))):
+                return [*detections_of(named, str(images), self.predictor, wanted, batch_size)]
         single, items = listed(images)
         found = [*self._detected(items, wanted, batch_size)]
         return found[0] if single else found
@@ -145,7 +157,7 @@ class Model(TorchAccess, Shareable):
             raise ConfigError("no frame would be looked at", "vid_stride", vid_stride, "choose 1 or more")
         wanted, batch_size = self._options(imgsz, options)
         if isinstance(source, str | Path):
-            return detections_of(find_items(str(source)), self.predictor, wanted, batch_size, vid_stride)
+            return detections_of(find_items(str(source)), str(source), self.predictor, wanted, batch_size, vid_stride)
         return self._detected(listed(source)[1], wanted, batch_size)
 
     def _options(self, imgsz: int | tuple[int, int] | None, options: Options) -> tuple[PredictOptions, int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accel_yolo.errors import EnvironmentFault
+from accel_yolo.inference.runtimes.packages import optional
 
 if TYPE_CHECKING:
     import supervision
@@ -25,12 +25,9 @@ def to_supervision(found: Detections) -> supervision.Detections:
     Raises:
         EnvironmentFault: supervision is not installed.
     """
-    try:
-        import supervision
-    except ImportError as error:
-        raise EnvironmentFault("supervision is not installed", remedy="pip install supervision") from error
+    library = optional("supervision", "to_supervision()", None)
     tracks = getattr(found, "track_ids", None)
-    return supervision.Detections(
+    return library.Detections(
         xyxy=found.boxes_xyxy.astype(np.float32).reshape(-1, 4),
         confidence=found.confidences.astype(np.float32),
         class_id=found.classes.astype(int),

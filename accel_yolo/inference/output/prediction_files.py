@@ -113,22 +113,14 @@ class CocoResults(PredictionsJson):
 
     def _entries(self, shown: Shown, found: Detections) -> list[dict[str, Any]]:
         image_id = image_id_of(shown.path) if shown.frame is None else found.stem
-        categories = _categories(tuple(found.names.values()))
-        entries = []
-        for one in found:
-            x1, y1, x2, y2 = one.box_xyxy
-            box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
-            category = categories[one.class_id] if categories else one.class_id
-            score = round(one.confidence, 5)
-            entries.append({"image_id": image_id, "category_id": category, "bbox": box, "score": score})
-        return entries
+        return found.to_coco(image_id, _categories(tuple(found.names.values())))
 
 
 @functools.lru_cache(maxsize=1)
-def _categories(names: tuple[str, ...]) -> tuple[int, ...]:
-    """Return COCO's number of each class where the classes are COCO's, else nothing."""
+def _categories(names: tuple[str, ...]) -> dict[int, int] | None:
+    """Return class number -> COCO's number of it where the classes are COCO's, else None."""
     is_coco = names == tuple(load_data_spec("coco128", splits=()).names.values())
-    return COCO_CATEGORY_IDS if is_coco else ()
+    return dict(enumerate(COCO_CATEGORY_IDS)) if is_coco else None
 
 
 def _row(shown: Shown, one: Detection) -> tuple[str | int, ...]:

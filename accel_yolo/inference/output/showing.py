@@ -23,11 +23,16 @@ def show_image(image: NDArray[np.uint8]) -> bool:
 
         display(picture)
         return True
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    if not has_screen():
         console.warn("no display to show images on; save() writes them into a folder")
         return False
     picture.show()
     return True
+
+
+def has_screen() -> bool:
+    """Return whether windows can be shown, as far as that is known without opening one."""
+    return not sys.platform.startswith("linux") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
 def _in_notebook() -> bool:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import sys
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from accel_yolo.errors import EnvironmentFault
+from accel_yolo.inference.output.showing import has_screen
 from accel_yolo.inference.sources.frames import Frame
 
 _END_KEYS = frozenset((27, ord("q")))
@@ -28,7 +27,7 @@ class Windows:
         if re.search(r"^\s*GUI:\s+NONE\s*$", cv2.getBuildInformation(), flags=re.MULTILINE):
             remedy = "pip uninstall opencv-python-headless, then pip install opencv-python; or open the run folder"
             raise EnvironmentFault("no windows", "--view-img", "the installed OpenCV is headless", remedy)
-        if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        if not has_screen():
             raise EnvironmentFault("no screen", "--view-img", "DISPLAY is not set", "open the run folder instead")
 
     def show(self, frame: Frame, drawn: NDArray[np.uint8]) -> None:

@@ -8,19 +8,19 @@ from types import ModuleType
 from accel_yolo.errors import EnvironmentFault
 
 
-def optional(module: str, purpose: str, extra: str = "export") -> ModuleType:
+def optional(module: str, purpose: str, extra: str | None = "export") -> ModuleType:
     """Return a module of an optional package.
 
     Args:
         module: dotted name of the module.
         purpose: what needs it, such as "running ONNX files"; for the message.
-        extra: the extra of ours that installs it.
+        extra: the extra of ours that installs it; None where it is installed by its own name.
 
     Raises:
         EnvironmentFault: it is not installed, or cannot be loaded.
     """
     package = module.partition(".")[0]
-    remedy = f"pip install 'accel-yolo[{extra}]'"
+    remedy = f"pip install 'accel-yolo[{extra}]'" if extra else f"pip install {package}"
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

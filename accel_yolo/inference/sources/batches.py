@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from accel_yolo import console
+from accel_yolo.errors import DataError
 from accel_yolo.inference.picture_detector import PictureDetector, PredictOptions
 from accel_yolo.inference.results import Detections
 from accel_yolo.inference.sources.frames import Frame, Unreadable
@@ -43,20 +45,56 @@ def batches_of(
         yield [prepared(frame, lambda picture: detector.prepare(picture, options)) for frame in frames]
 
 
+def first_readable(
+    batches: Iterator[Sequence[Frame | Unreadable]],
+    items: Sequence[Item],
+    source: str,
+    tell: Callable[[Unreadable], None],
+) -> Sequence[Frame | Unreadable]:
+    """Return the first batch with a picture, after telling what cannot be read before it.
+
+    Args:
+        batches: of `batches_of`.
+        items: what they are made of.
+        source: the word that names the items.
+        tell: is given what cannot be read.
+
+    Raises:
+        UserError: the only item cannot be read.
+        DataError: nothing can be read.
+    """
+    for batch in batches:
+        if any(isinstance(seen, Frame) for seen in batch):
+            return batch
+        for seen in batch:
+            assert isinstance(seen, Unreadable)
+            if len(items) == 1:
+                raise seen.error
+            tell(seen)
+    raise DataError("nothing could be read", value=source, remedy="the warnings above say why")
+
+
 def detections_of(
-    items: Sequence[Item], detector: PictureDetector, options: PredictOptions, batch: int, stride: int = 1
+    items: Sequence[Item], source: str, detector: PictureDetector, options: PredictOptions, batch: int, stride: int = 1
 ) -> Iterator[Detections]:
     """Yield the objects of each picture in order; what cannot be read is skipped with a warning.
 
+    Args:
+        items, source: see `first_readable`.
+        detector, options, batch, stride: see `batches_of`.
+
     Raises:
-        DataError: the only item cannot be read.
+        UserError: the only item cannot be read.
+        DataError: nothing can be read.
     """
     with contextlib.closing(batches_of(items, detector, options, batch, stride)) as batches:
-        for seen in batches:
+        first = first_readable(batches, items, source, _warn)
+        for seen in itertools.chain([first], batches):
             yield from detector.detect([one.picture for one in seen if isinstance(one, Frame)], options)
             for one in seen:
-                if not isinstance(one, Unreadable):
-                    continue
-                if len(items) == 1:
-                    raise one.error
-                console.warn(f"{one.item.label} skipped: {one.error}")
+                if isinstance(one, Unreadable):
+                    _warn(one)
+
+
+def _warn(of: Unreadable) -> None:
+    console.warn(f"{of.item.label}{'' if of.frames else ' skipped'}: {of.error}")

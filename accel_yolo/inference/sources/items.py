@@ -17,7 +17,8 @@ class Item:
 
     Attributes:
         word: a path, a URL, or the number of a camera.
-        kind: an image, a video (ends) or a stream (does not end).
+        kind: an image, a video (ends) or a stream (does not end); a "file" is an image or a video of a list, and only
+            when it is read is it known which.
         stem: name without suffix for files made from it, distinct within a source.
         number: its place among all items of the source, from 1.
         of: how many items there are.

@@ -11,9 +11,16 @@ from accel_yolo.data.listing import IMAGE_ENDINGS, is_image_name
 from accel_yolo.errors import ConfigError, DataError
 from accel_yolo.inference.sources.items import Item, distinct_stems, numbered
 from accel_yolo.inference.sources.stdin import images_in, is_encoded, read_stdin
-from accel_yolo.inference.sources.urls import VIDEO_ENDINGS, is_url, kind_of_url, refuse_youtube
+from accel_yolo.inference.sources.urls import (
+    VIDEO_ENDINGS,
+    is_url,
+    kind_by_ending,
+    kind_of_url,
+    not_a_file,
+    refuse_youtube,
+)
 
-__all__ = ["distinct_stems", "find_images", "find_items"]
+__all__ = ["distinct_stems", "find_items"]
 
 STDIN = "-"
 _USE = "use an image, a video, a folder, a pattern such as 'photos/*.jpg', a .txt list, a URL or a camera number"
@@ -28,11 +35,13 @@ def find_items(source: str) -> list[Item]:
             descends; images, then videos); a `.txt` file with one file or URL per line, in its order, where `./` is
             the folder of the list and other relative paths start from the working directory; the URL of an image or
             a video (fetched) or of a stream; the number of a camera; a `.streams` file with one camera or stream per
-            line; `-` for a list, or one encoded image, on standard input. Files and URLs are not opened here.
+            line; `-` for a list, or one encoded image, on standard input. Files and the URLs of a list are not opened
+            here; of a single URL without a known ending, the server is asked what it is.
 
     Raises:
         ConfigError: a kind of source that is not supported (the screen, YouTube).
         DataError: the source does not exist or names nothing.
+        EnvironmentFault: the server of a single URL does not say what it is.
     """
     if not source:
         raise DataError("no source", value="''", remedy=_USE)
@@ -50,20 +59,6 @@ def find_items(source: str) -> list[Item]:
         anchor = Path(path.anchor or ".")
         return numbered(_among(anchor.glob(str(path.relative_to(path.anchor))), source))
     raise DataError("source not found", value=source, remedy=_USE)
-
-
-def find_images(source: str) -> list[Path]:
-    """Return the image files that `source` names, which may be all but a video, a camera or a URL.
-
-    Raises:
-        ConfigError: it names something that is no image file on this machine.
-        DataError: the source does not exist or names no image.
-    """
-    items = find_items(source)
-    for item in items:
-        if item.kind != "image" or item.content is not None or is_url(item.word):
-            raise ConfigError("not an image file", value=item.shown, remedy="`accel-yolo predict` takes it")
-    return [Path(item.word) for item in items]
 
 
 def _items_of_stdin() -> list[Item]:
@@ -103,9 +98,12 @@ def _lines_of(path: Path) -> list[str]:
 
 def _of_line(line: str, folder: Path) -> Item:
     """Return the item that a line of a list names: a file, or the address of one."""
-    kind = kind_of_url(line) if is_url(line) else "stream" if line.isdecimal() or _is_screen(line) else None
+    if is_url(line):
+        kind = kind_by_ending(line) or "file"
+    else:
+        kind = "stream" if line.isdecimal() or _is_screen(line) else None
     if kind == "stream":
-        raise ConfigError("not a file", "a list of files", line, "list cameras and streams in a .streams file")
+        raise not_a_file(line)
     word = str(folder / line) if line.startswith("./") else line
     return Item(word, kind or ("video" if _is_video_name(word) else "image"))
 

@@ -20,7 +20,7 @@ from accel_yolo.inference.picture_detector import Picture
 from accel_yolo.inference.sources.background import ahead
 from accel_yolo.inference.sources.frames import Frame, Unreadable
 from accel_yolo.inference.sources.items import Item
-from accel_yolo.inference.sources.urls import fetched, is_url
+from accel_yolo.inference.sources.urls import fetched, is_url, kind_of_url, not_a_file
 
 MOST_BYTES = 512 << 20
 """Of pictures in the hands of the decoders, of those that wait to be looked at, that are being looked at, and that wait
@@ -58,22 +58,22 @@ def read_items(items: Sequence[Item], stride: int = 1) -> Iterator[Frame | Unrea
     """Yield every picture of images and videos in order; images are decoded by several threads."""
     readers = max(1, min(_MOST_READERS, (os.cpu_count() or 1) // 2))
     pool = ThreadPoolExecutor(readers, thread_name_prefix="decoder")
-    waiting: deque[tuple[Item, Future[Frame | Unreadable] | None]] = deque()
+    waiting: deque[tuple[Item, Future[Frame | Unreadable | Item] | None]] = deque()
     upcoming = iter(items)
     sizes: deque[int] = deque(maxlen=readers + 1)  # of the newest images, bytes
     try:
         while True:
             while len(waiting) < _room(readers + 1, sizes) and (item := next(upcoming, None)) is not None:
-                waiting.append((item, pool.submit(_image, item) if item.kind == "image" else None))
+                waiting.append((item, None if item.kind == "video" else pool.submit(_image, item)))
             if not waiting:
                 return
             item, image = waiting.popleft()
-            if image is not None:
-                seen = image.result()
+            seen = item if image is None else image.result()
+            if isinstance(seen, Item):
+                yield from _video(seen, stride)
+            else:
                 sizes.append(_bytes_of(seen))
                 yield seen
-            else:
-                yield from _video(item, stride)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -100,9 +100,16 @@ def _prepared(
         yield prepared(seen, prepare) if isinstance(seen, Frame) else seen
 
 
-def _image(item: Item) -> Frame | Unreadable:
+def _image(item: Item) -> Frame | Unreadable | Item:
+    """Return the picture of an item; or the item, where it has turned out to be a video."""
     started = time.perf_counter()
     try:
+        if item.kind == "file":
+            item = replace(item, kind=kind_of_url(item.word))
+        if item.kind == "stream":
+            raise not_a_file(item.word)
+        if item.kind == "video":
+            return item
         if item.content is not None:
             image = _decoded(item.content, item.word)
         else:

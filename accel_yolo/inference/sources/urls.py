@@ -17,7 +17,8 @@ from accel_yolo.errors import ConfigError, DataError, EnvironmentFault
 from accel_yolo.fetch import download, download_again, remote_size
 from accel_yolo.files import cache_dir, sha256_bytes
 
-Kind = Literal["image", "video", "stream"]
+Kind = Literal["image", "video", "stream", "file"]
+"""A file is an image or a video: which of them, its server says when it is read."""
 VIDEO_ENDINGS = frozenset(["asf", "avi", "gif", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ts", "webm", "wmv"])
 _WEB = ("http", "https")
 _YOUTUBE = re.compile(r"(^|\.)(youtube\.com|youtu\.be|youtube-nocookie\.com)$")
@@ -61,13 +62,11 @@ def refuse_youtube(url: str) -> None:
         raise ConfigError("YouTube is not supported", value=url, remedy="save the video with yt-dlp and give the file")
 
 
-def kind_of_url(url: str) -> Kind:
-    """Return "image", "video" (both are files that can be fetched) or "stream", as the ending or else the server says.
+def kind_by_ending(url: str) -> Kind | None:
+    """Return what an address is by its protocol and its ending; None where only its server knows.
 
     Raises:
         ConfigError: YouTube, or no address at all.
-        DataError: a web page.
-        EnvironmentFault: the server refuses or does not answer.
     """
     refuse_youtube(url)
     parts = _split(url)
@@ -76,14 +75,32 @@ def kind_of_url(url: str) -> Kind:
     ending = parts.path.rpartition(".")[2].lower()
     if ending in IMAGE_ENDINGS:
         return "image"
-    if ending in VIDEO_ENDINGS:
-        return "video"
+    return "video" if ending in VIDEO_ENDINGS else None
+
+
+def kind_of_url(url: str) -> Kind:
+    """Return "image", "video" (both are files that can be fetched) or "stream", as the ending or else the server says.
+
+    Raises:
+        ConfigError: YouTube, or no address at all.
+        DataError: a web page.
+        EnvironmentFault: the server refuses or does not answer.
+    """
+    kind = kind_by_ending(url)
+    if kind is not None:
+        return kind
     content, has_end = _content(url)
     if content in ("text/html", "application/xhtml+xml"):
         raise DataError("a web page, not an image or video", value=without_password(url), remedy="give its own address")
     if content.startswith("image/"):
         return "image"
     return "video" if content.startswith("video/") and has_end else "stream"
+
+
+def not_a_file(word: str) -> ConfigError:
+    """Return the error of a list that holds what has no end."""
+    remedy = "list cameras and streams in a .streams file"
+    return ConfigError("not a file", "a list of files", without_password(word), remedy)
 
 
 def fetched(url: str) -> Path:

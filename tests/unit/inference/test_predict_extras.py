@@ -219,7 +219,7 @@ def test_objects_of_a_video_have_their_number_in_every_file() -> None:
     ("source", "hidden", "error", "message"),
     [
         ("photos/**/*.png", False, ConfigError, "nothing to follow objects through in --source: photos/"),
-        ("clip.mp4", True, EnvironmentFault, "tracking needs the library trackers: not installed; run `pip install"),
+        ("clip.mp4", True, EnvironmentFault, "tracking needs a package that is missing: trackers; pip install"),
     ],
 )
 def test_what_cannot_be_followed_is_told_before_anything_is_loaded(

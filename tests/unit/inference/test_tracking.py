@@ -162,7 +162,9 @@ def test_what_cannot_be_a_tracker_is_an_error(arguments: tuple, message: str) ->
 
 def test_a_missing_library_is_one_line_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trackers", None)
-    with pytest.raises(EnvironmentFault, match=r"the library trackers: not installed; run `pip install 'accel-yolo\["):
+    with pytest.raises(
+        EnvironmentFault, match=r"tracking needs a package that is missing: trackers; pip install 'accel-yolo\["
+    ):
         Tracker()
 
 

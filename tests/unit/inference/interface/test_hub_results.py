@@ -66,7 +66,9 @@ def test_pandas_has_the_columns_that_people_use(results: Results, monkeypatch: p
     empty = Results([], {}).pandas().xyxy
     assert empty == []
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(EnvironmentFault, match="pip install pandas"):
+    with pytest.raises(
+        EnvironmentFault, match=r"pandas\(\) needs a package that is missing: pandas; pip install pandas"
+    ):
         results.pandas()
 
 

@@ -251,6 +251,32 @@ def test_what_is_unreadable_among_others_is_skipped_in_a_stream(
         [*model.stream(photos / "a" / "y.png")]
 
 
+def test_a_folder_is_skipped_over_in_a_call_as_in_a_stream_and_nothing_readable_is_one_error(
+    model: Model, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = photos / "a"
+    (folder / "y.png").write_bytes(b"no image")
+    assert [one.stem for one in model(folder)] == [one.stem for one in model.stream(folder)]
+    assert capsys.readouterr().err.count("warning: image 2/2 skipped") == 2
+    for path in folder.iterdir():
+        path.write_bytes(b"no image")
+    for look in (model, model.stream):
+        with pytest.raises(DataError, match=f"nothing could be read: {folder}"):
+            [*look(folder)]
+    with pytest.raises(DataError, match="y.png"):
+        model(folder / "y.png")
+    with pytest.raises(DataError, match="y.png"):
+        model([folder / "y.png", folder / "y.png"])  # the answers are those of the images, one for one
+
+
+def test_one_path_is_one_image_however_it_is_written(
+    model: Model, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (name,) = [path.name for path in (photos / "a").iterdir()]
+    monkeypatch.chdir(photos / "a")
+    assert model(f"./{name}").stem == Path(name).stem
+
+
 def test_images_behind_addresses_are_fetched(
     model: Model, spot_image: Callable[..., np.ndarray], png: Callable[..., bytes]
 ) -> None:

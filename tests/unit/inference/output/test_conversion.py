@@ -53,7 +53,10 @@ def test_where_supervision_is_missing_the_command_is_named(found: Detections, mo
     import sys
 
     monkeypatch.setitem(sys.modules, "supervision", None)
-    with pytest.raises(EnvironmentFault, match="pip install supervision"):
+    with pytest.raises(
+        EnvironmentFault,
+        match=r"to_supervision\(\) needs a package that is missing: supervision; pip install supervision",
+    ):
         found.to_supervision()
 
 

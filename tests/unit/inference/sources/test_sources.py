@@ -21,9 +21,9 @@ from PIL import Image
 from accel_yolo.data.images import read_image
 from accel_yolo.errors import ConfigError, DataError, EnvironmentFault
 from accel_yolo.inference.sources import reading
-from accel_yolo.inference.sources.frames import Frame
+from accel_yolo.inference.sources.frames import Frame, Unreadable
 from accel_yolo.inference.sources.items import Item
-from accel_yolo.inference.sources.named import distinct_stems, find_images, find_items
+from accel_yolo.inference.sources.named import distinct_stems, find_items
 
 
 class _Contents(LocalServer):
@@ -56,6 +56,13 @@ def folder(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"not looked into here")
     return tmp_path / "photos"
+
+
+def find_images(source: str) -> list[Path]:
+    """Return the files that a source of images names."""
+    items = find_items(source)
+    assert {item.kind for item in items} == {"image"}
+    return [Path(item.word) for item in items]
 
 
 def names(paths: list[Path]) -> list[str]:
@@ -178,6 +185,17 @@ def test_a_list_may_hold_videos_and_addresses_but_nothing_without_an_end(tmp_pat
             find_items(str(tmp_path / "list.txt"))
 
 
+def test_what_an_address_of_a_list_is_its_server_says_when_it_is_read(tmp_path: Path) -> None:
+    paths = ("gone", "text/html", "multipart/x-mixed-replace")
+    with content_server() as base:
+        (tmp_path / "list.txt").write_text("".join(f"{base}/{path}\n" for path in paths))
+        items = find_items(str(tmp_path / "list.txt"))
+        assert [item.label for item in items] == ["file 1/3", "file 2/3", "file 3/3"]
+        errors = [str(seen.error) for seen in reading.read_items(items) if isinstance(seen, Unreadable)]
+    for error, says in zip(errors, ("HTTP 404", "a web page, not an image", "not a file in a list"), strict=True):
+        assert says in error
+
+
 def test_a_streams_file_names_one_camera_or_address_a_line(tmp_path: Path) -> None:
     path = tmp_path / "cameras.streams"
     path.write_text("0\n\nrtsp://a/1\nhttp://b:8080/video\n")
@@ -266,13 +284,6 @@ def test_the_larger_images_are_the_fewer_are_decoded_at_once(
         taken += 1
     # The one that was taken last is counted until the next one is asked for.
     assert at_once <= most <= at_once + 1
-
-
-def test_only_image_files_are_images(folder: Path) -> None:
-    (folder / "clip.mp4").touch()
-    for source in (str(folder / "clip.mp4"), str(folder), "https://example.org/x.jpg", "0"):
-        with pytest.raises(ConfigError, match="not an image file"):
-            find_images(source)
 
 
 def test_files_of_a_video_and_of_an_image_do_not_meet(tmp_path: Path) -> None:

@@ -140,12 +140,46 @@ def test_images_and_videos_behind_addresses_are_predicted_on(
         names = ("photos/one.png", "gone.png", "page.jpg", "clip.mp4")
         Path("list.txt").write_text("".join(f"{server.base}/{name}\n" for name in names))
         folder = run("list.txt")
-    assert sorted(path.name for path in folder.iterdir()) == ["clip.mp4", "one.png"]
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["clip.mp4", "one.png"]
     told = capsys.readouterr()
     assert f"image 1/4 {server.base}/photos/one.png: 128x128 1 person, 1 dog" in told.out
     assert "1 image and 4 frames of 1 video done, 2 skipped" in told.out
     assert "image 2/4 skipped: cannot download" in told.err and "HTTP 404" in told.err
     assert "image 3/4 skipped: cannot download" in told.err and "got a web page instead of a file" in told.err
+
+
+class _WithoutEndings(LocalServer):
+    """Serves `files` (path to type and content), of which the paths tell nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files: dict[str, tuple[str, bytes]] = {}
+
+    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        if handler.path not in self.files:
+            handler.send_error(404)
+            return
+        kind, content = self.files[handler.path]
+        handler.send_response(200)
+        handler.send_header("Content-Type", kind)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        if handler.command == "GET":
+            handler.wfile.write(content)
+
+
+def test_addresses_without_endings_in_a_list_are_images_and_videos_and_a_dead_one_is_skipped(
+    spot_image: Callable[..., np.ndarray], png: Callable[[np.ndarray], bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with _WithoutEndings().running() as server:
+        server.files["/photo"] = "image/png", png(spot_image())
+        server.files["/clip"] = "video/mp4", write_video(Path("made.mp4"), 4).read_bytes()
+        Path("list.txt").write_text("".join(f"{server.base}/{name}\n" for name in ("dead", "clip", "photo")))
+        folder = run("list.txt")
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["clip.mp4", "photo.jpg"]
+    told = capsys.readouterr()
+    assert "file 1/3 skipped: cannot open" in told.err and "image 3/3" in told.out
+    assert "1 image and 4 frames of 1 video done, 1 skipped" in told.out
 
 
 def test_one_address_that_holds_no_image_is_one_error_and_no_folder() -> None:
