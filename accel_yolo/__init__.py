@@ -49,9 +49,10 @@ def load(
         UserError: no such weights, damaged ones, or no such device; in one line.
     """
     # Here and not above: whoever asks for the version or for `--help` does not wait for torch.
-    from accel_yolo.inference.interface.loading import load_model
+    from accel_yolo.inference.interface.loading import open_detector
+    from accel_yolo.inference.interface.model import Model
 
-    return load_model(weights, device, precision, augment, fusion)
+    return Model(*open_detector(weights, device, precision, augment, fusion))
 
 
 def __getattr__(name: str) -> Any:

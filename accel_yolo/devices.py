@@ -72,6 +72,9 @@ def require_precision(precision: str, on_cpu: bool) -> None:
         raise ConfigError("fp16 does not work on a CPU", "--precision", "fp16", "use --precision bf16 or fp32")
 
 
+_AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """Return the type a network computes in for evaluation and prediction, or None for float32 throughout.
 
@@ -83,7 +86,12 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
         ConfigError: fp16 without an accelerator.
     """
     require_precision(precision, device.type == "cpu")
-    return {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision)
+    return _AUTOCAST.get(precision)
+
+
+def precision_named(dtype: torch.dtype | None) -> str:
+    """Return the precision for which `autocast_dtype` says `dtype`."""
+    return next((name for name, each in _AUTOCAST.items() if each == dtype), "fp32")
 
 
 @contextlib.contextmanager

@@ -34,7 +34,12 @@ class Classes:
 
 
 def coco_report(
-    result: Evaluation, index: SplitIndex, split: tuple[DataUnion, str], classes: Classes, predictions: Path
+    result: Evaluation,
+    by_labels: coco.CocoMetrics,
+    index: SplitIndex,
+    split: tuple[DataUnion, str],
+    classes: Classes,
+    predictions: Path,
 ) -> dict[str, Any]:
     """Write the COCO results JSON of an evaluation and return COCO's twelve numbers.
 
@@ -43,6 +48,7 @@ def coco_report(
 
     Args:
         result: the evaluation.
+        by_labels: COCO's numbers with the labels as the truth.
         index: the images.
         split: the data sets, and the name of the split.
         classes: what is measured.
@@ -59,7 +65,7 @@ def coco_report(
         truth = coco.ground_truth_from_json(_official_annotations(union.specs[0]))
         table[:, 0] = _numbers(image_ids)[table[:, 0].astype(np.int64)]
         return asdict(coco.coco_metrics(truth, table))
-    return asdict(coco_numbers(result, index, classes.names))
+    return asdict(by_labels)
 
 
 def _ids(union: DataUnion, split: str, index: SplitIndex, classes: Classes) -> tuple[list[int | str], tuple[int, ...]]:

@@ -18,9 +18,12 @@ from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.engine.coco_report import coco_numbers
 from accel_yolo.engine.evaluate import Evaluation
 from accel_yolo.engine.reporting import metrics_json, per_class_csv
+from accel_yolo.engine.sharing import share_json
+from accel_yolo.engine.world import World
 from accel_yolo.files import write_text_atomic
 from accel_yolo.inference.output.encoding import write_image
 from accel_yolo.inference.output.mistake_sheet import mistake_sheet
+from accel_yolo.metrics.coco import CocoMetrics
 from accel_yolo.metrics.confusion import Confusion, confusion
 from accel_yolo.metrics.mistakes import Mistakes, mistakes, worst_images
 from accel_yolo.reports.confusion_plot import plot_confusion, write_confusion
@@ -80,8 +83,13 @@ class Findings:
             },
         }
 
+    @cached_property
+    def coco(self) -> CocoMetrics:
+        """COCO's twelve numbers, the labels being the truth."""
+        return coco_numbers(self.result, self.index, self.names)
+
     def _by_size(self) -> dict[str, dict[str, float | int | None]]:
-        numbers = coco_numbers(self.result, self.index, self.names)
+        numbers = self.coco
         areas = (self.labels[:, 4:] - self.labels[:, 2:4]).prod(axis=1)
         small, large = areas < SMALL_PX2, areas > MEDIUM_PX2
         rows = {
@@ -99,6 +107,13 @@ class Findings:
     def name_of(self, number: int) -> str:
         """Return the name of a class; its number where it has none."""
         return self.names.get(number, str(number))
+
+
+def shared_metrics(found: Findings, world: World) -> dict[str, Any]:
+    """Return `found.metrics()` on all processes; only the leader computes them, as COCO's evaluation takes a while."""
+    with world.together():
+        metrics = found.metrics() if world.is_leader else None
+    return share_json(metrics, world)
 
 
 def write_findings(folder: Path, found: Findings, metrics: dict[str, Any], *, worst: int, pictures: bool) -> None:

@@ -21,7 +21,7 @@ from accel_yolo.engine.batches import Batches
 from accel_yolo.engine.batchnorm import as_range, describe_batchnorm
 from accel_yolo.engine.build import Training
 from accel_yolo.engine.evaluate import Evaluation, evaluate
-from accel_yolo.engine.findings import Findings, print_sizes
+from accel_yolo.engine.findings import Findings, print_sizes, shared_metrics
 from accel_yolo.engine.optim import optimizer_tensors
 from accel_yolo.engine.reporting import print_speed, print_table
 from accel_yolo.engine.run_folder import RunFolder
@@ -96,7 +96,7 @@ def evaluate_best(run: RunFolder, training: Training, loader: EvalLoader, world:
 
 
 def conclude(
-    state: TrainState, run: RunFolder, training: Training, index: SplitIndex, result: Evaluation
+    state: TrainState, run: RunFolder, training: Training, index: SplitIndex, result: Evaluation, world: World
 ) -> TrainState:
     """Write what the evaluation of the best weights found, say what to do next, and return the state."""
     if state.stopped:
@@ -105,7 +105,7 @@ def conclude(
         console.warn(f"{state.skips} updates were skipped because their gradient was not finite")
     best = run.weights / "best.safetensors"
     found = Findings(result, index, training.detector.names)
-    metrics = found.metrics()
+    metrics = shared_metrics(found, world)
     if training.config.bit_exact:
         metrics["state_sha256"] = state_digest(training, metrics)
     run.write_json("metrics.json", metrics)

@@ -108,4 +108,5 @@ def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data) -> T
         best = result if state.is_best or config.nosave else best
         run.add_epoch(meter.row(state, result), config.epochs)
         checkpoints.finish_epoch(state)
-    return conclude(state, run, training, data.val, best or evaluate_best(run, training, val_loader, world))
+    result = best or evaluate_best(run, training, val_loader, world)
+    return conclude(state, run, training, data.val, result, world)

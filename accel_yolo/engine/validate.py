@@ -14,9 +14,9 @@ from accel_yolo.data.index import summary
 from accel_yolo.engine import failures
 from accel_yolo.engine.coco_report import coco_report
 from accel_yolo.engine.data_comparison import compare_data
-from accel_yolo.engine.evaluate import Evaluation, images_per_pass
+from accel_yolo.engine.evaluate import images_per_pass
 from accel_yolo.engine.faults import named_faults
-from accel_yolo.engine.findings import Findings, print_sizes, write_findings
+from accel_yolo.engine.findings import Findings, print_sizes, shared_metrics, write_findings
 from accel_yolo.engine.label_files import write_label_files
 from accel_yolo.engine.preflight import preflight
 from accel_yolo.engine.reporting import print_speed, print_table
@@ -60,10 +60,10 @@ def _validated(config: ValConfig, origins: Origins, world: World) -> dict[str, A
         console.warn("--save-hybrid puts the labels among the detections: the metrics below mean nothing")
     result = evaluated(subject, config, imgsz, world)
     found = Findings(result, index, subject.names)
-    metrics = found.metrics()
+    metrics = shared_metrics(found, world)
     if world.is_leader:
         _print(metrics, config, len(config.classes or subject.names))
-        _write_detections(folder, subject, result, config, metrics)
+        _write_detections(folder, subject, found, config, metrics)
         save_settings(folder, config, origins)
         write_text_atomic(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
         write_findings(folder, found, metrics, worst=config.worst, pictures=not config.noplots)
@@ -108,14 +108,14 @@ def _print(metrics: dict[str, Any], config: ValConfig, classes: int) -> None:
 
 
 def _write_detections(
-    folder: Path, subject: Subject, result: Evaluation, config: ValConfig, metrics: dict[str, Any]
+    folder: Path, subject: Subject, found: Findings, config: ValConfig, metrics: dict[str, Any]
 ) -> None:
     """Write the detections as asked for, and add COCO's own measure to the metrics where it is wanted."""
     if config.save_json or subject.union.is_coco:
         predictions = folder / f"{Path(config.weights[0]).stem}_predictions.json"
         split = (subject.union, config.split)
-        metrics["coco"] = coco_report(result, subject.index, split, subject.classes, predictions)
+        metrics["coco"] = coco_report(found.result, found.coco, subject.index, split, subject.classes, predictions)
         console.say(f"COCO evaluation: AP {metrics['coco']['ap']:.4f}, AP50 {metrics['coco']['ap50']:.4f}")
     if config.save_txt or config.save_hybrid:
-        written = write_label_files(folder, result, subject.index, confidence=config.save_conf)
+        written = write_label_files(folder, found.result, subject.index, confidence=config.save_conf)
         console.say(f"{written} label files in {folder / LABELS}")

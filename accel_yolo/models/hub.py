@@ -102,7 +102,7 @@ def upload(
     """Return the address of a repository after the files of a model folder were uploaded to it, in one commit.
 
     Args:
-        folder: as `pretrained.write_folder` writes it; other files in it stay here.
+        folder: as `model_folder.write_folder` writes it; other files in it stay here.
         repo_id: "org/name"; it is created where it does not exist.
         private: whether a new repository is; None leaves it to the settings of the account.
         token: with the right to write; None takes that of the environment or of `hf auth login`.

@@ -1,4 +1,4 @@
-"""A model as a folder that can be given away: weights, a configuration that people can read, and the model card."""
+"""The configuration beside the weights of a model folder, which people can read."""
 
 from __future__ import annotations
 
@@ -7,33 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from accel_yolo.errors import CheckpointError
-from accel_yolo.files import make_folder, write_text_atomic
-from accel_yolo.models.hub import CARD, CONFIG, WEIGHTS
+from accel_yolo.models.hub import CONFIG, WEIGHTS
 from accel_yolo.models.weights_meta import Weights, WeightsMeta
 from accel_yolo.version import __version__
 
 LIBRARY = "accel_yolo"
-
-
-def write_folder(folder: Path, weights: Weights, card: str) -> Path:
-    """Return `folder` after the three files were written into it; files of these names are replaced.
-
-    Args:
-        folder: created if missing.
-        weights: what goes into `model.safetensors`, whose metadata are the truth; `config.json` repeats them.
-        card: the text of `README.md`.
-
-    Raises:
-        EnvironmentFault: the folder cannot be written.
-        CheckpointError: the weights do not fit their own description.
-    """
-    from accel_yolo.models.weights import detector_from_weights, save_weights
-
-    make_folder(folder)
-    save_weights(folder / WEIGHTS, detector_from_weights(weights), weights.meta)
-    write_text_atomic(folder / CONFIG, json.dumps(config_of(weights), indent=2, ensure_ascii=False) + "\n")
-    write_text_atomic(folder / CARD, card)
-    return folder
 
 
 def config_of(weights: Weights) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from accel_yolo.config.val_schema import ValConfig
 from accel_yolo.engine.study import study
 from accel_yolo.engine.validate import validate
 from accel_yolo.files import mark_run_folder
+from accel_yolo.metrics import coco
 
 PICTURES = {"PR_curve.png", "F1_curve.png", "P_curve.png", "R_curve.png", "confusion_matrix.png", "worst.jpg"}
 TABLES = {
@@ -147,6 +148,16 @@ def test_label_files_hold_the_detections_of_the_results_file(done: Path, few: Pa
     np.testing.assert_allclose(
         found * [width, height] * 2 if False else found * np.tile([width, height], 2), boxes, atol=0.02
     )
+
+
+def test_the_evaluation_of_coco_is_made_once(
+    few: Path, published_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, evaluate = [], coco.coco_metrics
+    monkeypatch.setattr(coco, "coco_metrics", lambda *given: made.append(1) or evaluate(*given))
+    val(tmp_path / "exp", few, published_weights, "--save-json", "--noplots", "--conf", "0.3")
+    assert len(made) == 1
+    assert metrics_of(tmp_path / "exp")["coco"]["ap"] > 0
 
 
 def test_labels_among_the_detections_come_back_as_they_were(few: Path, published_weights: Path, tmp_path: Path) -> None:

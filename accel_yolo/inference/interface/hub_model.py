@@ -13,7 +13,7 @@ from accel_yolo.devices import named_device
 from accel_yolo.errors import ConfigError
 from accel_yolo.inference.interface.hub_results import Results
 from accel_yolo.inference.interface.image_input import ImageLike, is_network_input
-from accel_yolo.inference.interface.loading import load_model
+from accel_yolo.inference.interface.loading import open_detector
 from accel_yolo.inference.interface.model import Model
 from accel_yolo.inference.network import TorchNetwork
 from accel_yolo.inference.predictor import Predictor
@@ -84,8 +84,7 @@ def from_weights(
     with console.quiet_unless(verbose):
         if not autoshape:
             return detector_from_weights(load_weights(find_weights(str(path)))).to(_device(device))
-        loaded = load_model(path, "" if device is None else str(device))
-        return HubModel(loaded.predictor, loaded.source)
+        return HubModel(*open_detector(path, "" if device is None else str(device)))
 
 
 def by_name(

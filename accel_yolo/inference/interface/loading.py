@@ -1,4 +1,4 @@
-"""From weights, however they are named, to a model; torch is imported only for what it runs."""
+"""From weights, however they are named, to what finds objects; torch is imported only for what it runs."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ from pathlib import Path
 
 from accel_yolo.errors import ConfigError, EnvironmentFault
 from accel_yolo.inference.fusion import Fusion, check_fusion
-from accel_yolo.inference.interface.model import Model
 from accel_yolo.inference.onnx_detector import OnnxDetector
+from accel_yolo.inference.picture_detector import PictureDetector
 from accel_yolo.inference.runtimes.kinds import exported_kind
+
+Opened = tuple[PictureDetector, Path | None]
+"""What finds objects, and the weights file; None for several."""
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 
 
-def load_model(
+def open_detector(
     weights: str | Path | Sequence[str | Path],
     device: str = "",
     precision: str = "auto",
     augment: bool = False,
     fusion: Fusion = "nms",
-) -> Model:
-    """Return a detector ready for images.
+) -> Opened:
+    """Return a detector ready for images, and the file it came from.
 
     Args:
         weights: a `.safetensors` or YOLOv5 `.pt` file, the name of a published one ("yolov5s"), a repository of the
@@ -46,18 +49,18 @@ def load_model(
         raise ConfigError("no weights", "load", remedy="give a file or a name such as yolov5s")
     check_fusion(words, fusion)
     if len(words) == 1 and words[0].lower().endswith(".onnx"):
-        return _onnx_model(words[0], device, precision, augment)
-    return _torch_model(words, device, precision, augment, fusion)
+        return _open_onnx(words[0], device, precision, augment)
+    return _open_torch(words, device, precision, augment, fusion)
 
 
-def _onnx_model(word: str, device: str, precision: str, augment: bool) -> Model:
+def _open_onnx(word: str, device: str, precision: str, augment: bool) -> Opened:
     if augment:
         raise ConfigError("an exported model cannot be augmented", "load", word, "load .pt or .safetensors weights")
     path = Path(word).expanduser()
-    return Model(OnnxDetector(path, device, precision), path)
+    return OnnxDetector(path, device, precision), path
 
 
-def _torch_model(words: tuple[str, ...], device: str, precision: str, augment: bool, fusion: Fusion) -> Model:
+def _open_torch(words: tuple[str, ...], device: str, precision: str, augment: bool, fusion: Fusion) -> Opened:
     _require_torch(words)
     from accel_yolo.devices import named_device
     from accel_yolo.inference.networks import NetworkOptions, load_network
@@ -70,7 +73,7 @@ def _torch_model(words: tuple[str, ...], device: str, precision: str, augment: b
         source = path if exported_kind(path) else find_weights(words[0])
         words = (str(source),)
     network = load_network(words, named_device(device), NetworkOptions(precision, augment, fusion))
-    return Model(Predictor(network), source)
+    return Predictor(network), source
 
 
 def _require_torch(words: tuple[str, ...]) -> None:

@@ -38,7 +38,7 @@ class Options(TypedDict, total=False):
     Attributes:
         conf: least confidence, 0..1.
         iou: boxes of one class that overlap more than this are merged into the most confident, 0..1.
-        classes: only these, by number or name; None is all.
+        classes: only these, by number or name, at least one; None is all.
         agnostic: merge across classes.
         multi_label: an object may be found once for each class it may be.
         max_det: at most this many objects per image.
@@ -194,12 +194,15 @@ class Model(TorchAccess, Shareable):
             return None
         numbers = {name: number for number, name in self.names.items()}
         chosen: list[int] = []
-        for one in (classes,) if isinstance(classes, int | str) else classes:
+        listed_classes = (classes,) if isinstance(classes, int | str | Integral) else classes
+        if not len(listed_classes):
+            raise ConfigError("nothing could be found", "classes", "[]", "name some, or give None for all")
+        for one in listed_classes:
             if isinstance(one, str) and one not in numbers:
                 remedy = did_you_mean(one, numbers) or f"this detector has {len(numbers)} classes, see model.names"
                 raise ConfigError("no such class", "classes", one, remedy)
             chosen.append(numbers[one] if isinstance(one, str) else int(one))
-        return tuple(chosen) or None
+        return tuple(chosen)
 
     def _detected(self, items: Sequence[ImageLike], options: PredictOptions, batch_size: int) -> Iterator[Detections]:
         stems = distinct_stems(path_of(item, number) for number, item in enumerate(items))
@@ -210,9 +213,9 @@ class Model(TorchAccess, Shareable):
 
 def _input_hw(imgsz: int | tuple[int, ...]) -> tuple[int, int]:
     sides = tuple(imgsz) if isinstance(imgsz, list | tuple) else (imgsz,)
-    if not all(isinstance(side, int) for side in sides):
+    if not all(isinstance(side, Integral) for side in sides):
         raise ConfigError("not an image size", "imgsz", imgsz, "give a whole number of pixels, or (height, width)")
-    return size_hw(sides)
+    return size_hw(tuple(map(int, sides)))
 
 
 _DEFAULTED = ("conf", "iou", "classes", "agnostic", "multi_label", "max_det", "batch_size")

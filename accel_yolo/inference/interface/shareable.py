@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accel_yolo.errors import ConfigError
+from accel_yolo.inference.interface.loading import open_detector
 from accel_yolo.inference.picture_detector import PictureDetector
+from accel_yolo.inference.runtimes.kinds import exported_kind
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -51,14 +53,12 @@ class Shareable:
             CheckpointError: no such folder, repository or revision, no access, or damaged weights.
             EnvironmentFault: the hub cannot be reached, and there is no copy here.
         """
-        from accel_yolo.inference.interface.loading import load_model
         from accel_yolo.models.hub import fetched_weights, is_repository
 
         path = str(place)
         if not Path(place).expanduser().exists() and is_repository(path):
             path = str(fetched_weights(path, revision, token, cache_dir, local_files_only))
-        loaded = load_model(path, device, precision)
-        return cls(loaded.predictor, loaded.source)
+        return cls(*open_detector(path, device, precision))
 
     def save_pretrained(self, folder: str | Path, metrics: str | Path = "", licence: str = "") -> Path:
         """Return `folder` after `model.safetensors`, `config.json` and a model card were written into it.
@@ -113,7 +113,7 @@ class Shareable:
     def _publication(self, metrics: str | Path, licence: str) -> Publication:
         from accel_yolo.inference.interface.publication import Publication
 
-        if self.source is None or self.source.suffix == ".onnx":
+        if self.source is None or exported_kind(self.source):
             remedy = "load a single .pt or .safetensors file"
             raise ConfigError("only weights of one file can be saved", value=self.source, remedy=remedy)
         return Publication.of(self.source, metrics, licence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 from accel_yolo.errors import ConfigError
@@ -66,19 +67,24 @@ class TorchAccess:
         return self._torch_network.device
 
     def to(self, device: str | torch.device) -> Self:
-        """Return self after moving the network to a device.
+        """Return self with a copy of the network on a device, in the same precision.
 
         Raises:
-            ConfigError, EnvironmentFault: no such device, or the network cannot be moved.
+            ConfigError, EnvironmentFault: no such device, it has no such precision (half, on a CPU: call `float()`
+                first), or the network cannot be moved.
         """
         network = self._torch_network
-        from accel_yolo.devices import named_device
+        from accel_yolo.devices import autocast_dtype, named_device, precision_named
         from accel_yolo.inference.network import TorchNetwork
         from accel_yolo.inference.predictor import Predictor
 
         place = named_device(str(device))
         if place != network.device:
-            self.predictor = Predictor(TorchNetwork(network.detector.to(place), imgsz=network.imgsz))
+            precision = precision_named(network.dtype)
+            autocast_dtype(precision, place)  # before anything is copied
+            # A copy: others may hold the network, and know where it is.
+            moved = copy.deepcopy(network.detector).to(place)
+            self.predictor = Predictor(TorchNetwork(moved, precision, network.imgsz))
         return self
 
     def cpu(self) -> Self:

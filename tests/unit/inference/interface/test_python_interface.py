@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from file_server import file_server
 from PIL import Image
 
 import accel_yolo
+from accel_yolo import devices
 from accel_yolo.errors import ConfigError, DataError, EnvironmentFault
 from accel_yolo.inference.interface.model import Model
 from accel_yolo.inference.network import Network
@@ -199,6 +201,51 @@ def test_a_float_batch_is_given_to_the_network_as_it_is(published_weights: Path)
     for wrong in (torch.rand(1, 3, 60, 64), torch.rand(1, 1, 64, 64)):
         with pytest.raises(ConfigError, match="multiples of 32"):
             model(wrong)
+
+
+def test_a_network_that_is_moved_keeps_its_precision_and_others_keep_theirs(
+    published_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = accel_yolo.load(published_weights, device="cpu", precision="bf16")
+    before = model.predictor.network  # type: ignore[attr-defined]
+    # A device that every machine has, though nothing can be computed there.
+    monkeypatch.setattr(devices, "named_device", torch.device)
+    after = model.to("meta").predictor.network  # type: ignore[attr-defined]
+    assert (after.dtype, after.device.type) == (torch.bfloat16, "meta")
+    assert (before.device.type, before.detector.anchors.device.type) == ("cpu", "cpu")
+    with pytest.raises(ConfigError, match="fp16 does not work on a CPU"):
+        model.half().cpu()
+    assert model.device.type == "meta"
+
+
+def test_an_exported_model_cannot_be_saved_as_weights(
+    published_weights: Path, bright_spot: Network, tmp_path: Path
+) -> None:
+    exported = tmp_path / "n_openvino_model"
+    exported.mkdir()
+    (exported / "n.xml").write_text("<net/>")
+    script = tmp_path / "n.torchscript"
+    with zipfile.ZipFile(script, "w") as archive:
+        archive.writestr("n/constants.pkl", b"")
+        archive.writestr("n/code/model.py", "")
+    onnx = tmp_path / "n.onnx"
+    onnx.write_bytes(b"onnx")
+    for source in (exported, script, onnx, None):
+        with pytest.raises(ConfigError, match="only weights of one file can be saved"):
+            Model(Predictor(bright_spot), source).save_pretrained(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_numbers_of_numpy_are_numbers_and_an_empty_choice_of_classes_is_an_error(
+    model: Model, spot_image: Callable[..., np.ndarray]
+) -> None:
+    assert model(spot_image(), imgsz=np.int64(64)).input_hw == (64, 64)  # type: ignore[arg-type]
+    assert model(spot_image(), imgsz=(np.int32(64), 128)).input_hw == (64, 128)  # type: ignore[arg-type]
+    assert model(spot_image(), classes=np.int64(0)).summary() == "1 person"  # type: ignore[arg-type]
+    assert model(spot_image(), classes=np.array([0])).summary() == "1 person"  # type: ignore[arg-type]
+    for nothing in ([], (), np.array([])):
+        with pytest.raises(ConfigError, match="nothing could be found in classes"):
+            model(spot_image(), classes=nothing)  # type: ignore[arg-type]
 
 
 def test_several_files_are_an_ensemble_and_one_may_be_augmented(published_weights: Path, reference_dir: Path) -> None:
