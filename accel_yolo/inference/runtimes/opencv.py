@@ -8,9 +8,8 @@ import cv2
 import torch
 from torch import Tensor
 
-from accel_yolo.errors import CheckpointError, ConfigError
+from accel_yolo.errors import CheckpointError, ConfigError, first_line
 from accel_yolo.inference.runtimes.exported import ExportedNetwork
-from accel_yolo.inference.runtimes.onnx import first_line
 from accel_yolo.inference.runtimes.onnx_file import described_onnx
 
 
