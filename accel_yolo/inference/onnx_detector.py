@@ -58,4 +58,6 @@ class OnnxDetector(PictureDetector):
         """Return predictions [k, 5 + C] of the rows of one image."""
         if self._description.nms is None:
             return rows
-        return as_predictions(rows[rows[:, 4] > 0], len(self.names), self._where)
+        kept = rows[rows[:, 4] > 0]
+        self._dropped.warn_if_full(len(kept))
+        return as_predictions(kept, len(self.names), self._where)

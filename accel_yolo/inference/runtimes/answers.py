@@ -67,7 +67,7 @@ class DroppedByGraph:
     """
 
     def __init__(self, nms: NmsInGraph | None, where: str) -> None:
-        self._nms, self._where, self._has_warned = nms, where, False
+        self._nms, self._where, self._has_warned, self._was_full = nms, where, False, False
 
     def warn(self, options: NmsOptions) -> None:
         """Warn, the first time that something is asked for that was dropped."""
@@ -79,8 +79,17 @@ class DroppedByGraph:
             lost.append(f"confidence above {baked.conf_thres}")
         if options.iou_thres > baked.iou_thres:
             lost.append(f"overlap up to {baked.iou_thres}")
-        if options.max_det > baked.max_det:
-            lost.append(f"at most {baked.max_det} detections")
         if lost:
             self._has_warned = True
             console.warn(f"NMS in the graph of {self._where} keeps {', '.join(lost)}: what it dropped is not seen")
+
+    def warn_if_full(self, most: int) -> None:
+        """Warn, the first time that an image has as many detections as the graph can give: there may be more.
+
+        Args:
+            most: detections of the image that has most.
+        """
+        if self._nms is not None and most >= self._nms.max_det and not self._was_full:
+            self._was_full = True
+            full = f"an image has all {most} detections that NMS in the graph of {self._where} can give"
+            console.warn(f"{full}: there may be more; export with a larger --max-det")

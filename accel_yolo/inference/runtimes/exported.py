@@ -64,6 +64,7 @@ class ExportedNetwork(Network):
         rows = output[image, row].float()
         if self.description.nms is None:
             return rows, image
+        self._dropped.warn_if_full(int((output[..., 4] > 0).sum(dim=1).max()) if len(output) else 0)
         certain = as_predictions(rows.cpu().numpy(), len(self.names), str(self.path))
         return torch.from_numpy(certain).to(rows.device), image
 
