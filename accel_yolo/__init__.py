@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from accel_yolo.inference.ensemble import Fusion
+    from accel_yolo.inference.fusion import Fusion
     from accel_yolo.inference.interface.model import Model
     from accel_yolo.inference.results import Detection, Detections
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from accel_yolo import console
-from accel_yolo.config.export_schema import BenchmarkConfig, ExportConfig
+from accel_yolo.config.export_schema import BenchmarkConfig, ExportConfig, require_effect
 from accel_yolo.config.flags import COMMANDS
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
 from accel_yolo.config.push_schema import PushConfig
@@ -160,6 +160,7 @@ def _data(verb: str) -> Callable[[Mapping[str, Any], LaunchConfig], Work]:
 
 def _export(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     config = ExportConfig(**typed)
+    require_effect(typed, config)
     speak_as(config)
 
     def work() -> object:

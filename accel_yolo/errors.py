@@ -33,6 +33,11 @@ class UserError(Exception):
         super().__init__(escaped(" ".join(line.split())))
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message of an error, at most 200 characters; its kind where it has none."""
+    return str(error).strip().split("\n")[0][:200] or type(error).__name__
+
+
 class ConfigError(UserError):
     """Flags, YAML files, or combinations of them."""
 

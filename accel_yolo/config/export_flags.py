@@ -58,7 +58,7 @@ EXPORT: tuple[Flag, ...] = (
     Flag(("--inplace",), "accepted and ignored: nothing in the file works in place", "", _HOW, nargs=0),
     switch("--exist-ok", "replace files that exist", _OUTPUT),
     switch("--verbose", "let the exporters say what they do", _OUTPUT),
-    switch("--quiet", "no remarks", _OUTPUT),
+    switch("--quiet", "print nothing but errors", _OUTPUT),
     switch("--debug", "show the traceback of an error", _OUTPUT),
     unsupported("--int8", _INT8),
     unsupported("--per-tensor", _INT8),
@@ -90,6 +90,6 @@ BENCHMARK: tuple[Flag, ...] = (
     switch("--pt-only", "measure the weights in torch only", _HOW),
     switch("--hard-fail", "stop at the first format that fails", _HOW),
     *run_folder("runs/benchmark"),
-    switch("--quiet", "no remarks", _OUTPUT),
+    switch("--quiet", "print nothing but errors", _OUTPUT),
     switch("--debug", "show the traceback of an error", _OUTPUT),
 )

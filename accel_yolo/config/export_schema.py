@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from accel_yolo.config.rules import Choice, Number, Several, Text
 from accel_yolo.config.settings import (
@@ -20,6 +22,7 @@ from accel_yolo.config.settings import (
     switch,
     weight_files,
 )
+from accel_yolo.errors import ConfigError
 
 FORMATS = TORCHSCRIPT, ONNX, OPENVINO = ("torchscript", "onnx", "openvino")
 """What can be written, each with its own runtime to check it."""
@@ -56,6 +59,25 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, flag_of)
+
+
+OF_NMS = ("conf_thres", "iou_thres", "topk_per_class", "topk_all", "agnostic_nms")
+OF_GRAPHS = ("opset", "simplify")
+
+
+def require_effect(typed: Mapping[str, Any], config: ExportConfig) -> None:
+    """Check that every setting that was typed changes the files that are written.
+
+    Raises:
+        ConfigError: it belongs to `--nms` or to a format that was not asked for.
+    """
+    for name in OF_NMS:
+        if name in typed and not config.nms:
+            raise ConfigError("no effect without --nms", flag_of(name), typed[name], "add --nms, or leave it out")
+    for name in OF_GRAPHS:
+        if name in typed and ONNX not in config.include:
+            remedy = "add onnx to --include, or leave it out"
+            raise ConfigError("no effect on these formats", flag_of(name), " ".join(config.include), remedy)
 
 
 @dataclass(frozen=True)

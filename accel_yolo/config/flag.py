@@ -120,6 +120,6 @@ COMMON = (
         "precision",
         "processes",
     ),
-    switch("--quiet", "no progress bars and no remarks", "output"),
+    switch("--quiet", "print nothing but errors", "output"),
     switch("--debug", "show the traceback of an error", "output"),
 )

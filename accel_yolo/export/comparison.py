@@ -98,9 +98,14 @@ def compared(request: ExportRequest, network: ExportedNetwork, images: Sequence[
 
 
 def _batches(request: ExportRequest, network: ExportedNetwork, images: Sequence[NDArray[np.uint8]]) -> Iterator[Tensor]:
-    """Yield batches [B, 3, H, W] float32: one image each; for a dynamic model also pairs of another shape."""
-    for image in images:
-        yield _input(request, [image], request.hw)
+    """Yield batches [B, 3, H, W] float32: full ones, else one image each and also pairs of another shape.
+
+    In a batch of fixed size each place holds an image, the first ones again where they do not fill the last batch: a
+    graph that mixes up the places of a batch is found out.
+    """
+    size = network.description.batch or 1
+    for start in range(0, len(images), size):
+        yield _input(request, [images[(start + place) % len(images)] for place in range(size)], request.hw)
     if network.fixed_hw is None:
         height, width = request.hw
         other = (max(height - request.stride, request.stride), width + request.stride)

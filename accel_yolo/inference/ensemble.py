@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
 from accel_yolo.errors import ConfigError
+from accel_yolo.inference.fusion import Fusion
 from accel_yolo.inference.network import Candidates, Network, joined
 from accel_yolo.metrics.box_fusion import weighted_box_fusion
 from accel_yolo.metrics.nms import NmsOptions
-
-Fusion = Literal["nms", "wbf"]
 
 
 class Ensemble(Network):
@@ -47,6 +46,11 @@ class Ensemble(Network):
         self.imgsz = first.imgsz
         self.fixed_hw = next(iter(sizes), None)
         self.parallel = all(member.parallel for member in members)
+
+    def note_limits(self, options: NmsOptions) -> None:
+        """Let each member say what it cannot answer."""
+        for member in self.members:
+            member.note_limits(options)
 
     def __call__(self, images: Tensor) -> list[Any]:
         """Return the outputs of all members."""

@@ -59,6 +59,9 @@ class Network(ABC):
             own, asked = ("x".join(map(str, hw)) for hw in (self.fixed_hw, imgsz))
             console.warn(f"the exported model takes {own} px only; --imgsz {asked} is not used")
 
+    def note_limits(self, options: NmsOptions) -> None:  # noqa: B027 (most networks have none)
+        """Say in one line, once, that something is asked for that this network cannot answer."""
+
     @abstractmethod
     def __call__(self, images: Tensor) -> Any:
         """Return whatever `candidates` reads, for images [B, 3, H, W] of `input_dtype`, RGB in 0..1, on `device`."""
@@ -79,6 +82,7 @@ class Network(ABC):
         Returns:
             B tensors [k, 6] float32: x1, y1, x2, y2 in network-input pixels, confidence, class.
         """
+        self.note_limits(options)
         parts = [self.candidates(output, options.conf_thres)]
         rows, image = joined(parts if given is None else [*parts, given])
         return suppressed(rows.float(), image, images, options)

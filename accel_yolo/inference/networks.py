@@ -10,7 +10,8 @@ import torch
 
 from accel_yolo.errors import ConfigError
 from accel_yolo.inference.augmented import AugmentedNetwork
-from accel_yolo.inference.ensemble import Ensemble, Fusion
+from accel_yolo.inference.ensemble import Ensemble
+from accel_yolo.inference.fusion import Fusion, check_fusion
 from accel_yolo.inference.network import Network, TorchNetwork
 from accel_yolo.inference.runtimes.kinds import exported_kind
 from accel_yolo.inference.runtimes.opening import open_exported
@@ -49,9 +50,7 @@ def load_network(weights: Sequence[str], device: torch.device, options: NetworkO
             exported model does not have.
         EnvironmentFault: the runtime of an exported model is not installed.
     """
-    if options.fusion == "wbf" and len(weights) < 2:
-        remedy = "give two or more files after --weights, or leave --fusion out"
-        raise ConfigError("there is nothing to fuse", "--weights", " ".join(weights), remedy)
+    check_fusion(weights, options.fusion)
     members = [_network(word, device, options) for word in weights]
     return members[0] if len(members) == 1 else Ensemble(members, options.fusion)
 

@@ -54,7 +54,11 @@ class CocoMetrics:
 
 def image_id_of(path: str) -> int | str:
     """Return the COCO image id of a file: its stem, as a number when it is one ("000000000139.jpg" -> 139)."""
-    stem = Path(path).stem
+    return image_id_of_stem(Path(path).stem)
+
+
+def image_id_of_stem(stem: str) -> int | str:
+    """Return the COCO image id that a name without suffix means: a number when it is one."""
     # isdecimal alone would let through digits of other scripts; COCO ids are plain ones.
     return int(stem) if stem.isascii() and stem.isdecimal() else stem
 

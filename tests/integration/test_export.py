@@ -203,6 +203,9 @@ def test_suppression_in_the_graph_finds_what_torch_finds(
         answer = commands("predict", "--weights", str(path), "--source", str(photos[0]), "--conf", "0.1", "--nosave")
         assert any("NMS in the graph" in line and "confidence above 0.2" in line for line in answer.succeeded().lines)
         assert len(accel_yolo.load(path, device="cpu")(photos[0], conf=0.2)) > 0
+        words = ("--weights", str(path), "--source", str(photos[0]), "--dnn", "--name", "by-opencv")
+        commands("predict", *words).error(2, "OpenCV does not run NMS in the graph", "--dnn", "without --nms")
+        assert not (commands.project / "by-opencv").exists()
 
 
 @pytest.mark.slow
@@ -344,6 +347,9 @@ def test_an_export_that_differs_is_not_kept(
         (["--nms"], ("--nms", "--include onnx")),
         (["--include", "onxx"], ("--include", "onxx", "did you mean 'onnx'?")),
         (["--opset", "11"], ("--opset", "11", "from 12 to")),
+        (["--include", "onnx", "--conf", "0.3"], ("no effect without --nms", "--conf-thres: 0.3", "add --nms")),
+        (["--include", "onnx", "--max-det", "5"], ("no effect without --nms", "--topk-all: 5", "add --nms")),
+        (["--include", "openvino", "--opset", "12"], ("no effect on these formats", "--opset: openvino", "add onnx")),
         (["--weights", "here.onnx"], ("an export itself", "--weights", "here.onnx")),
         (["--weights", "nowhere.pt"], ("no such weights file", "nowhere.pt")),
     ],

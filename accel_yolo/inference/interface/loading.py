@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from accel_yolo.errors import ConfigError, EnvironmentFault
+from accel_yolo.inference.fusion import Fusion, check_fusion
 from accel_yolo.inference.onnx_detector import OnnxDetector
 from accel_yolo.inference.picture_detector import PictureDetector
 from accel_yolo.inference.runtimes.kinds import exported_kind
 
-if TYPE_CHECKING:
-    from accel_yolo.inference.ensemble import Fusion
-
-
 Opened = tuple[PictureDetector, Path | None]
 """What finds objects, and the weights file; None for several."""
+
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 
 
@@ -50,6 +47,7 @@ def open_detector(
         raise ConfigError("wrong value", "precision", precision, f"give one of {', '.join(PRECISIONS)}")
     if not words:
         raise ConfigError("no weights", "load", remedy="give a file or a name such as yolov5s")
+    check_fusion(words, fusion)
     if len(words) == 1 and words[0].lower().endswith(".onnx"):
         return _open_onnx(words[0], device, precision, augment)
     return _open_torch(words, device, precision, augment, fusion)
@@ -58,10 +56,8 @@ def open_detector(
 def _open_onnx(word: str, device: str, precision: str, augment: bool) -> Opened:
     if augment:
         raise ConfigError("an exported model cannot be augmented", "load", word, "load .pt or .safetensors weights")
-    if precision not in ("auto", "fp32"):
-        raise ConfigError("an exported model keeps its precision", "precision", precision, "export it with --half")
     path = Path(word).expanduser()
-    return OnnxDetector(path, device), path
+    return OnnxDetector(path, device, precision), path
 
 
 def _open_torch(words: tuple[str, ...], device: str, precision: str, augment: bool, fusion: Fusion) -> Opened:

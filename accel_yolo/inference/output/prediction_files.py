@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.inference.output.growing_file import GrowingFile
 from accel_yolo.inference.results import Detection, Detections
-from accel_yolo.metrics.coco import COCO_CATEGORY_IDS, image_id_of
+from accel_yolo.metrics.coco import COCO_CATEGORY_IDS, image_id_of_stem
 
 COLUMNS = (
     "Image Name",
@@ -107,12 +107,13 @@ class PredictionsJson:
 class CocoResults(PredictionsJson):
     """`predictions.json` as COCO's results format has it: a list with an entry for each object.
 
-    An image's id is its file name without suffix, a number where it is one; a frame's is `<video>_<frame>`. A category
+    An image's id is its file name without suffix, a number where it is one ("x-2" for the second image of one name, as
+    its label file is called); a frame's is `<video>_<frame>`. A category
     is COCO's own number where the network knows exactly COCO's 80 classes, else the number of the class.
     """
 
     def _entries(self, shown: Shown, found: Detections) -> list[dict[str, Any]]:
-        image_id = image_id_of(shown.path) if shown.frame is None else found.stem
+        image_id = image_id_of_stem(found.stem) if shown.frame is None else found.stem
         return found.to_coco(image_id, _categories(tuple(found.names.values())))
 
 

@@ -13,10 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from accel_yolo.errors import CheckpointError
+from accel_yolo.errors import CheckpointError, ConfigError
 
 KEY, STRIDE, NAMES = "accel_yolo", "stride", "names"
 MAX_CHARACTERS = 4 << 20
@@ -30,7 +27,7 @@ LARGEST = 1 << 24
 BOX_COLUMNS, DETECTION_COLUMNS = 5, 6
 """cx, cy, w, h, objectness before the classes; x1, y1, x2, y2, confidence, class after NMS in the graph."""
 
-_FOREIGN = "give a file that `accel-yolo export` or YOLOv5's export.py wrote"
+FOREIGN = "give a file that `accel-yolo export` or YOLOv5's export.py wrote"
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,19 @@ class Description:
     imgsz: int = 640
     half: bool = False
     nms: NmsInGraph | None = None
+
+    @property
+    def columns(self) -> int:
+        """Columns of the table that it answers with."""
+        return BOX_COLUMNS + len(self.names) if self.nms is None else DETECTION_COLUMNS
+
+    def require_precision(self, precision: str, where: str) -> None:
+        """Check that a precision is "auto" or that of the file. Raises ConfigError."""
+        own = "fp16" if self.half else "fp32"
+        if precision not in ("auto", own):
+            again = f"export again {'without' if self.half else 'with'} --half"
+            remedy = f"leave --half and --precision out, or {again}"
+            raise ConfigError(f"an exported model has its own precision, {own}", where, precision, remedy)
 
     def entries(self, weights_json: str, form: str) -> dict[str, str]:
         """Return the entries to write.
@@ -199,44 +209,23 @@ def fitted(
     """
     if len(input_shape) != 4 or input_shape[1] != 3 or len(output_shape) != 3:
         shapes = f"input {shown(input_shape)}, output {shown(output_shape)}"
-        raise CheckpointError("not a detector of this family", where, shapes, _FOREIGN)
+        raise CheckpointError("not a detector of this family", where, shapes, FOREIGN)
     columns = output_shape[2]
     names = description.names
     wrong_rows = isinstance(columns, int) and columns not in (-1, DETECTION_COLUMNS)
     if description.nms is not None and (wrong_rows or not names):
         what = f"NMS in the graph with output {shown(output_shape)} and {len(names)} class names"
-        raise CheckpointError("not a detector of this family", where, what, _FOREIGN)
+        raise CheckpointError("not a detector of this family", where, what, FOREIGN)
     if isinstance(columns, int) and description.nms is None:
         if not names:
             names = {number: f"class{number}" for number in range(columns - BOX_COLUMNS)}
         if columns != BOX_COLUMNS + len(names) or not names:
             what = f"output {shown(output_shape)} with {len(names)} class names"
-            raise CheckpointError("not a detector of this family", where, what, _FOREIGN)
+            raise CheckpointError("not a detector of this family", where, what, FOREIGN)
     batch, _, height, width = (side if isinstance(side, int) and side > 0 else None for side in input_shape)
     hw = None if height is None or width is None else (height, width)
     side = description.imgsz if hw is None else max(hw)
     return dataclasses.replace(description, names=names, hw=hw, batch=batch, imgsz=side, half=half)
-
-
-def as_predictions(rows: NDArray[Any], classes: int, where: str) -> NDArray[np.float32]:
-    """Return predictions [k, 5 + C] that say what detections of NMS in a graph say: one class each, with certainty.
-
-    Args:
-        rows: [k, 6]: x1, y1, x2, y2, confidence, class.
-        classes: C.
-        where: the file, for messages.
-
-    Raises:
-        CheckpointError: a class that the file does not name.
-    """
-    kinds = rows[:, 5]
-    unknown = kinds[~((kinds >= 0) & (kinds < classes))]
-    if len(unknown):
-        what = f"class {unknown[0]:g} of {classes}"
-        raise CheckpointError("the graph finds a class that the file does not name", where, what, _FOREIGN)
-    centre, size = (rows[:, :2] + rows[:, 2:4]) / 2, rows[:, 2:4] - rows[:, :2]
-    certain = kinds.astype(np.int64)[:, None] == np.arange(classes)
-    return np.concatenate((centre, size, rows[:, 4:5], certain), axis=1, dtype=np.float32)
 
 
 def shown(shape: list[Any]) -> str:

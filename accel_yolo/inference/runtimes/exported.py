@@ -10,10 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from accel_yolo import console
-from accel_yolo.errors import CheckpointError, ConfigError
 from accel_yolo.inference.network import Candidates, Network
-from accel_yolo.inference.runtimes.description import BOX_COLUMNS, DETECTION_COLUMNS, Description, as_predictions
+from accel_yolo.inference.runtimes.answers import DroppedByGraph, as_predictions, batches_of, check_answer
+from accel_yolo.inference.runtimes.description import Description
 from accel_yolo.metrics.nms import NmsOptions
 
 
@@ -31,16 +30,11 @@ class ExportedNetwork(Network):
     """
 
     def __init__(self, path: Path, description: Description, device: torch.device, precision: str = "auto") -> None:
-        own = "fp16" if description.half else "fp32"
-        if precision not in ("auto", own):
-            remedy = (
-                f"leave --half and --precision out, or export again {'without' if description.half else 'with'} --half"
-            )
-            raise ConfigError(f"an exported model has its own precision, {own}", str(path), precision, remedy)
+        description.require_precision(precision, str(path))
         self.path, self.description, self.device = path, description, device
         self.names, self.strides = description.names, description.strides
         self.imgsz, self.fixed_hw = description.imgsz, description.hw
-        self._has_warned = False
+        self._dropped = DroppedByGraph(description.nms, str(path))
 
     @property
     def input_dtype(self) -> torch.dtype:
@@ -54,17 +48,15 @@ class ExportedNetwork(Network):
     def __call__(self, images: Tensor) -> Tensor:
         """Return predictions [B, N, 5 + C], or with NMS in the graph [B, K, 6], float32.
 
-        A file for batches of fixed size gets them, the last one filled up with black images.
+        A file for batches of fixed size gets them, the last one filled up with its last image.
         """
-        size = self.description.batch
-        if size is None or size == len(images):
-            return self._checked(self.run(images), len(images))
         parts = []
-        for part in images.split(size):
-            missing = size - len(part)
-            filled = torch.cat((part, part.new_zeros(missing, *part.shape[1:]))) if missing else part
-            parts.append(self._checked(self.run(filled), size)[: len(part)])
-        return torch.cat(parts)
+        for places, wanted in batches_of(len(images), self.description.batch):
+            batch = images[places]
+            output = self.run(batch)
+            check_answer(output.shape, len(batch), self.description, str(self.path))
+            parts.append(output[:wanted])
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def candidates(self, output: Tensor, conf_thres: float) -> Candidates:
         """Return the confident predictions; what NMS in the graph kept has one class each, with certainty."""
@@ -72,34 +64,10 @@ class ExportedNetwork(Network):
         rows = output[image, row].float()
         if self.description.nms is None:
             return rows, image
+        self._dropped.warn_if_full(int((output[..., 4] > 0).sum(dim=1).max()) if len(output) else 0)
         certain = as_predictions(rows.cpu().numpy(), len(self.names), str(self.path))
         return torch.from_numpy(certain).to(rows.device), image
 
-    def found(self, output: Tensor, images: int, options: NmsOptions, given: Candidates | None = None) -> list[Tensor]:
-        """Return the objects kept; one warning says where NMS in the graph has thrown away what is asked for."""
-        self._warn(options)
-        return super().found(output, images, options, given)
-
-    def _checked(self, output: Tensor, images: int) -> Tensor:
-        columns = BOX_COLUMNS + len(self.names) if self.description.nms is None else DETECTION_COLUMNS
-        if output.ndim != 3 or output.shape[0] != images or output.shape[2] != columns:
-            what = f"{'x'.join(map(str, output.shape))} instead of {images}xNx{columns}"
-            raise CheckpointError(
-                "not the output of a detector of this family", str(self.path), what, "export it again"
-            )
-        return output
-
-    def _warn(self, options: NmsOptions) -> None:
-        baked = self.description.nms
-        if baked is None or self._has_warned:
-            return
-        lost = []
-        if options.conf_thres < baked.conf_thres:
-            lost.append(f"confidence above {baked.conf_thres}")
-        if options.iou_thres > baked.iou_thres:
-            lost.append(f"overlap up to {baked.iou_thres}")
-        if options.max_det > baked.max_det:
-            lost.append(f"at most {baked.max_det} detections")
-        if lost:
-            self._has_warned = True
-            console.warn(f"NMS in the graph of {self.path} keeps {', '.join(lost)}: what it dropped is not seen")
+    def note_limits(self, options: NmsOptions) -> None:
+        """Warn once where NMS in the graph has thrown away what is asked for."""
+        self._dropped.warn(options)

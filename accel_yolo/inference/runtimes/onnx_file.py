@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from accel_yolo.errors import CheckpointError
+from accel_yolo.errors import CheckpointError, first_line
 from accel_yolo.inference.runtimes.description import Description, described, fitted
 from accel_yolo.inference.runtimes.packages import optional
 
@@ -20,7 +20,7 @@ def described_onnx(path: Path) -> Description:
     onnx = optional("onnx", "reading ONNX files")
     model = _read(path, onnx)
     if not model.graph.input or not model.graph.output:
-        raise CheckpointError("cannot read ONNX file", str(path), "no input or no output", "export it again")
+        raise CheckpointError("damaged ONNX file", str(path), "no input or no output", "export it again")
     first = model.graph.input[0].type.tensor_type
     half = first.elem_type == onnx.TensorProto.FLOAT16
     shapes = (_sides(first), _sides(model.graph.output[0].type.tensor_type))
@@ -36,8 +36,7 @@ def _read(path: Path, onnx: Any) -> Any:
     try:
         return onnx.load(str(path), load_external_data=False)
     except Exception as error:  # the protobuf library's own kinds
-        what = str(error).strip().split("\n")[0][:200]
-        raise CheckpointError("cannot read ONNX file", str(path), what, "export it again") from error
+        raise CheckpointError("damaged ONNX file", str(path), first_line(error), "export it again") from error
 
 
 def _entries(model: Any) -> dict[str, str]:

@@ -8,9 +8,8 @@ import cv2
 import torch
 from torch import Tensor
 
-from accel_yolo.errors import CheckpointError
+from accel_yolo.errors import CheckpointError, ConfigError, first_line
 from accel_yolo.inference.runtimes.exported import ExportedNetwork
-from accel_yolo.inference.runtimes.onnx import first_line
 from accel_yolo.inference.runtimes.onnx_file import described_onnx
 
 
@@ -20,10 +19,19 @@ class OpenCvNetwork(ExportedNetwork):
     Raises:
         EnvironmentFault: the package that reads the metadata (onnx) is not installed.
         CheckpointError: damaged, not a detector of this family, or with operations that OpenCV does not know.
+        ConfigError: non-maximum suppression is part of the graph.
     """
 
     def __init__(self, path: Path, device: torch.device, precision: str = "auto") -> None:
-        super().__init__(path, described_onnx(path), torch.device("cpu"), precision)
+        description = described_onnx(path)
+        if description.nms is not None:
+            # It reads such a graph and then ends the whole process with a division by zero.
+            what, remedy = (
+                "OpenCV does not run NMS in the graph",
+                "leave --dnn out, or export the weights without --nms",
+            )
+            raise ConfigError(what, "--dnn", path, remedy)
+        super().__init__(path, description, torch.device("cpu"), precision)
         try:
             self._net = cv2.dnn.readNetFromONNX(str(path))
         except cv2.error as error:

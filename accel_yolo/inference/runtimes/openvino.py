@@ -10,10 +10,9 @@ from torch import Tensor
 
 from accel_yolo import console
 from accel_yolo.config.yaml_io import load_yaml
-from accel_yolo.errors import CheckpointError, ConfigError
+from accel_yolo.errors import CheckpointError, ConfigError, first_line
 from accel_yolo.inference.runtimes.description import KEY, NAMES, STRIDE, described, fitted
 from accel_yolo.inference.runtimes.exported import ExportedNetwork
-from accel_yolo.inference.runtimes.onnx import first_line
 from accel_yolo.inference.runtimes.packages import optional
 
 _ENTRIES = (STRIDE, NAMES, KEY)

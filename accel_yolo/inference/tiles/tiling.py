@@ -14,6 +14,10 @@ from accel_yolo.errors import ConfigError
 TILES_AT_ONCE = 4
 
 
+SMALLEST_SIDE = 32
+"""Side of the smallest tiles, px."""
+
+
 @dataclass(frozen=True)
 class Tiling:
     """How large images are cut.
@@ -34,8 +38,9 @@ class Tiling:
     batch: int = TILES_AT_ONCE
 
     def __post_init__(self) -> None:
-        if self.side < 1:
-            raise ConfigError("no tile is so small", "--tile", self.side, "give a side in pixels, such as 640")
+        if self.side < SMALLEST_SIDE:
+            remedy = f"give a side of {SMALLEST_SIDE} px or more, such as 640"
+            raise ConfigError("a tile so small shows nothing", "--tile", self.side, remedy)
         if not 0 <= self.overlap <= MOST_OVERLAP:
             remedy = f"give a share of the tile from 0 to {MOST_OVERLAP}"
             raise ConfigError("wrong overlap of tiles", "--overlap", self.overlap, remedy)

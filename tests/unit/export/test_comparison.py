@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,19 @@ def test_boxes_half_a_pixel_and_scores_a_thousandth_away_are_another_detector(
     difference = compared(request_, Other(request_, offset), IMAGES)
     assert difference.compared > 0
     assert difference.within(FULL) == is_same
+
+
+def test_every_place_of_a_batch_is_compared(request_: ExportRequest) -> None:
+    class WrongAtTheEnd(Other):
+        def run(self, images: Tensor) -> Tensor:
+            assert len(images) == 3
+            output = super().run(images)
+            output[2, :, 0] += 1.0
+            return output
+
+    of_three = dataclasses.replace(request_, batch=3)
+    assert not compared(of_three, WrongAtTheEnd(of_three, torch.zeros(7)), IMAGES).within(FULL)
+    assert compared(of_three, Other(of_three, torch.zeros(7)), IMAGES).within(FULL)
 
 
 def test_another_shape_is_another_detector(request_: ExportRequest) -> None:

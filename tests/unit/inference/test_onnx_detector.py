@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +19,15 @@ import accel_yolo
 from accel_yolo.errors import CheckpointError, ConfigError
 from accel_yolo.inference.interface.model import Model
 from accel_yolo.inference.network import TorchNetwork
-from accel_yolo.inference.predictor import Predictor
+from accel_yolo.inference.networks import load_network
+from accel_yolo.inference.onnx_detector import OnnxDetector
+from accel_yolo.inference.predictor import PredictOptions, Predictor
 from accel_yolo.inference.runtimes.description import Description, NmsInGraph
+from accel_yolo.inference.runtimes.opening import open_exported
+from accel_yolo.metrics.nms import NmsOptions
 from accel_yolo.models.weights import detector_from_weights, load_weights
 
-onnx = pytest.importorskip("onnx")
+onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
 SIDE, BATCH = 320, 3
 
 
@@ -74,16 +80,20 @@ def photos(reference_dir: Path) -> list[Path]:
     return sorted((reference_dir / "data" / "coco128" / "images").glob("*.jpg"))[:8]
 
 
-def with_output(path: Path, names: dict[int, str], side: int = 7) -> Path:
-    """Write a model that answers with zeros [1, 4, side] whatever it sees."""
+def with_output(
+    path: Path, names: dict[int, str], side: int = 7, answer: Sequence[float] = (), half: bool = False
+) -> Path:
+    """Write a model that answers with [1, 4, side] whatever it sees: zeros, or four times the same row."""
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    answer = onnx.numpy_helper.from_array(np.zeros((1, 4, side), np.float32), "answer")
+    given = onnx.TensorProto.FLOAT16 if half else kind
+    rows = np.broadcast_to(np.array(answer or [0] * side, np.float32), (1, 4, side)).copy()
+    stored = onnx.numpy_helper.from_array(rows, "answer")
     graph = helper.make_graph(
         [helper.make_node("Identity", ["answer"], ["output0"])],
         "zeros",
-        [helper.make_tensor_value_info("images", kind, [1, 3, "h", "w"])],
+        [helper.make_tensor_value_info("images", given, [1, 3, "h", "w"])],
         [helper.make_tensor_value_info("output0", kind, [1, 4, side])],
-        [answer],
+        [stored],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     if names:
@@ -141,10 +151,66 @@ def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:
         accel_yolo.load(tmp_path / "bad.onnx")
     image = np.zeros((40, 40, 3), np.uint8)
     assert accel_yolo.load(with_output(tmp_path / "two.onnx", {0: "a", 1: "b"}))(image).summary() == "no detections"
-    with pytest.raises(CheckpointError, match=r"\[B, N, 6\] is needed for 1 classes"):
-        accel_yolo.load(with_output(tmp_path / "one.onnx", {0: "a"}))(image)
-    with pytest.raises(CheckpointError, match="names no classes"):
+    with pytest.raises(CheckpointError, match="not a detector of this family in .*: output 1x4x7 with 1 class names"):
+        accel_yolo.load(with_output(tmp_path / "one.onnx", {0: "a"}))
+    with pytest.raises(CheckpointError, match="not a detector of this family in .*: output 1x4x5 with 0 class names"):
         accel_yolo.load(with_output(tmp_path / "none.onnx", {}, side=5))
+
+
+@pytest.fixture(params=["without torch", "with torch"])
+def opened(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """A function that opens an ONNX file as `accel_yolo.load` does, and one as the commands do."""
+
+    def as_commands_do(path: Path, device: str = "cpu", precision: str = "auto") -> Predictor:
+        return Predictor(open_exported(path, "onnx", torch.device(device), precision))
+
+    return OnnxDetector if request.param == "without torch" else as_commands_do
+
+
+def test_both_ways_refuse_and_warn_alike(
+    opened: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = with_output(tmp_path / "two.onnx", {0: "a", 1: "b"})
+    with pytest.raises(ConfigError, match="an exported model has its own precision, fp32 in .*: fp16"):
+        opened(path, "cpu", "fp16")
+    half = with_output(tmp_path / "half.onnx", {0: "a", 1: "b"}, half=True)
+    assert opened(half, "cpu", "fp16").names == {0: "a", 1: "b"}
+    with pytest.raises(ConfigError, match="has its own precision, fp16 in .*: fp32"):
+        opened(half, "cpu", "fp32")
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        opened(path, "cuda:0")
+        assert "warning: onnxruntime has no CUDA here, two.onnx runs on the CPU" in capsys.readouterr().err
+
+
+def test_both_ways_say_once_what_suppression_in_the_graph_dropped(
+    opened: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = with_output(tmp_path / "nms.onnx", {0: "a", 1: "b"}, side=6)
+    store(path, entries_of({0: "a", 1: "b"}, NmsInGraph(0.3)))
+    detector, image = opened(path), np.zeros((40, 40, 3), np.uint8)
+    detector(image, PredictOptions((64, 64), NmsOptions(0.3, max_det=100)))
+    assert not capsys.readouterr().err
+    for _ in range(2):
+        detector(image, PredictOptions((64, 64), NmsOptions(0.1, max_det=100)))
+    assert capsys.readouterr().err.count("keeps confidence above 0.3: what it dropped is not seen") == 1
+
+
+@pytest.mark.parametrize("kind", [2.0, -1.0])
+def test_both_ways_refuse_a_class_that_is_not_named(kind: float, opened: Callable[..., Any], tmp_path: Path) -> None:
+    path = with_output(tmp_path / "nms.onnx", {0: "a", 1: "b"}, side=6, answer=[0, 0, 9, 9, 0.9, kind])
+    store(path, entries_of({0: "a", 1: "b"}, NmsInGraph()))
+    with pytest.raises(CheckpointError, match="a class that the file does not name"):
+        opened(path)(np.zeros((40, 40, 3), np.uint8), PredictOptions((64, 64)))
+
+
+def test_members_of_an_ensemble_say_what_they_dropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [with_output(tmp_path / f"{name}.onnx", {0: "a", 1: "b"}, side=6) for name in ("one", "other")]
+    for path in paths:
+        store(path, entries_of({0: "a", 1: "b"}, NmsInGraph()))
+    several = load_network([str(path) for path in paths], torch.device("cpu"))
+    Predictor(several)(np.zeros((40, 40, 3), np.uint8), PredictOptions((64, 64), NmsOptions(0.1, max_det=100)))
+    said = capsys.readouterr().err
+    assert all(f"NMS in the graph of {path} keeps confidence above 0.25" in said for path in paths)
 
 
 def test_what_an_exported_model_cannot_do_is_said(exported: Path) -> None:
@@ -155,7 +221,9 @@ def test_what_an_exported_model_cannot_do_is_said(exported: Path) -> None:
         model(torch.zeros(1, 3, SIDE, SIDE))
     with pytest.raises(ConfigError, match="cannot be augmented"):
         accel_yolo.load(exported, augment=True)
-    with pytest.raises(ConfigError, match="keeps its precision"):
+    with pytest.raises(ConfigError, match="has its own precision, fp32"):
         accel_yolo.load(exported, precision="fp16")
+    with pytest.raises(ConfigError, match="there is nothing to fuse"):
+        accel_yolo.load(exported, fusion="wbf")
     with pytest.raises(ConfigError, match="not a device of ONNX Runtime"):
         accel_yolo.load(exported, device="tpu")

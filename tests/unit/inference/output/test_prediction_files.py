@@ -113,7 +113,8 @@ def test_coco_results_are_read_by_cocos_own_tool(found: Detections, tmp_path: Pa
 
     names = load_data_spec("coco", splits=()).names
     file = CocoResults(tmp_path / "p.json")
-    file.write(Shown("val2017/000000000139.jpg"), replace(found, names=names, classes=np.array([79, 0])))
+    coco = replace(found, names=names, classes=np.array([79, 0]), stem="000000000139")
+    file.write(Shown("val2017/000000000139.jpg"), coco)
     file.close()
     truth = COCO()
     truth.dataset = {
@@ -128,6 +129,14 @@ def test_coco_results_are_read_by_cocos_own_tool(found: Detections, tmp_path: Pa
         (139, 1, 0.5),
     ]
     np.testing.assert_allclose(results[0]["bbox"], [10.126, 20, 40.374, 60], atol=1e-3)
+
+
+def test_images_of_one_name_have_ids_of_their_own(found: Detections, tmp_path: Path) -> None:
+    file = CocoResults(tmp_path / "p.json")
+    for path, stem in (("a/7.jpg", "7"), ("b/7.jpg", "7-2")):
+        file.write(Shown(path), replace(found, stem=stem))
+    file.close()
+    assert [row["image_id"] for row in json.loads((tmp_path / "p.json").read_text())] == [7, 7, "7-2", "7-2"]
 
 
 def test_coco_results_of_other_classes_and_of_frames(found: Detections, tmp_path: Path) -> None:

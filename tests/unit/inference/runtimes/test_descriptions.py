@@ -16,7 +16,8 @@ from accel_yolo.errors import CheckpointError, ConfigError, EnvironmentFault
 from accel_yolo.export.request import ExportRequest
 from accel_yolo.export.torchscript import write_torchscript
 from accel_yolo.inference.networks import NetworkOptions, load_network
-from accel_yolo.inference.runtimes.description import Description, NmsInGraph, as_predictions, described, fitted
+from accel_yolo.inference.runtimes.answers import as_predictions, batches_of
+from accel_yolo.inference.runtimes.description import Description, NmsInGraph, described, fitted
 from accel_yolo.inference.runtimes.kinds import exported_kind
 from accel_yolo.inference.runtimes.torchscript import torchscript_entries
 from accel_yolo.models.weights_meta import WeightsMeta
@@ -89,6 +90,23 @@ def test_a_class_that_the_file_does_not_name_is_one_line(kind: float) -> None:
     assert as_predictions(rows[:1], 2, "x").tolist() == [[5, 5, 10, 10, np.float32(0.9), 0, 1]]
     with pytest.raises(CheckpointError, match="a class that the file does not name in x: class .* of 2"):
         as_predictions(rows, 2, "x")
+
+
+def test_images_are_cut_into_batches_and_the_last_image_fills_up_the_last_one() -> None:
+    images = np.arange(5)
+    assert [images[places].tolist() for places, _ in batches_of(5, 2)] == [[0, 1], [2, 3], [4, 4]]
+    assert [wanted for _, wanted in batches_of(5, 2)] == [2, 2, 1]
+    assert [images[places].tolist() for places, _ in batches_of(5, 5)] == [[0, 1, 2, 3, 4]]
+    assert [images[places].tolist() for places, _ in batches_of(5, None)] == [[0, 1, 2, 3, 4]]
+    assert [images[places].tolist() for places, _ in batches_of(5, 8)] == [[0, 1, 2, 3, 4, 4, 4, 4]]
+
+
+def test_a_graph_with_suppression_answers_with_six_columns_and_names_its_classes() -> None:
+    with_nms = Description({0: "a"}, (32,), nms=NmsInGraph())
+    assert fitted(with_nms, [1, 3, 64, 64], [1, 100, 6], "x").nms == NmsInGraph()
+    for description, columns in ((with_nms, 7), (dataclasses.replace(with_nms, names={}), 6)):
+        with pytest.raises(CheckpointError, match="not a detector of this family in x: NMS in the graph"):
+            fitted(description, [1, 3, 64, 64], [1, 100, columns], "x")
 
 
 def test_a_file_without_names_has_numbered_ones() -> None:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from accel_yolo.config.predict_schema import MOST_OVERLAP
 from accel_yolo.errors import ConfigError
-from accel_yolo.inference.tiles.tiling import Tiling, planned_tiles
+from accel_yolo.inference.tiles.tiling import SMALLEST_SIDE, Tiling, planned_tiles
 
 SIDES = st.integers(1, 3000)
-TILINGS = st.builds(Tiling, side=st.integers(1, 900), overlap=st.floats(0, MOST_OVERLAP))
+TILINGS = st.builds(Tiling, side=st.integers(SMALLEST_SIDE, 900), overlap=st.floats(0, MOST_OVERLAP))
 
 
 def intervals(tiles: np.ndarray, axis: int) -> list[tuple[int, int]]:
