@@ -128,11 +128,11 @@ def test_the_step_that_is_timed_is_the_step_of_the_training_loop(
 
 def test_the_parts_of_a_step_are_measured_and_add_up_to_the_step(sparse_data: Path, tmp_path: Path) -> None:
     world = World.start("cpu")
-    console.quiet()
-    config = tiny_config(sparse_data, tmp_path, batch=2, nominal_batch=2)
-    stepper = Stepper(config, open_data(config, world), world, steps=2, most_val_images=4)
-    stepper.times()
-    tuning = tuning_of(stepper, val_s=1.0, val_images=2 * len(stepper.val_loader.index))
+    with console.quiet_unless(False):
+        config = tiny_config(sparse_data, tmp_path, batch=2, nominal_batch=2)
+        stepper = Stepper(config, open_data(config, world), world, steps=2, most_val_images=4)
+        stepper.times()
+        tuning = tuning_of(stepper, val_s=1.0, val_images=2 * len(stepper.val_loader.index))
     parts = tuning.parts
     assert min(parts.data_s, parts.forward_s, parts.backward_s, parts.update_s, parts.other_s) > 0
     assert parts.backward_s < parts.total_s
