@@ -20,6 +20,7 @@ from accel_yolo.engine.evaluate import Evaluation
 from accel_yolo.engine.reporting import metrics_json, per_class_csv
 from accel_yolo.engine.sharing import share_json
 from accel_yolo.engine.world import World
+from accel_yolo.errors import escaped
 from accel_yolo.files import write_text_atomic
 from accel_yolo.inference.output.encoding import write_image
 from accel_yolo.inference.output.mistake_sheet import mistake_sheet
@@ -141,7 +142,7 @@ def write_findings(folder: Path, found: Findings, metrics: dict[str, Any], *, wo
     plot_curves(folder, found.result.ap, found.names)
     plot_confusion(folder / "confusion_matrix.png", found.confusion, found.names)
     if images:
-        titles = [Path(found.index.paths[image.pair.image]).name for image in images]
+        titles = [escaped(Path(found.index.paths[image.pair.image]).name) for image in images]
         write_image(folder / "worst.jpg", mistake_sheet(found.index, images, titles, found.names))
 
 
@@ -169,7 +170,7 @@ def _worst_table(found: Findings, images: list[Mistakes]) -> str:
         false = each.pair.detections[each.label_of < 0, 5]
         reasons = [_counted(labels, found) for labels in (missed, false)]
         row = (f"{each.score:.3f}", each.missed, each.false, each.confused, *reasons)
-        writer.writerow([found.index.paths[each.pair.image], *row])
+        writer.writerow([escaped(found.index.paths[each.pair.image]), *row])
     return text.getvalue()
 
 

@@ -26,6 +26,8 @@ def write_folder(folder: Path, weights: Weights, card: str) -> Path:
     """
     make_folder(folder)
     save_weights(folder / WEIGHTS, detector_from_weights(weights), weights.meta)
-    write_text_atomic(folder / CONFIG, json.dumps(config_of(weights), indent=2, ensure_ascii=False) + "\n")
-    write_text_atomic(folder / CARD, card)
+    # Provenance names files, whose names need not be UTF-8: what is not is written out, in JSON by its own escape.
+    config = json.dumps(config_of(weights), indent=2, ensure_ascii=False) + "\n"
+    for name, text in ((CONFIG, config), (CARD, card)):
+        write_text_atomic(folder / name, text.encode("utf-8", "backslashreplace").decode("utf-8"))
     return folder

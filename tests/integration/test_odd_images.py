@@ -189,6 +189,13 @@ def test_file_names_of_any_bytes_are_trained_and_predicted_on(
     for shown in NAMES.values():
         assert f"{shown}: 64x64 " in predicted.out
     assert sum(": 64x64 " in line for line in predicted.out.splitlines()) == 9
+    small = ("--imgsz", "64", "--workers", "0", "--device", "cpu", "--project", commands.project, "--name", "seen")
+    best = commands.project / "exp" / "weights" / "best.safetensors"
+    words = ("--data", data, "--weights", best, "--worst", "9", "--save-txt", "--save-json")
+    commands("val", *small, *words).succeeded()
+    written = (commands.project / "seen" / "worst.csv").read_text()
+    assert all(shown.rpartition(" ")[2].replace('"', '""') in written for shown in NAMES.values())
+    assert (commands.project / "seen" / "worst.jpg").is_file()
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
@@ -204,6 +211,7 @@ def test_paths_that_are_not_utf8_work_for_data_and_are_refused_for_what_training
     data = make_data(odd / "data")
     data = data.rename(data.with_name(os.fsdecode(b"d\xe9.yaml")))
     commands.train(data, "--noval").succeeded()
+    commands("push", commands.project / "exp", "--into", tmp_path / "given").succeeded()
     commands.train(data, "--project", odd).error(2, "wrong value in --project: ", "caf\\xe9; give a folder in UTF-8")
 
 

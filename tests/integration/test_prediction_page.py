@@ -35,10 +35,18 @@ def place(commands: Commands, reference_dir: Path, published_weights: Path) -> I
     with camera() as served, camera() as other:
         Path("cameras.streams").write_text(f"{served.url}\n{other.url}\n")
         Path("stream.txt").write_text(served.url)
-        timer = threading.Timer(2.0, lambda: (served.stop(), other.stop()))
-        timer.start()
+        done = threading.Event()
+
+        def switch_off() -> None:
+            while served.shown < 30 and not done.wait(0.05):
+                pass
+            if not done.wait(3):  # the other is opened meanwhile
+                served.stop()
+                other.stop()
+
+        threading.Thread(target=switch_off, daemon=True).start()
         yield Path.cwd()
-        timer.cancel()
+        done.set()
 
 
 @pytest.mark.parametrize("line", LINES)
