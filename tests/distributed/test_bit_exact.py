@@ -108,6 +108,7 @@ def test_a_resumed_run_finds_the_data_of_each_machine_where_its_command_line_say
     assert found == [((str(sparse_data),), 0, 1), (("elsewhere.yaml",), 3, 1)], "the recipe is that of machine 0"
 
 
+@pytest.mark.slow
 def test_the_default_mode_does_not_pass_this_test(
     run_processes: Run, sparse_data: Path, tmp_path: Path, alone: dict[str, Any]
 ) -> None:

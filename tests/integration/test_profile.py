@@ -119,6 +119,7 @@ def trained_by_the_profile(data: Path, project: Path) -> str:
     return digest(stepper.training.ema.detector.state_dict())
 
 
+@pytest.mark.slow
 def test_the_step_that_is_timed_is_the_step_of_the_training_loop(
     run_processes: Callable[..., list[Any]], sparse_data: Path, tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.slow
 def test_a_model_is_pushed_fetched_and_what_goes_wrong_is_one_line(
     server: HubServer, weights: Path, tmp_path: Path, published_weights: Path
 ) -> None:

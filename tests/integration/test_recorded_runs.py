@@ -31,6 +31,7 @@ def run(folder: Path, *words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("imgsz", "precision", "recall", "map50", "map50_95"),
     [(640, 0.602, 0.492, 0.560, 0.366), (320, 0.547, 0.411, 0.449, 0.286)],

@@ -63,6 +63,7 @@ def check_trained(run_folder: Path, epochs: int) -> None:
     assert list((run_folder / "checkpoints").glob("*/manifest.json"))
 
 
+@pytest.mark.slow
 def test_training_from_weights(machine: Path, published_weights: Path) -> None:
     done = run(
         machine, "train.py", "--imgsz", "64", "--batch", "32", "--weights", str(published_weights),

@@ -84,6 +84,7 @@ def test_two_processes_never_work_on_one_trial(tmp_path: Path) -> None:
     assert first.claim(4) is None and second.claim(4) is None, "all have begun, and whoever began them lives"
 
 
+@pytest.mark.slow
 def test_many_processes_at_once_begin_every_trial_exactly_once(tmp_path: Path) -> None:
     opened(tmp_path / "s")
     program = (
