@@ -143,4 +143,4 @@ def test_a_run_that_is_ended_leaves_a_complete_video_or_none(
     frames = len(frames_of(video))
     assert 10 <= frames < 800
     assert f"{frames} frames of 1 video done, results in" in out
-    assert not list((tmp_path / "runs" / "exp").glob(".*"))
+    assert not list((tmp_path / "runs" / "exp").glob(".*.mp4"))
