@@ -15,7 +15,7 @@ $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
-	# Without what it asks for: a second OpenCV would be written over the first. What it needs, supervision brings.
+	# Without what it asks for: a second OpenCV would be written over the first. What it needs, supervision and rich of the dev extra bring.
 	$(BIN)/python -m pip install --quiet --no-deps 'trackers>=2'
 	touch $@
 
