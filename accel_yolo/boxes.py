@@ -1,4 +1,4 @@
-"""Boxes: formats, the IoU family, clipping. Pure functions on CPU or device tensors."""
+"""Boxes: formats, the IoU family. Pure functions on CPU or device tensors."""
 
 from __future__ import annotations
 
@@ -19,13 +19,6 @@ def xyxy_to_cxcywh(boxes_xyxy: Tensor) -> Tensor:
     """Return boxes [..., 4] (centre x, centre y, width, height) of corners [..., 4], same frame."""
     low, high = boxes_xyxy[..., :2], boxes_xyxy[..., 2:4]
     return torch.cat(((low + high) / 2, high - low), dim=-1)
-
-
-def clip_xyxy(boxes_xyxy: Tensor, hw: tuple[int, int]) -> Tensor:
-    """Return corners [..., 4] clipped to an image of size `hw` (height, width) in pixels."""
-    height, width = hw
-    limit = boxes_xyxy.new_tensor([width, height, width, height])
-    return boxes_xyxy.clamp(min=0).minimum(limit)
 
 
 def iou_matrix(boxes_xyxy: Tensor, others_xyxy: Tensor, eps: float = 1e-7) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import Flag, run_folder, switch, unsupported, value
+from accel_yolo.config.flag import Flag, input_size, run_folder, switch, unsupported, value
 
 _WHAT, _HOW, _NMS, _OUTPUT = "model and formats", "how it is written", "suppression in the graph", "output"
 
@@ -36,13 +36,7 @@ EXPORT: tuple[Flag, ...] = (
         metavar="FORMAT",
     ),
     value("--data", "data YAML whose validation images the file is checked on (default: drawn scenes)", _WHAT, "FILE"),
-    Flag(
-        ("--imgsz", "--img", "--img-size"),
-        "size of the network input in pixels: one number, or height and width",
-        "imgsz",
-        _HOW,
-        nargs="+",
-    ),
+    input_size(_HOW),
     value("--batch|--batch-size", "images per batch", _HOW),
     switch("--dynamic", "take any batch and any size in whole strides (torchscript always does)", _HOW),
     switch("--half", "compute in float16 (OpenVINO: store the weights so)", _HOW),

@@ -96,6 +96,12 @@ def weight_files(group: str) -> Flag:
     return Flag(("--weights",), several, "weights", group, nargs="+", metavar="FILE")
 
 
+def input_size(group: str) -> Flag:
+    """Return the flag of the size of the network input, which need not be square."""
+    size = "size of the network input in pixels: one number, or height and width"
+    return Flag(("--imgsz", "--img", "--img-size"), size, "imgsz", group, nargs="+")
+
+
 def looking(group: str) -> tuple[Flag, Flag]:
     """Return the flags about looking more than once: at three views of an image, with several networks."""
     return (

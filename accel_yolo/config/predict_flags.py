@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import COMMON, Flag, half, looking, run_folder, switch, unsupported, value, weight_files
+from accel_yolo.config.flag import (
+    COMMON,
+    Flag,
+    half,
+    input_size,
+    looking,
+    run_folder,
+    switch,
+    unsupported,
+    value,
+    weight_files,
+)
 
 _WHAT, _HOW, _WHERE, _OUTPUT = "model and images", "detection", "processes", "output"
 
@@ -10,13 +21,7 @@ PREDICT = (
     weight_files(_WHAT),
     value("--source", "image, video, folder, glob, .txt or .streams list, URL, number of a camera, or -", _WHAT),
     value("--data", "data YAML whose class names replace those of the weights", _WHAT, "FILE"),
-    Flag(
-        ("--imgsz", "--img", "--img-size"),
-        "size of the network input in pixels: one number, or height and width",
-        "imgsz",
-        _HOW,
-        nargs="+",
-    ),
+    input_size(_HOW),
     value("--conf-thres|--conf", "least confidence of a detection", _HOW),
     value("--iou-thres|--iou", "overlap above which the weaker of two boxes is dropped", _HOW),
     *looking(_HOW),

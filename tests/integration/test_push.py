@@ -58,6 +58,18 @@ print(json.dumps(said))
 """
 
 
+REFUSALS = {
+    "no token": "4 no such file here, and no such repository on the hub: me/pets",
+    "missing": "4 no such file here, and no such repository on the hub: me/nothing",
+    "revision": "4 no such revision",
+    "not cached": "7 no copy here, and the hub was not asked",
+    "none": "4 no weights in the repository",
+    "two": "4 several weight files",
+    "gated": "4 a repository with restricted access",
+    "bad": "4 empty or truncated safetensors file",
+}
+
+
 @pytest.mark.slow
 def test_a_model_is_pushed_fetched_and_what_goes_wrong_is_one_line(
     server: HubServer, weights: Path, tmp_path: Path, published_weights: Path
@@ -110,17 +122,7 @@ def test_a_model_is_pushed_fetched_and_what_goes_wrong_is_one_line(
     for name in ("branch", "cached"):
         assert said[name].startswith("Model(2 classes")
     assert said["pt"].startswith("Model(80 classes")
-    expected = {
-        "no token": "4 no such file here, and no such repository on the hub: me/pets",
-        "missing": "4 no such file here, and no such repository on the hub: me/nothing",
-        "revision": "4 no such revision",
-        "not cached": "7 no copy here, and the hub was not asked",
-        "none": "4 no weights in the repository",
-        "two": "4 several weight files",
-        "gated": "4 a repository with restricted access",
-        "bad": "4 empty or truncated safetensors file",
-    }
-    for name, start in expected.items():
+    for name, start in REFUSALS.items():
         assert said[name].startswith(start), (name, said[name])
 
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accel_yolo.boxes import clip_xyxy, cxcywh_to_xyxy, iou_matrix, paired_iou, xyxy_to_cxcywh
+from accel_yolo.boxes import cxcywh_to_xyxy, iou_matrix, paired_iou, xyxy_to_cxcywh
 
 KINDS = ("iou", "giou", "diou", "ciou")
 
@@ -62,12 +62,6 @@ def test_iou_with_an_empty_box_is_zero_and_never_nan() -> None:
     boxes = torch.tensor([[5.0, 5.0, 5.0, 5.0], [0.0, 0.0, 10.0, 10.0]])
     assert torch.equal(iou_matrix(boxes, boxes)[0], torch.zeros(2))
     assert iou_matrix(boxes[:0], boxes).shape == (0, 2)
-
-
-def test_clipping_keeps_boxes_inside_the_image() -> None:
-    boxes = torch.tensor([[-5.0, -1.0, 700.0, 500.0], [10.0, 20.0, 30.0, 40.0]])
-    clipped = clip_xyxy(boxes, (480, 640))
-    assert clipped.tolist() == [[0.0, 0.0, 640.0, 480.0], [10.0, 20.0, 30.0, 40.0]]
 
 
 numbers = st.floats(-500, 500, width=32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from accel_yolo.inference import predict
 from accel_yolo.inference.network import Candidates, Network
 
 
@@ -63,6 +65,27 @@ def spot_image() -> Callable[..., np.ndarray]:
 def png() -> Callable[[np.ndarray], bytes]:
     """Return the function that encodes an RGB image as a PNG file."""
     return lambda image: cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+
+
+@pytest.fixture
+def predict_place(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bright_spot: Network,
+    spot_image: Callable[..., np.ndarray],
+    png: Callable[..., bytes],
+) -> Path:
+    """A working folder with two images of one name and one without objects; the detector is the known one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(predict, "load_network", lambda *_: bright_spot)
+    for name, image in {
+        "photos/a/x.png": spot_image(),
+        "photos/b/x.png": spot_image(box_xyxy=(80, 60, 150, 110)),
+        "photos/empty.png": np.zeros((64, 64, 3), np.uint8),
+    }.items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(png(image))
+    return tmp_path
 
 
 def _spot_image(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +12,9 @@ from accel_yolo.config.predict_schema import PredictConfig
 from accel_yolo.data.images import read_image
 from accel_yolo.errors import ConfigError, DataError
 from accel_yolo.inference import predict as command
-from accel_yolo.inference.network import Network
 from accel_yolo.inference.predict import predict
 
-
-@pytest.fixture(autouse=True)
-def place(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    bright_spot: Network,
-    spot_image: Callable[..., np.ndarray],
-    png: Callable[..., bytes],
-) -> Path:
-    """A working folder with two images of one name and one without objects; the detector is the known one."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "load_network", lambda *_: bright_spot)
-    for name, image in {
-        "photos/a/x.png": spot_image(),
-        "photos/b/x.png": spot_image(box_xyxy=(80, 60, 150, 110)),
-        "photos/empty.png": np.zeros((64, 64, 3), np.uint8),
-    }.items():
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).write_bytes(png(image))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("predict_place")
 
 
 def run(source: str = "photos/**/*.png", **flags: Any) -> Path:
