@@ -63,6 +63,7 @@ class Evaluation:
         detections: [n, 7] float64: image, x1, y1, x2, y2 (px of the original image), confidence, class.
         speed_ms: milliseconds per image of preparation, network, and NMS, on average over processes.
         merge_s: seconds of this process from its last batch to the metrics, waiting for the others included.
+        total_s: seconds of this process for the whole evaluation.
     """
 
     ap: AveragePrecision
@@ -71,6 +72,7 @@ class Evaluation:
     detections: np.ndarray
     speed_ms: dict[str, float]
     merge_s: float
+    total_s: float
 
 
 @torch.inference_mode()
@@ -84,6 +86,7 @@ def evaluate(detector: Detector | Network, loader: EvalLoader, options: EvalOpti
         options: see `EvalOptions`.
         world: all processes take part.
     """
+    started = time.perf_counter()
     network = detector if isinstance(detector, Network) else TorchNetwork(detector)
     index = loader.index
     parts = np.zeros((0, 1 + 5 * len(network.strides)))
@@ -113,6 +116,7 @@ def evaluate(detector: Detector | Network, loader: EvalLoader, options: EvalOpti
         detections=merged[:, :DETECTION_COLUMNS],
         speed_ms=_per_image_ms(seconds / lanes, len(index), world),
         merge_s=time.perf_counter() - worked_until,
+        total_s=time.perf_counter() - started,
     )
 
 

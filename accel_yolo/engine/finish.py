@@ -25,6 +25,7 @@ from accel_yolo.engine.findings import Findings, print_sizes, shared_metrics
 from accel_yolo.engine.optim import optimizer_tensors
 from accel_yolo.engine.reporting import print_speed, print_table
 from accel_yolo.engine.run_folder import RunFolder
+from accel_yolo.engine.sessions import session
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
 from accel_yolo.models.weights import detector_from_weights
@@ -34,13 +35,16 @@ SMALL_BATCH = 16
 """BatchNorm over fewer images than this on a process is worth a remark."""
 
 
-def introduce(config: TrainConfig, training: Training, batches: Batches, state: TrainState, world: World) -> None:
-    """Say what is about to run and on what."""
+def introduce(run: RunFolder, training: Training, batches: Batches, state: TrainState, world: World) -> None:
+    """Say and record what is about to run and on what."""
+    config = training.config
     parameters = sum(parameter.numel() for parameter in training.detector.parameters())
     console.say(f"accel_yolo {__version__}, torch {torch.__version__}, Python {platform.python_version()}")
     console.say(f"{world.describe()}; {parameters:,} parameters, {training.detector.nc} classes")
-    for line in describe_shares(config, batches, world):
+    shares = describe_shares(config, batches, world)
+    for line in shares:
         console.say(line)
+    run.add_session(session(state.step, shares, world), state)
     steps = batches.schedule.steps_per_epoch
     console.say(f"{config.epochs} epochs of {steps} steps of {config.batch} images at {config.imgsz} px")
     if state.step:
@@ -109,6 +113,7 @@ def conclude(
     if training.config.bit_exact:
         metrics["state_sha256"] = state_digest(training, metrics)
     run.write_json("metrics.json", metrics)
+    run.add_end(state, metrics)
     kept_best = not training.config.nosave
     which = f"Best weights, epoch {state.best_epoch + 1}" if kept_best else f"Weights of epoch {state.epoch} (--nosave)"
     console.say(f"\n{which}:")

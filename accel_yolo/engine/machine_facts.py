@@ -147,6 +147,11 @@ def _of_devices(places: Sequence[str], facts: Sequence[ProcessFacts]) -> list[st
     return found
 
 
+def device_name(world: World) -> str:
+    """Return the name of the device of this process."""
+    return _device_of(world)[0]
+
+
 def _device_of(world: World) -> tuple[str, str, str]:
     """Return name, key and fault of the device of this process."""
     device = world.device

@@ -37,6 +37,11 @@ class Memory:
         return cls(held_tensor_bytes(), _most_resident_bytes())
 
 
+def resident_bytes() -> int:
+    """Return what this process has in memory now, its libraries included."""
+    return psutil.Process().memory_info().rss
+
+
 class Peak:
     """The most memory that some work takes, above what this process had when this was made."""
 
@@ -46,7 +51,7 @@ class Peak:
             torch.cuda.empty_cache()
             self._before = torch.cuda.memory_reserved(device)
         else:
-            self._before = psutil.Process().memory_info().rss
+            self._before = resident_bytes()
 
     def of(self, work: Callable[[], object]) -> int:
         """Return the bytes that were held at once while `work` ran; what it raises is raised."""

@@ -12,7 +12,9 @@ from accel_yolo import console
 from accel_yolo.engine.batches import DeviceBatch
 from accel_yolo.engine.build import Training
 from accel_yolo.engine.evaluate import Evaluation
-from accel_yolo.engine.run_folder import EpochRow
+from accel_yolo.engine.memory import Memory, resident_bytes
+from accel_yolo.engine.rows import EpochRow, Pace, StepRow
+from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.schedule import Schedule
 from accel_yolo.engine.skips import Skips
 from accel_yolo.engine.state import TrainState
@@ -30,13 +32,14 @@ MOST_SKIPS_IN_A_ROW = 20
 class EpochMeter:
     """Losses, time and waiting of one epoch."""
 
-    def __init__(self, schedule: Schedule, state: TrainState, training: Training, world: World) -> None:
-        self._schedule, self._epoch, self._world = schedule, state.epoch, world
+    def __init__(self, run: RunFolder, schedule: Schedule, state: TrainState, training: Training, world: World) -> None:
+        self._run, self._schedule, self._epoch, self._world = run, schedule, state.epoch, world
         self._options, self._gradient, self._ema = training.loss, training.gradient, training.ema
         world.skips = Skips(world.device, state.skips_in_a_row)
         self._terms = torch.zeros(3, device=world.device)
-        self._steps, self._waited_s, self._started = 0, 0.0, time.perf_counter()
+        self._steps, self._images, self._waited_s, self._started = 0, 0, 0.0, time.perf_counter()
         self._seconds = 0.0
+        self._read_at, self._read_images = self._started, state.images
         self._bar = None
 
     def watch(self, batches: Iterable[DeviceBatch]) -> Iterator[DeviceBatch]:
@@ -52,6 +55,7 @@ class EpochMeter:
         Raises:
             NonFiniteError: no update has had a finite gradient for a long time.
         """
+        self._images += batch.samples
         self._terms += term_means(sums.detach(), batch.entry_counts, batch.cell_counts, self._options)
         self._steps += 1
         self._waited_s += batch.waited_s
@@ -63,15 +67,41 @@ class EpochMeter:
             what = f"the gradient was not finite in {state.skips_in_a_row} updates in a row"
             place, remedy = f"epoch {self._epoch + 1}, step {state.step}", "lower lr0, or use --precision fp32 or bf16"
             raise self._world.common(NonFiniteError(what, place, remedy=remedy))
-        if due and self._bar is not None:
-            box, obj, cls = means
+        if due:
+            row = self._step_row(tuple(means), state)
+            self._run.add_step(row)
+            self._show(row, batch)
+        return state
+
+    def _step_row(self, losses: tuple[float, ...], state: TrainState) -> StepRow:
+        """Return what the device was just read for, with the pace since the reading before."""
+        now = time.perf_counter()
+        images_per_s = (state.images - self._read_images) / max(now - self._read_at, 1e-9)
+        self._read_at, self._read_images = now, state.images
+        knobs = self._schedule.at(state.step - 1)
+        return StepRow(
+            epoch=self._epoch,
+            step=state.step,
+            images=state.images,
+            train=losses,
+            lr=(knobs.lr_bias, knobs.lr_weight, knobs.lr_weight),
+            pace=self._pace(images_per_s),
+        )
+
+    def _pace(self, images_per_s: float) -> Pace:
+        device = self._world.device
+        device_mib = Memory.of(device).reserved_bytes >> 20 if device.type == "cuda" else None
+        return Pace(images_per_s, self._wait_share(), resident_bytes() >> 20, device_mib)
+
+    def _show(self, row: StepRow, batch: DeviceBatch) -> None:
+        if self._bar is not None:
+            box, obj, cls = row.train
             size = f"{batch.size_hw[0]}x{batch.size_hw[1]}"
             self._bar.set_postfix_str(
                 f"box {box:.4f} obj {obj:.4f} cls {cls:.4f}, {batch.instances} objects, {size}, "
-                f"data wait {self._wait_share():.0%}",
+                f"data wait {row.pace.data_wait:.0%}",
                 refresh=False,
             )
-        return state
 
     def _read(self, state: TrainState) -> tuple[list[float], TrainState]:
         """Return mean losses and the state with what the device has skipped: the one wait for the device."""
@@ -96,8 +126,14 @@ class EpochMeter:
         means = self._gradient.total(self._terms) / self._steps
         return state.to_validate(tuple(means.tolist()))
 
-    def row(self, state: TrainState, result: Evaluation | None) -> EpochRow:
-        """Return the line of results of the epoch that `state` has just completed."""
+    def row(self, state: TrainState, result: Evaluation | None, saving_s: float) -> EpochRow:
+        """Return the line of results of the epoch that `state` has just completed.
+
+        Args:
+            state: after its validation.
+            result: its validation, None without one.
+            saving_s: seconds spent on checkpoints since the last row.
+        """
         metrics = None
         if result is not None:
             ap = result.ap
@@ -110,7 +146,9 @@ class EpochMeter:
             val=result.losses if result is not None else None,
             lr=(knobs.lr_bias, knobs.lr_weight, knobs.lr_weight),
             seconds=self._seconds,
-            data_wait=self._wait_share(),
+            validate_s=result.total_s if result is not None else 0.0,
+            saving_s=saving_s,
+            pace=self._pace(self._images / self._seconds if self._seconds else 0.0),
         )
 
     def _wait_share(self) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,56 +15,18 @@ from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine import failures
 from accel_yolo.engine.checkpoint import CheckpointFolder
 from accel_yolo.engine.findings import WORST, Findings, write_findings
+from accel_yolo.engine.record import Record, add_session
+from accel_yolo.engine.rows import COLUMNS, EpochRow, StepRow, recorded_end
 from accel_yolo.engine.sharing import share_weights
+from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
 from accel_yolo.files import make_folder, next_run_folder, write_text_atomic
 from accel_yolo.models.weights import load_weights
 from accel_yolo.models.weights_meta import Weights
-
-COLUMNS = (
-    "epoch",
-    "train/box_loss",
-    "train/obj_loss",
-    "train/cls_loss",
-    "metrics/precision",
-    "metrics/recall",
-    "metrics/mAP_0.5",
-    "metrics/mAP_0.5:0.95",
-    "val/box_loss",
-    "val/obj_loss",
-    "val/cls_loss",
-    "x/lr0",
-    "x/lr1",
-    "x/lr2",
-)
-"""Columns of `results.csv`, those of the reference."""
-
+from accel_yolo.reports.events import END, EPOCH, METRICS, STEP
 
 Settings = tuple[TrainConfig, dict[str, str]]
 """A configuration and the origin of each value."""
-
-
-@dataclass(frozen=True)
-class EpochRow:
-    """One line of the results.
-
-    Attributes:
-        epoch: counted from 0.
-        train: mean (box, objectness, class) training losses.
-        metrics: (precision, recall, mAP50, mAP50-95), None when the epoch was not validated.
-        val: (box, objectness, class) validation losses, None likewise.
-        lr: learning rates of (biases, decayed weights, norm weights) at the last step.
-        seconds: duration of the epoch's training part.
-        data_wait: share of that time spent waiting for data, 0..1.
-    """
-
-    epoch: int
-    train: tuple[float, ...]
-    metrics: tuple[float, ...] | None
-    val: tuple[float, ...] | None
-    lr: tuple[float, float, float]
-    seconds: float
-    data_wait: float
 
 
 class RunFolder:
@@ -74,6 +37,8 @@ class RunFolder:
         self.weights = path / "weights"
         self._titled = False
         self.checkpoints = CheckpointFolder(path / "checkpoints")
+        self.record = Record(path)
+        self._opened_at = time.monotonic()
 
     @classmethod
     def open(cls, config: TrainConfig, origins: dict[str, str], world: World, resumed: Path | None) -> RunFolder:
@@ -102,7 +67,7 @@ class RunFolder:
         if not self._world.is_leader:
             return
         self.checkpoints.clear()
-        stale = [self.path / name for name in ("results.csv", "metrics.json")]
+        stale = [self.path / name for name in ("results.csv", "metrics.json", METRICS)]
         for path in (*stale, *(self.weights / f"{name}.safetensors" for name in ("last", "best"))):
             path.unlink(missing_ok=True)
 
@@ -139,24 +104,45 @@ class RunFolder:
                 weights = load_weights(self.weights / f"{name}.safetensors")
         return share_weights(weights, self._world)
 
-    def add_epoch(self, row: EpochRow, epochs: int) -> None:
-        """Append an epoch to `results.csv` and print its line of the table."""
+    def add_session(self, session: Mapping[str, Any], state: TrainState) -> None:
+        """Record a start of the run, which goes on from `state`."""
+        with self._world.together():
+            if self._world.is_leader:
+                self.record.begin(state.step, state.epoch)
+                add_session(self.path, session)
+
+    def add_step(self, row: StepRow) -> None:
+        """Record a reading on the log interval."""
+        if self._world.is_leader:
+            self.record.add(STEP, row.recorded())
+
+    def add_epoch(self, row: EpochRow, state: TrainState) -> None:
+        """Append an epoch to `results.csv` and to the record, and print its line of the table.
+
+        Args:
+            row: the epoch.
+            state: after it.
+        """
         if not self._world.is_leader:
             return
         path = self.path / "results.csv"
-        metrics, val = row.metrics or (float("nan"),) * 4, row.val or (float("nan"),) * 3
-        values = (row.epoch, *row.train, *metrics, *val, *row.lr)
         lines = _kept_lines(path, row.epoch)
-        lines.append(",".join(f"{value:20.5g}" for value in values))
+        lines.append(",".join(f"{value:20.5g}" for value in row.values))
         write_text_atomic(path, "\n".join(lines) + "\n")
-        self._print_epoch(row, epochs)
+        self.record.add(EPOCH, row.recorded(state))
+        self._print_epoch(row)
 
-    def _print_epoch(self, row: EpochRow, epochs: int) -> None:
+    def add_end(self, state: TrainState, metrics: Mapping[str, Any]) -> None:
+        """Record how the run ended; `metrics` is the content of `metrics.json`, of its best weights."""
+        if self._world.is_leader:
+            self.record.add(END, recorded_end(state, metrics, time.monotonic() - self._opened_at))
+
+    def _print_epoch(self, row: EpochRow) -> None:
         titles = ("epoch", "box", "obj", "cls", "P", "R", "mAP50", "mAP50-95", "time", "data wait")
         widths = (9, 8, 8, 8, 7, 7, 7, 9, 7, 10)
         metrics = [f"{value:.3f}" for value in row.metrics] if row.metrics else ["-"] * 4
-        cells = [f"{row.epoch + 1}/{epochs}", *(f"{loss:.4f}" for loss in row.train), *metrics]
-        cells += [f"{row.seconds:.0f} s", f"{row.data_wait:.0%}"]
+        cells = [f"{row.epoch + 1}/{self._settings[0].epochs}", *(f"{loss:.4f}" for loss in row.train), *metrics]
+        cells += [f"{row.seconds:.0f} s", f"{row.pace.data_wait:.0%}"]
         if row.epoch % 10 == 0 or not self._titled:
             self._titled = True
             console.say(console.painted("".join(t.rjust(w) for t, w in zip(titles, widths, strict=True)), "bold"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,18 @@ class Checkpoints:
 
     def __init__(self, run: RunFolder, training: Training, config: TrainConfig, world: World) -> None:
         self._run, self._training, self._config, self._world = run, training, config, world
+        self._seconds = 0.0
+
+    def seconds(self) -> float:
+        """Return the seconds that this process has spent on saving since this was asked last."""
+        spent, self._seconds = self._seconds, 0.0
+        return spent
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self._seconds += time.perf_counter() - begun
 
     def restore_or(self, fresh: TrainState) -> TrainState:
         """Return the state of the newest valid checkpoint of a resumed run, loaded; `fresh` for a new run.
@@ -82,11 +97,16 @@ class Checkpoints:
                 "ema": training.ema.detector.state_dict(),
                 "optimizer": optimizer_tensors(training.detector, training.optimizer),
             }
-            self._run.checkpoints.write(_name(state), groups, self._plain(state))
+            with self._timed():
+                self._run.checkpoints.write(_name(state), groups, self._plain(state))
         return state
 
     def finish_epoch(self, state: TrainState) -> None:
         """Save a state after its validation, and the weight files that are due."""
+        with self._timed():
+            self._finish_epoch(state)
+
+    def _finish_epoch(self, state: TrainState) -> None:
         epoch = state.epoch - 1
         is_last = state.epoch == self._config.epochs or state.stopped
         if not (self._is_due(epoch) or is_last) or not self._world.is_leader:

@@ -79,11 +79,11 @@ def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data) -> T
     checkpoints = Checkpoints(run, training, config, world)
     state = checkpoints.restore_or(TrainState())
     batches = Batches(train_loader, detector, schedule, world)
-    introduce(config, training, batches, state, world)
+    introduce(run, training, batches, state, world)
     best = None  # the evaluation of the best weights, if this process made it
 
     while state.epoch < config.epochs and not state.stopped:
-        meter = EpochMeter(schedule, state, training, world)
+        meter = EpochMeter(run, schedule, state, training, world)
         for batch in meter.watch(batches.steps(state)):
             knobs = schedule.at(state.step).apply_to(optimizer)
             for part in gradient.micro_batches(batch, exchange=knobs.is_update):  # one, unless --micro-batch
@@ -106,7 +106,7 @@ def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data) -> T
         if result and config.image_weights:
             state = state.weighing(share_numbers(result.ap.of_classes(detector.nc), world))
         best = result if state.is_best or config.nosave else best
-        run.add_epoch(meter.row(state, result), config.epochs)
+        run.add_epoch(meter.row(state, result, checkpoints.seconds()), state)
         checkpoints.finish_epoch(state)
     result = best or evaluate_best(run, training, val_loader, world)
     return conclude(state, run, training, data.val, result, world)

@@ -16,6 +16,7 @@ from accel_yolo.engine.checkpoint import CheckpointFolder, read
 from accel_yolo.engine.saving import Checkpoints
 from accel_yolo.engine.train import train
 from accel_yolo.errors import CheckpointError, ConfigError, UserError
+from accel_yolo.reports.events import ENVIRONMENT, METRICS, read_events, read_sessions
 
 EPOCHS = 3
 
@@ -94,6 +95,16 @@ def test_resuming_continues_bit_for_bit(
     for name in ("last", "best"):
         ours, theirs = (folder / "weights" / f"{name}.safetensors" for folder in (run, straight))
         assert ours.read_bytes() == theirs.read_bytes()
+    assert recorded(run) == recorded(straight)
+    steps = [session["from_step"] for session in read_sessions(run / ENVIRONMENT)]
+    assert steps[0] == 0 and len(steps) == 2 and steps[1] > 0
+
+
+def recorded(run: Path) -> list[dict[str, Any]]:
+    """Return the events of a run without what depends on the clock and the machine."""
+    measured = ("time", "seconds", "speed", "memory")
+    events = read_events(run / METRICS)
+    return [{key: value for key, value in event.items() if key.split("/")[0] not in measured} for event in events]
 
 
 def test_a_resumed_run_keeps_its_precision_and_does_not_need_the_weights_it_started_from(
