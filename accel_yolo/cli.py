@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from accel_yolo import console
 from accel_yolo.commands import GROUPS, PREPARED, Work, search
 from accel_yolo.config.flags import ALIASES, COMMANDS, parse
+from accel_yolo.config.help_pages import help_width, listed
 from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.errors import ConfigError, UserError, did_you_mean
 from accel_yolo.version import __version__
@@ -23,6 +25,8 @@ INTERRUPTED, BROKEN_PIPE = 130, 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit status of `accel-yolo <command> ...`."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["help"] and len(words) > 1:  # `help train` is `train --help`
+        words = [*words[1:], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
         _print_commands()
         return 0
@@ -36,9 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print_commands(only=command)
         return 0
     if command not in COMMANDS:
-        known = [*COMMANDS, *ALIASES]
-        remedy = did_you_mean(words[0], known) or f"give one of {', '.join(COMMANDS)}"
-        error = ConfigError("unknown command", "the command line", words[0], remedy)
+        error = _unknown_command(words[0])
         console.error_line(str(error))
         return error.exit_code
     return run(command, words[1:], prog=f"accel-yolo {words[0]}")
@@ -57,6 +59,7 @@ def run(command: str, argv: Sequence[str] | None = None, prog: str = "") -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     console.quiet(False)
+    console.verbose(False)
     console.log_to(None)
     try:
         work = _prepared(command, words, prog or COMMANDS[command].script)
@@ -91,6 +94,9 @@ def _prepared(command: str, words: list[str], prog: str) -> Callable[[], int]:
     launched = adopt_launch()
     console.quiet(console.is_follower())
     parsed = parse(command, words, prog)
+    console.verbose(parsed.values.get("verbose", False))
+    if parsed.values.get("quiet"):
+        console.quiet()
     launch = LaunchConfig(**parsed.launch)
     from accel_yolo.config.search_words import asked_search  # not before the help has been printed: it reads YAML
 
@@ -180,12 +186,23 @@ def _interrupted() -> int:
     return INTERRUPTED
 
 
+def _unknown_command(word: str) -> ConfigError:
+    group = word.split()[0]
+    of_group = [name for name in COMMANDS if name.startswith(f"{group} ")]
+    known = of_group if group in GROUPS else [*COMMANDS, *ALIASES, *GROUPS]
+    remedy = did_you_mean(word, known) or f"give one of {', '.join(of_group or COMMANDS)}"
+    return ConfigError("unknown command", "the command line", word, remedy)
+
+
 def _print_commands(only: str = "") -> None:
     command = f"{only} <command>".strip()
-    print(f"usage: accel-yolo {command} [flags]; `accel-yolo {command} --help` lists the flags\n")
-    rows = [[f"  {name}", entry.summary] for name, entry in COMMANDS.items() if name.startswith(f"{only} ".lstrip())]
-    for line in console.aligned(rows):
-        print(line)
-    if only:
-        return
-    print("\n`detect` is another name of `predict`. train.py, val.py, detect.py and export.py are the same commands.")
+    print(f"usage: accel-yolo {command} [flags]; `accel-yolo {command} --help` lists the flags")
+    width = max(map(len, COMMANDS))
+    for heading, names in listed(COMMANDS, only):
+        print("" if only else f"\n{heading}:")
+        for name in names:
+            print(f"  {name:<{width}}  {COMMANDS[name].summary}")
+    if not only:
+        same = "`detect` is another name of `predict`. train.py, val.py, detect.py and export.py are the same commands."
+        print("\n" + textwrap.fill(same, help_width()))
+        print("`accel-yolo help train` tells more, with examples.")

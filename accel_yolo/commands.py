@@ -9,6 +9,7 @@ from accel_yolo import console
 from accel_yolo.config.export_schema import BenchmarkConfig, ExportConfig, require_effect
 from accel_yolo.config.flags import COMMANDS
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
+from accel_yolo.config.machine_schema import CompletionConfig
 from accel_yolo.config.push_schema import PushConfig
 from accel_yolo.config.val_schema import STUDY
 from accel_yolo.config.weights_schema import InfoWeightsConfig
@@ -27,7 +28,6 @@ def _train(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     from accel_yolo.config.resolve import resolve_train
 
     config, origins = resolve_train(typed)
-    speak_as(config)
 
     def work() -> object:
         from accel_yolo.engine.train import train
@@ -39,7 +39,6 @@ def _train(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
 
 def search(asked: AskedSearch, launch: LaunchConfig) -> Work:
     """Return the work of a search of hyper-parameters."""
-    speak_as(asked.config)
 
     def work() -> object:
         from accel_yolo.engine.search import search as search_in_study
@@ -53,7 +52,6 @@ def _val(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     from accel_yolo.config.resolve import resolve_val
 
     config, origins = resolve_val(typed)
-    speak_as(config)
 
     def work() -> object:
         if config.task == STUDY:
@@ -71,7 +69,6 @@ def _predict(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     from accel_yolo.config.resolve import resolve_predict
 
     config, _ = resolve_predict(typed)
-    speak_as(config)
 
     def work() -> object:
         from accel_yolo.inference.predict import predict
@@ -83,7 +80,6 @@ def _predict(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
 
 def _check(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     config = CheckConfig(**typed)
-    speak_as(config)
 
     def work() -> object:
         from accel_yolo.engine.check import check
@@ -95,7 +91,6 @@ def _check(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
 
 def _profile(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     config = ProfileConfig(**typed)
-    speak_as(config)
 
     def work() -> object:
         from accel_yolo.engine.profile import profile
@@ -120,7 +115,6 @@ def _convert(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
 
 def _info_weights(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     config = InfoWeightsConfig(**typed)
-    speak_as(config)
 
     def work() -> object:
         from accel_yolo.info_commands import weights
@@ -132,7 +126,6 @@ def _info_weights(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
 
 def _push(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     config = PushConfig(**typed)
-    speak_as(config)
 
     def work() -> object:
         from accel_yolo.inference.interface.push import push
@@ -146,7 +139,6 @@ def _data(verb: str) -> Callable[[Mapping[str, Any], LaunchConfig], Work]:
     def prepared(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
         (fills,) = COMMANDS[f"{DATA} {verb}"].fills
         config = fills(**typed)
-        speak_as(config)
 
         def work() -> object:
             from accel_yolo import data_commands
@@ -158,10 +150,20 @@ def _data(verb: str) -> Callable[[Mapping[str, Any], LaunchConfig], Work]:
     return prepared
 
 
+def _completion(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    config = CompletionConfig(**typed)
+
+    def work() -> object:
+        from accel_yolo.completion import script
+
+        return console.say(script(config.shell))
+
+    return work
+
+
 def _export(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     config = ExportConfig(**typed)
     require_effect(typed, config)
-    speak_as(config)
 
     def work() -> object:
         from accel_yolo.export.export import export
@@ -173,7 +175,6 @@ def _export(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
 
 def _benchmark(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     config = BenchmarkConfig(**typed)
-    speak_as(config)
 
     def work() -> object:
         from accel_yolo.benchmark import benchmark
@@ -194,11 +195,7 @@ PREPARED: Mapping[str, Callable[[Mapping[str, Any], LaunchConfig], Work]] = {
     "push": _push,
     **{f"{DATA} {verb}": _data(verb) for verb in ("convert", "check", "split", "stats", "show")},
     f"{INFO} weights": _info_weights,
+    "completion": _completion,
     "export": _export,
     "benchmark": _benchmark,
 }
-
-
-def speak_as(config: Any) -> None:
-    if config.quiet:
-        console.quiet()

@@ -29,6 +29,7 @@ _INTERVAL_S = {"terminal": 0.1, "file": 10.0}
 
 class _State:
     quiet = False
+    verbose = False
     log_file: Path | None = None
 
 
@@ -40,6 +41,11 @@ def quiet(on: bool = True) -> None:
 def is_quiet() -> bool:
     """Return whether this process says nothing but errors."""
     return _State.quiet
+
+
+def verbose(on: bool = True) -> None:
+    """Speak of details too (`--verbose`), unless this process is quiet."""
+    _State.verbose = on
 
 
 @contextlib.contextmanager
@@ -97,6 +103,13 @@ def say(line: str) -> None:
     log(line)
     if not _State.quiet:
         _write(sys.stdout, line)
+
+
+def detail(line: str) -> None:
+    """Write a detail to stderr if details were asked for; the log file has it in any case."""
+    log(f"detail: {line}")
+    if _State.verbose and not _State.quiet:
+        _write(sys.stderr, f"{_painted('detail:', 'dim', sys.stderr)} {escaped(line)}")
 
 
 def note(line: str) -> None:

@@ -35,10 +35,24 @@ MAY_IMPORT = {
     "inference": L0 | L1 | {"inference", "reports"},
     "export": L0 | L1 | {"inference", "reports", "export"},
     "engine": L0 | L1 | {"inference", "reports", "engine"},
+    "completion": L0,
+    "env_command": L0 | {"engine"},
     "data_commands": L0 | L1 | {"inference", "reports"},
     "info_commands": L0 | L1 | {"inference", "reports", "export"},
     "benchmark": L0 | L1 | {"inference", "reports", "engine", "export"},
-    "commands": L0 | L1 | {"inference", "reports", "engine", "export", "data_commands", "info_commands", "benchmark"},
+    "commands": L0
+    | L1
+    | {
+        "inference",
+        "reports",
+        "engine",
+        "export",
+        "data_commands",
+        "info_commands",
+        "benchmark",
+        "completion",
+        "env_command",
+    },
     "cli": L0 | {"engine", "commands", "cli"},
     "__main__": {"cli"},
     # The package itself gives `load`, lazily.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import COMMON, Flag, switch, value
+from accel_yolo.config.flag import Flag, spoken, switch, value
 
 _WHAT, _HOW, _OUTPUT = "data", "how", "output"
 _COMMON = (
     value("--workers", "processes that verify the data", _HOW),
-    *(flag for flag in COMMON if flag.name != "--precision"),
+    *spoken(),
 )
 _DATA = (
     value("--data", "data YAML or the name of a shipped one", _WHAT, "FILE"),
     Flag(
         ("--splits", "--split"),
-        "train, val or test, or several (default: all that there are)",
+        "of these splits (default: all that there are)",
         "splits",
         _WHAT,
         nargs="+",

@@ -17,6 +17,7 @@ class _OfData:
     data: str = filled("coco128", "a data YAML or the name of a shipped one")
     splits: tuple[str, ...] = setting((), Several(Choice(("train", "val", "test")), least=0))
     workers: int = count(8)
+    verbose: bool = switch()
     quiet: bool = switch()
     debug: bool = switch()
 

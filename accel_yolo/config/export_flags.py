@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import Flag, input_size, run_folder, switch, unsupported, value
+from accel_yolo.config.flag import Flag, input_size, run_folder, spoken, switch, unsupported, value
 
 _WHAT, _HOW, _NMS, _OUTPUT = "model and formats", "how it is written", "suppression in the graph", "output"
 
@@ -51,9 +51,7 @@ EXPORT: tuple[Flag, ...] = (
     value("--topk-all|--max-det", "most detections per image", _NMS),
     Flag(("--inplace",), "accepted and ignored: nothing in the file works in place", "", _HOW, nargs=0),
     switch("--exist-ok", "replace files that exist", _OUTPUT),
-    switch("--verbose", "let the exporters say what they do", _OUTPUT),
-    switch("--quiet", "print nothing but errors", _OUTPUT),
-    switch("--debug", "show the traceback of an error", _OUTPUT),
+    *spoken("let the exporters say what they do"),
     unsupported("--int8", _INT8),
     unsupported("--per-tensor", _INT8),
     unsupported("--keras", _KERAS),
@@ -84,6 +82,5 @@ BENCHMARK: tuple[Flag, ...] = (
     switch("--pt-only", "measure the weights in torch only", _HOW),
     switch("--hard-fail", "stop at the first format that fails", _HOW),
     *run_folder("runs/benchmark"),
-    switch("--quiet", "print nothing but errors", _OUTPUT),
-    switch("--debug", "show the traceback of an error", _OUTPUT),
+    *spoken(),
 )

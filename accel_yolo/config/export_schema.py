@@ -98,6 +98,7 @@ class BenchmarkConfig:
     project: str = filled("runs/benchmark", "a folder")
     name: str = filled("exp", "a folder name")
     exist_ok: bool = switch()
+    verbose: bool = switch()
     quiet: bool = switch()
     debug: bool = switch()
 

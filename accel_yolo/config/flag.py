@@ -106,7 +106,7 @@ def looking(group: str) -> tuple[Flag, Flag]:
     """Return the flags about looking more than once: at three views of an image, with several networks."""
     return (
         switch("--augment", "test-time augmentation: look at three sizes of each image, one of them mirrored", group),
-        value("--fusion", "boxes of several weights: nms keeps the best, wbf averages those that overlap", group),
+        value("--fusion", "boxes of several weights: keep the best (nms), or average those that overlap (wbf)", group),
     )
 
 
@@ -119,13 +119,15 @@ def _setting(spelling: str) -> str:
     return spelling.lstrip("-").replace("-", "_")
 
 
-COMMON = (
-    Flag(
-        ("--precision",),
-        "auto, fp32, fp16 or bf16 (auto: bf16 on a GPU that has it, else fp32)",
-        "precision",
-        "processes",
-    ),
-    switch("--quiet", "print nothing but errors", "output"),
-    switch("--debug", "show the traceback of an error", "output"),
-)
+def spoken(more: str = "") -> tuple[Flag, Flag, Flag]:
+    """Return the flags of how much a command says; `more` is what its --verbose tells besides details."""
+    details = "tell details too, such as what came from a cache and how long the start took"
+    return (
+        switch("--verbose", f"{details}; {more}" if more else details, "output"),
+        switch("--quiet", "print nothing but errors", "output"),
+        switch("--debug", "show the traceback of an error", "output"),
+    )
+
+
+PRECISION = value("--precision", "type of numbers; auto is bf16 on a GPU that has it, else fp32", "processes")
+COMMON = (PRECISION, *spoken())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -16,12 +15,16 @@ from accel_yolo.config.data_schema import (
     DataSplitConfig,
     DataStatsConfig,
 )
+from accel_yolo.config.examples import EXAMPLES
 from accel_yolo.config.exclusions import excluded_lines
 from accel_yolo.config.export_flags import BENCHMARK, EXPORT
 from accel_yolo.config.export_schema import BenchmarkConfig, ExportConfig
 from accel_yolo.config.flag import Flag
+from accel_yolo.config.help_pages import HelpPage, flag_help, in_order, usage, value_name
 from accel_yolo.config.launch_flags import CHECK, PROFILE
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
+from accel_yolo.config.machine_flags import COMPLETION
+from accel_yolo.config.machine_schema import CompletionConfig
 from accel_yolo.config.predict_flags import PREDICT
 from accel_yolo.config.predict_schema import PredictConfig
 from accel_yolo.config.push_flags import PUSH
@@ -77,6 +80,7 @@ COMMANDS: Mapping[str, Command] = {
     "info weights": Command(
         "say what a weight file is, and what may be done with it", INFO_WEIGHTS, (InfoWeightsConfig,)
     ),
+    "completion": Command("print a script that completes commands in a shell", COMPLETION, (CompletionConfig,)),
     "export": Command("write a detector for other runtimes", EXPORT, (ExportConfig,), "export.py"),
     "benchmark": Command("export to every format and compare size, mAP and time", BENCHMARK, (BenchmarkConfig,)),
 }
@@ -103,22 +107,17 @@ class Parsed:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing usage and leaving: a user error is one line."""
-        message = message.removeprefix("argument ")
-        raise ConfigError(f"cannot read the command line: {message}", remedy=f"see `{self.prog} --help`")
-
-
-class _Help(argparse.HelpFormatter):
-    """Breaks lines between words only: a flag is one word. Lines of a text stay lines."""
-
-    def _split_lines(self, text: str, width: int) -> list[str]:
-        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        first, *others = text.splitlines()
-        return "\n".join(
-            textwrap.fill(line, width, initial_indent=start, subsequent_indent=after, break_on_hyphens=False)
-            for line, start, after in [(first, indent, indent), *((line, "  ", "    ") for line in others)]
-        )
+        remedy = f"see `{self.prog} --help`"
+        place, separator, what = message.removeprefix("argument ").partition(": ")
+        where = place.partition("/")[0] if separator else ""
+        if place == "the following arguments are required":
+            raise ConfigError(f"something is missing after {self.prog}", value=what, remedy=remedy)
+        if what.startswith("expected "):
+            raise ConfigError("a value is missing", where, remedy=f"give one after it: {remedy}")
+        if what.startswith("ignored explicit argument "):
+            value = what.removeprefix("ignored explicit argument ")
+            raise ConfigError("this flag takes no value", where, value, "leave the value out")
+        raise ConfigError(f"cannot read the command line: {message}", remedy=remedy)
 
 
 class _Keep(argparse.Action):
@@ -133,22 +132,32 @@ class _Keep(argparse.Action):
 def build_parser(command: str, prog: str = "") -> argparse.ArgumentParser:
     """Return the parser of a command; flags that are not typed leave no trace in what it returns."""
     entry = COMMANDS[command]
+    prog = prog or f"accel-yolo {command}"
     parser = _Parser(
-        prog=prog or f"accel-yolo {command}",
-        epilog="\n".join(["do not go together:", *excluded_lines()]) if TrainConfig in entry.fills else None,
+        prog=prog,
+        usage=usage(prog, entry.flags),
+        add_help=False,
+        epilog="\n".join(_last_lines(command)),
         description=entry.summary,
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
-        formatter_class=lambda prog: _Help(prog, max_help_position=32, width=110),
+        formatter_class=HelpPage,
     )
-    defaults = entry.defaults
+    rules, defaults = {**rules_of(LaunchConfig), **entry.rules}, entry.defaults
     groups: dict[str, Any] = {}
-    # What does not work yet comes last.
-    for flag in sorted(entry.flags, key=lambda flag: bool(flag.later)):
+    for flag in in_order(entry.flags):
         group = groups.setdefault(flag.group, None) or parser.add_argument_group(flag.group)
         groups[flag.group] = group
-        group.add_argument(*flag.spellings, **_argparse_options(flag, defaults))
+        group.add_argument(*flag.spellings, **_argparse_options(flag, rules, defaults))
+    groups.get("output", parser).add_argument("-h", "--help", action="help", help="show this page")
     return parser
+
+
+def _last_lines(command: str) -> list[str]:
+    """Return what a page of help ends with: what does not go together, and examples."""
+    excluded = [f"  {line}" for line in excluded_lines()] if TrainConfig in COMMANDS[command].fills else []
+    examples = [f"  $ {line}" for line in EXAMPLES.get(command, ())]
+    return [*(["do not go together:", *excluded, ""] if excluded else []), "examples:", *examples]
 
 
 def parse(command: str, argv: Sequence[str], prog: str = "") -> Parsed:
@@ -185,26 +194,16 @@ def parse(command: str, argv: Sequence[str], prog: str = "") -> Parsed:
     return Parsed(command, values, launch, spelled)
 
 
-def _argparse_options(flag: Flag, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    options: dict[str, Any] = {"action": _Keep, "help": flag.help + _default_words(flag, defaults)}
+def _argparse_options(flag: Flag, rules: Mapping[str, Rule], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    rule = rules.get(flag.fills)
+    options: dict[str, Any] = {"action": _Keep, "help": flag_help(flag, rule, defaults)}
     if not flag.positional:
         options["dest"] = flag.key
     if flag.nargs is not None:
         options["nargs"] = flag.nargs
     if flag.nargs != 0:
-        options["metavar"] = flag.metavar or flag.key.upper()
+        options["metavar"] = value_name(flag, rule)
     return options
-
-
-def _default_words(flag: Flag, defaults: Mapping[str, Any]) -> str:
-    """Return " (default ...)" for a setting whose help does not say it already."""
-    default = defaults.get(flag.fills)
-    if flag.nargs == 0 or flag.positional or default in (None, "", ()) or "default" in flag.help:
-        return ""
-    if flag.nargs == "?" and not default:  # off
-        return ""
-    shown = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
-    return f" (default {shown})"
 
 
 def _refuse_later(flag: Flag, spelling: str, texts: Any) -> None:

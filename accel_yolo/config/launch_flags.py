@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import COMMON, Flag, run_folder, switch, value
+from accel_yolo.config.flag import COMMON, Flag, run_folder, spoken, switch, value
 
 _WHERE, _MACHINES, _WHAT, _HOW, _OUTPUT = "processes", "several machines", "model and data", "measurement", "output"
 
@@ -52,7 +52,12 @@ def kernels(group: str) -> tuple[Flag, Flag]:
 
 LAUNCH = (
     DEVICE,
-    value("--processes|--nproc-per-node|--nproc_per_node", "processes to start on this machine", _WHERE, "N"),
+    value(
+        "--processes|--nproc-per-node|--nproc_per_node",
+        "processes to start on this machine; 0: as --device says",
+        _WHERE,
+        "N",
+    ),
     value(
         "--config-file|--config_file",
         "Accelerate YAML that says what to start: a path or the name of a shipped one, such as 2cpu.yaml",
@@ -84,7 +89,7 @@ CHECK = (
     value("--weights", "weights to be compared between machines", _WHAT, "FILE"),
     *LAUNCH,
     value("--workers", "threads that verify the data", _WHERE),
-    *(flag for flag in COMMON if flag.name != "--precision"),
+    *spoken(),
 )
 
 PROFILE = (

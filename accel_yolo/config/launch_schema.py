@@ -66,6 +66,7 @@ class CheckConfig:
     weights: str = setting("", Text())
     device: str = setting("", DEVICE)
     workers: int = setting(8, Number(whole=True, low=0, high=1024))
+    verbose: bool = switch()
     quiet: bool = switch()
     debug: bool = switch()
 
@@ -108,6 +109,7 @@ class ProfileConfig:
     project: str = utf8_folder("runs/profile", "a folder")
     name: str = utf8_folder("exp", "a folder name")
     exist_ok: bool = switch()
+    verbose: bool = switch()
     quiet: bool = switch()
     debug: bool = switch()
 

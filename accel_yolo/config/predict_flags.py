@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from accel_yolo.config.flag import (
-    COMMON,
+    PRECISION,
     Flag,
     half,
     input_size,
     looking,
     run_folder,
+    spoken,
     switch,
     unsupported,
     value,
@@ -67,7 +68,7 @@ PREDICT = (
     switch("--hide-conf", "draw class names without confidences", _OUTPUT),
     switch("--view-img", "show the drawn pictures in a window; q ends the run", _OUTPUT),
     switch("--visualize", "write what each layer sees in an image as a PNG", _OUTPUT),
-    switch("--verbose", "one line for each frame of videos and streams", _OUTPUT),
-    *COMMON,
+    PRECISION,
+    *spoken("a line for each frame of videos and streams"),
     unsupported("--update", "weight files are not rewritten in place: `accel-yolo convert` writes a new one"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import COMMON, Flag, switch, value
+from accel_yolo.config.flag import Flag, spoken, switch, value
 
 PUSH = (
     Flag(
@@ -18,5 +18,5 @@ PUSH = (
         "--metrics", "metrics.json (or the folder of a validation) to show, instead of the run's own", "model", "FILE"
     ),
     value("--license|--licence", "licence of weights that state none yet, such as apache-2.0", "model", "NAME"),
-    *(flag for flag in COMMON if flag.name != "--precision"),
+    *spoken(),
 )

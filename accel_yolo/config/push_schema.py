@@ -24,6 +24,7 @@ class PushConfig:
     message: str = setting("", Text(meaning="the message of the commit"))
     metrics: str = setting("", Text(meaning="a metrics.json, or the folder of a validation"))
     license: str = setting("", _LICENCE)
+    verbose: bool = switch()
     quiet: bool = switch()
     debug: bool = switch()
 

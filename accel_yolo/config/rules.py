@@ -148,6 +148,12 @@ class Text:
     meaning: str = "text"
 
     @property
+    def options(self) -> tuple[str, ...]:
+        """The words of a pattern that is nothing but a list of words; () for any other."""
+        listed = re.fullmatch(r"\((\w+(?:\|\w+)*)\)\?", self.pattern)
+        return tuple(listed[1].split("|")) if listed else ()
+
+    @property
     def words(self) -> str:
         """What is accepted."""
         return self.meaning

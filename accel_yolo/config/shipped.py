@@ -10,6 +10,9 @@ from accel_yolo.errors import ConfigError, DataError, UserError, did_you_mean
 
 KINDS = {"models": "model", "hyps": "hyper-parameter", "data": "data", "accelerate": "accelerate config"}
 SUFFIXES = ("", ".yaml", ".yml")
+RELEASED = tuple(f"yolov5{size}{level}.pt" for level in ("", "6") for size in "nsmlx")
+"""Published weights that are fetched by their names."""
+
 # Folders under which YOLOv5's own documentation names such files; what they name is found among ours.
 _FAMILIAR_FOLDERS = {
     "models": (".", "models", "models/hub", "configs/models"),

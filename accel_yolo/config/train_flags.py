@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import COMMON, Flag, data_files, later, run_folder, switch, value
+from accel_yolo.config.flag import PRECISION, Flag, data_files, later, run_folder, spoken, switch, value
 from accel_yolo.config.launch_flags import CACHE, LAUNCH, decode_once, kernels
 from accel_yolo.config.sample_flags import sampling
 
 _WHAT, _HOW, _WHERE, _OUTPUT, _SEARCH = "model and data", "recipe", "processes", "output", "search"
+_SHOWN, _BATCHES, _SPEED = "images of a batch", "batches and BatchNorm", "speed"
 
 TRAIN = (
     value("--weights", "weights to start from, a file or a release name; '' starts from scratch", _WHAT, "FILE"),
@@ -37,12 +38,12 @@ TRAIN = (
         _HOW,
     ),
     value("--imgsz|--img|--img-size", "side of the square network input in pixels", _HOW),
-    value("--optimizer", "SGD, Adam or AdamW", _HOW),
+    value("--optimizer", "what updates the weights", _HOW),
     value("--seed", "start of every random choice", _HOW),
-    switch("--rect", "batches of images of like shape instead of mosaics", _HOW),
-    switch("--multi-scale", "vary the image size by half from step to step", _HOW),
-    *sampling(_HOW),
-    decode_once(_HOW),
+    switch("--rect", "batches of images of like shape instead of mosaics", _SHOWN),
+    switch("--multi-scale", "vary the image size by half from step to step", _SHOWN),
+    *sampling(_SHOWN),
+    decode_once(_SPEED),
     switch("--single-cls", "treat all classes as one", _HOW),
     switch("--cos-lr", "let the learning rate fall along a cosine instead of a line", _HOW),
     value("--label-smoothing", "move class targets this far from 0 and 1", _HOW),
@@ -57,13 +58,13 @@ TRAIN = (
         metavar="WHAT",
     ),
     switch("--noautoanchor", "keep the anchors as they are", _HOW),
-    switch("--sync-bn", "BatchNorm over the whole batch of all processes", _HOW),
-    value("--bn-group", "BatchNorm over fixed groups of this many images; 0: over what a process has", _HOW, "N"),
-    value("--micro-batch", "images per forward pass of a process, to save memory; 0: its whole share", _HOW, "N"),
-    switch("--bit-exact", "the same bits on any number of processes (CPU, slower)", _HOW),
-    value("--gradient-compression", "none, bf16 or fp16: type in which gradients are exchanged", _HOW),
-    *kernels(_HOW),
-    value("--nominal-batch", "images per update: smaller batches are accumulated", _HOW, "N"),
+    switch("--sync-bn", "BatchNorm over the whole batch of all processes", _BATCHES),
+    value("--bn-group", "BatchNorm over fixed groups of this many images; 0: over what a process has", _BATCHES, "N"),
+    value("--micro-batch", "images per forward pass of a process, to save memory; 0: its whole share", _BATCHES, "N"),
+    switch("--bit-exact", "the same bits on any number of processes (CPU, slower)", _BATCHES),
+    value("--gradient-compression", "type in which processes exchange gradients", _BATCHES),
+    *kernels(_SPEED),
+    value("--nominal-batch", "images per update: smaller batches are accumulated", _BATCHES, "N"),
     value("--ema-decay", "decay of the averaged weights", _HOW),
     value("--ema-tau", "updates over which that decay ramps up", _HOW),
     value("--max-grad-norm", "gradients are clipped to this norm", _HOW, "NORM"),
@@ -77,8 +78,8 @@ TRAIN = (
     switch("--noval", "validate only after the last epoch", _OUTPUT),
     switch("--noplots", "no pictures, only tables", _OUTPUT),
     value("--save-period", "also keep the weights of every n-th epoch; -1 keeps none", _OUTPUT, "N"),
-    switch("--verbose", "one line per class after each validation", _OUTPUT),
-    *COMMON,
+    PRECISION,
+    *spoken("a line for each class after each validation"),
     Flag(
         ("--evolve",),
         "search hyper-parameters in N trainings (alone: 300), as `accel-yolo tune` does, in runs/evolve",

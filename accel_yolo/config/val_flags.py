@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from accel_yolo.config.flag import (
-    COMMON,
+    PRECISION,
     Flag,
     data_files,
     half,
     looking,
     run_folder,
+    spoken,
     switch,
     value,
     weight_files,
@@ -52,6 +53,6 @@ VAL = (
     switch("--save-conf", "add the confidence to the label files", _OUTPUT),
     value("--worst", "images with the most mistakes to show (default 16; 0 shows none)", _OUTPUT, "N"),
     switch("--noplots", "no pictures, only tables", _OUTPUT),
-    switch("--verbose", "one line per class", _OUTPUT),
-    *COMMON,
+    PRECISION,
+    *spoken("a line for each class, however many"),
 )

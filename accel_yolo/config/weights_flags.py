@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import COMMON, Flag, switch, value
+from accel_yolo.config.flag import Flag, spoken, switch, value
 
 CONVERT = (
     Flag(("source",), "the weight file to read (.pt or .safetensors)", "source", "files"),
@@ -10,11 +10,11 @@ CONVERT = (
         ("destination",), "the weight file to write; beside the source when left out", "destination", "files", nargs="?"
     ),
     value("--to", "safetensors, or yolov5-pt for YOLOv5's own programs; the destination's name says it too", "files"),
-    switch("--debug", "show the traceback of an error", "output"),
+    *spoken(),
 )
 
 INFO_WEIGHTS = (
     Flag(("file",), "a weight file (.safetensors or .pt), or the name of a published one", "file", "files"),
     switch("--json", "print one JSON object, for programs", "output"),
-    *(flag for flag in COMMON if flag.name != "--precision"),
+    *spoken(),
 )

@@ -22,6 +22,8 @@ class ConvertConfig:
     source: str = filled("", "the weight file to read")
     destination: str = setting("", Text(meaning="the weight file to write"))
     to: str = setting("auto", Choice(("auto", *WEIGHT_FORMATS)))
+    verbose: bool = switch()
+    quiet: bool = switch()
     debug: bool = switch()
 
     def __post_init__(self) -> None:
@@ -55,6 +57,7 @@ class InfoWeightsConfig:
 
     file: str = filled("", "a weight file or a release name such as yolov5s.pt")
     json: bool = switch()
+    verbose: bool = switch()
     quiet: bool = switch()
     debug: bool = switch()
 

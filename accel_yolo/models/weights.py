@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from accel_yolo import console, fetch
+from accel_yolo.config.shipped import RELEASED
 from accel_yolo.errors import CheckpointError, UserError, did_you_mean
 from accel_yolo.files import atomic_path, cache_dir
 from accel_yolo.models import hub
@@ -32,7 +33,7 @@ __all__ = [
 
 RELEASE_URL = "https://github.com/ultralytics/yolov5/releases/download/v7.0/"
 RELEASES: dict[str, tuple[int, str] | None] = {
-    **{f"yolov5{size}{level}.pt": None for size in "nsmlx" for level in ("", "6")},
+    **dict.fromkeys(RELEASED),
     "yolov5n.pt": (4_062_133, "4f180cf23ba0717ada0badd6c685026d73d48f184d00fc159c2641284b2ac0a3"),
 }
 """Published checkpoints: size in bytes and SHA-256 where they are known here."""

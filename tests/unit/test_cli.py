@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from accel_yolo import cli, console
+from accel_yolo.config.flags import COMMANDS, parse
 from accel_yolo.errors import (
     CheckpointError,
     ConfigError,
@@ -183,6 +184,23 @@ def test_quiet_silences_remarks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert cli.main(["val"]) == 0
     assert cli.main(["val", "--quiet"]) == 0
     assert capsys.readouterr().err == "note: remark\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_quiet_and_verbose(command: str) -> None:
+    places = ["x"] * sum(flag.positional for flag in COMMANDS[command].flags if flag.nargs != "?")
+    places = ["bash"] if command == "completion" else places
+    assert parse(command, [*places, "--quiet"]).values["quiet"] is True
+    assert parse(command, [*places, "--verbose"]).values["verbose"] is True
+
+
+def test_verbose_tells_details_quiet_hides_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_in(monkeypatch, "accel_yolo.engine.validate", "validate", lambda *given: console.detail("8 threads"))
+    for flags in ([], ["--verbose"], ["--verbose", "--quiet"], []):
+        assert cli.main(["val", *flags]) == 0
+    assert capsys.readouterr().err == "detail: 8 threads\n"
 
 
 def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

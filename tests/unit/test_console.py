@@ -27,6 +27,7 @@ def _not_quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     console.quiet(False)
     yield
     console.quiet(False)
+    console.verbose(False)
     console.log_to(None)
 
 
@@ -51,6 +52,20 @@ def test_a_quiet_process_speaks_of_errors_only(capsys: pytest.CaptureFixture[str
     captured = capsys.readouterr()
     assert captured.err == "error: c\n"
     assert captured.out == ""
+
+
+def test_details_are_told_when_asked_for_and_are_in_the_log_file_in_any_case(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    console.log_to(tmp_path / "log.txt")
+    console.detail("read from the cache")
+    console.verbose()
+    console.detail("8 threads")
+    console.quiet()
+    console.detail("silent")
+    assert capsys.readouterr().err == "detail: 8 threads\n"
+    logged = [line.split(" ", 2)[2] for line in (tmp_path / "log.txt").read_text().splitlines()]
+    assert logged == ["detail: read from the cache", "detail: 8 threads", "detail: silent"]
 
 
 def test_colours_only_on_a_terminal_and_not_against_the_users_wish(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,10 +99,11 @@ def test_what_a_stream_cannot_encode_is_escaped(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_remark_never_commands_the_terminal_whatever_names_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
-    for speak in (console.note, console.warn, console.error_line):
+    console.verbose()
+    for speak in (console.note, console.warn, console.error_line, console.detail):
         speak("\x1b[2Jcaf\udce9\n.jpg")
     said = capsys.readouterr().err.splitlines()
-    assert [line.partition(" ")[2] for line in said] == ["\\x1b[2Jcaf\\xe9\\n.jpg"] * 3
+    assert [line.partition(" ")[2] for line in said] == ["\\x1b[2Jcaf\\xe9\\n.jpg"] * 4
 
 
 def test_progress_in_a_file_is_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:

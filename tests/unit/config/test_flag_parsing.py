@@ -80,14 +80,15 @@ def test_the_spelling_used_is_remembered() -> None:
         ("train", "--exist_ok", "did you mean '--exist-ok'?"),
         ("train", "--pat 3", "unknown flag"),
         ("train", "extra", "unexpected word in the command line: extra"),
-        ("train", "--epochs", "--epochs: expected one argument"),
+        ("train", "--epochs", "a value is missing in --epochs; give one after it: see `accel-yolo train --help`"),
+        ("train", "--cos-lr=1", "this flag takes no value in --cos-lr: '1'; leave the value out"),
         ("val", "--conf 2", "wrong value in --conf: 2; give a number from 0 to 1"),
         ("val", "--half --precision bf16", "two flags disagree in --half and --precision"),
         ("predict", "--imgsz 64 64 64", "wrong value in --imgsz: 64 64 64"),
-        ("convert", "", "required: SOURCE"),
+        ("convert", "", "something is missing after accel-yolo convert: SOURCE; see"),
         ("convert", "x.pt --to onnx", "wrong value in --to: onnx; give one of auto, safetensors, yolov5-pt"),
         ("convert", "x.pt --to yolov5pt", "did you mean 'yolov5-pt'?"),
-        ("info weights", "", "required: FILE"),
+        ("info weights", "", "something is missing after accel-yolo info weights: FILE; see"),
         ("info weights", "x.pt y.pt", "unexpected word in the command line: y.pt"),
     ],
 )
@@ -150,11 +151,12 @@ def test_every_flag_fills_a_setting_or_says_why_not_and_every_setting_has_a_flag
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_shows_every_spelling(command: str) -> None:
+def test_help_shows_every_spelling_but_those_that_only_swap_dashes(command: str) -> None:
     text = build_parser(command).format_help()
     for flag in COMMANDS[command].flags:
         for spelling in flag.spellings:
-            assert (spelling.upper() if flag.positional else spelling) in text
+            shown = spelling.upper() if flag.positional else spelling
+            assert shown in text or shown.replace("_", "-") in text
 
 
 @pytest.mark.parametrize("command", ["train", "profile"])
