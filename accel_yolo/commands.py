@@ -9,7 +9,7 @@ from accel_yolo import console
 from accel_yolo.config.export_schema import BenchmarkConfig, ExportConfig, require_effect
 from accel_yolo.config.flags import COMMANDS
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
-from accel_yolo.config.machine_schema import CompletionConfig
+from accel_yolo.config.machine_schema import CompletionConfig, EnvConfig
 from accel_yolo.config.push_schema import PushConfig
 from accel_yolo.config.val_schema import STUDY
 from accel_yolo.config.weights_schema import InfoWeightsConfig
@@ -150,6 +150,17 @@ def _data(verb: str) -> Callable[[Mapping[str, Any], LaunchConfig], Work]:
     return prepared
 
 
+def _env(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    config = EnvConfig(**typed)
+
+    def work() -> object:
+        from accel_yolo.env_command import env
+
+        return env(config)
+
+    return work
+
+
 def _completion(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     config = CompletionConfig(**typed)
 
@@ -195,6 +206,7 @@ PREPARED: Mapping[str, Callable[[Mapping[str, Any], LaunchConfig], Work]] = {
     "push": _push,
     **{f"{DATA} {verb}": _data(verb) for verb in ("convert", "check", "split", "stats", "show")},
     f"{INFO} weights": _info_weights,
+    "env": _env,
     "completion": _completion,
     "export": _export,
     "benchmark": _benchmark,

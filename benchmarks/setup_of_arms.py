@@ -16,7 +16,7 @@ from pathlib import Path
 from arms import HERE, REFERENCE_ENVIRONMENT, Arm, Place, timed_command
 
 from accel_yolo.config.dataset import DataSpec, load_data_spec
-from accel_yolo.data.workers import usable_cores
+from accel_yolo.data.room import usable_cores
 
 VERSIONS = "import torch, cv2, sys; print(f'torch {torch.__version__}, cv2 {cv2.__version__}')"
 

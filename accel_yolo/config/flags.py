@@ -23,8 +23,8 @@ from accel_yolo.config.flag import Flag
 from accel_yolo.config.help_pages import HelpPage, flag_help, in_order, usage, value_name
 from accel_yolo.config.launch_flags import CHECK, PROFILE
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
-from accel_yolo.config.machine_flags import COMPLETION
-from accel_yolo.config.machine_schema import CompletionConfig
+from accel_yolo.config.machine_flags import COMPLETION, ENV
+from accel_yolo.config.machine_schema import CompletionConfig, EnvConfig
 from accel_yolo.config.predict_flags import PREDICT
 from accel_yolo.config.predict_schema import PredictConfig
 from accel_yolo.config.push_flags import PUSH
@@ -80,6 +80,7 @@ COMMANDS: Mapping[str, Command] = {
     "info weights": Command(
         "say what a weight file is, and what may be done with it", INFO_WEIGHTS, (InfoWeightsConfig,)
     ),
+    "env": Command("say what this machine and this installation are, for a bug report", ENV, (EnvConfig,)),
     "completion": Command("print a script that completes commands in a shell", COMPLETION, (CompletionConfig,)),
     "export": Command("write a detector for other runtimes", EXPORT, (ExportConfig,), "export.py"),
     "benchmark": Command("export to every format and compare size, mAP and time", BENCHMARK, (BenchmarkConfig,)),

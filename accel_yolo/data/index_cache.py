@@ -17,8 +17,8 @@ from accel_yolo import console, files
 from accel_yolo.data import file_states
 from accel_yolo.data.clerks import MOST_CLERKS, Clerks
 from accel_yolo.data.problems import Problem
+from accel_yolo.data.room import usable_cores
 from accel_yolo.data.split_index import ARRAYS, IndexCounts, SplitIndex
-from accel_yolo.data.workers import usable_cores
 from accel_yolo.errors import EnvironmentFault, printable
 
 FORMAT = 4

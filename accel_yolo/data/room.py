@@ -1,8 +1,9 @@
-"""How much disk and memory is left, as far as this system tells."""
+"""How much disk and memory is left and how many cores there are, as far as this system tells."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def free_memory_bytes() -> int:
     """Return the memory that is free, also within the limits of a container. Cached files count as free."""
     available, left = psutil.virtual_memory().available, _container_memory()
     return available if left == UNKNOWN else min(available, left)
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def amount(value_bytes: int) -> str:

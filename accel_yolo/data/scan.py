@@ -22,8 +22,8 @@ from accel_yolo.data.label_paths import VOC, label_path_of, label_paths_of
 from accel_yolo.data.listing import read_regular
 from accel_yolo.data.outcome import Outcome
 from accel_yolo.data.problems import BadFile, Problem
+from accel_yolo.data.room import usable_cores
 from accel_yolo.data.split_index import Part, Record, part_of
-from accel_yolo.data.workers import usable_cores
 
 FEW_IMAGES = 2000
 """Up to so many are verified by threads of this process: others would hardly have started."""

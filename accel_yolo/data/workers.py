@@ -60,12 +60,6 @@ class Workers:
         return replace(self, count=min(self.count, count))
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 def default_workers(wanted: int, batch: int, cpus: int, processes: int) -> int:
     """Return the worker count of one process: as wanted, but no more than its cores or its images."""
     return min(wanted, max(cpus // max(processes, 1), 1), batch if batch > 1 else 0)

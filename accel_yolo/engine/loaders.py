@@ -15,11 +15,12 @@ from accel_yolo.data.partners import PartnerGroups
 from accel_yolo.data.plan import PlanSource
 from accel_yolo.data.planned_samples import PlannedSamples
 from accel_yolo.data.quad import QuadSamples
+from accel_yolo.data.room import usable_cores
 from accel_yolo.data.samples import TrainSamples
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.data.user_augmentation import UserAugmentation, load_augmentation
 from accel_yolo.data.weighting import by_average_precision, by_repeat_factor
-from accel_yolo.data.workers import Workers, default_workers, usable_cores
+from accel_yolo.data.workers import Workers, default_workers
 from accel_yolo.engine.build import Data, Training
 from accel_yolo.engine.dealing import dealt_out
 from accel_yolo.engine.evaluate import images_per_pass

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from accel_yolo.data.room import GIB, UNKNOWN, amount, free_disk_bytes, free_memory_bytes
-from accel_yolo.data.workers import usable_cores
+from accel_yolo.data.room import GIB, amount, free_disk_bytes, free_memory_bytes, usable_cores
 from accel_yolo.engine.comparison import first_of_machines
+from accel_yolo.engine.surroundings import open_files
 from accel_yolo.engine.world import World
 
 LEAST_DISK_BYTES = GIB
@@ -79,7 +79,7 @@ def gather_facts(world: World, folder: Path) -> list[ProcessFacts]:
     name, key, missing = _device_of(world)
     disk = free_disk_bytes(folder)
     memory = free_memory_bytes()
-    shm, files = free_disk_bytes(Path("/dev/shm"), exact=True), _open_files()
+    shm, files = free_disk_bytes(Path("/dev/shm"), exact=True), open_files()
     world.barrier()
     clock = time.time()
     threads, cores = torch.get_num_threads(), usable_cores()
@@ -164,12 +164,3 @@ def _device_of(world: World) -> tuple[str, str, str]:
     properties = torch.cuda.get_device_properties(index)
     identity = getattr(properties, "uuid", index)
     return properties.name, f"{world.place_of(world.rank)} {identity}", ""
-
-
-def _open_files() -> int:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return UNKNOWN
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return UNKNOWN if soft == resource.RLIM_INFINITY else soft

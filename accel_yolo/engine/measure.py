@@ -17,7 +17,7 @@ import torch.distributed as dist
 from accel_yolo import console
 from accel_yolo.config.launch_schema import LaunchConfig, ProfileConfig
 from accel_yolo.config.schema import Hyp, TrainConfig
-from accel_yolo.data.workers import usable_cores
+from accel_yolo.data.room import usable_cores
 from accel_yolo.engine.build import open_data
 from accel_yolo.engine.evaluate import evaluate
 from accel_yolo.engine.faults import named_faults

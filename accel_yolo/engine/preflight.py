@@ -11,7 +11,8 @@ from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.config.val_schema import ValConfig
 from accel_yolo.data.ring import SLOTS
-from accel_yolo.data.workers import default_workers, usable_cores
+from accel_yolo.data.room import usable_cores
+from accel_yolo.data.workers import default_workers
 from accel_yolo.engine.comparison import Fact, places_of, require_equal
 from accel_yolo.engine.link_speed import slow_links, try_links
 from accel_yolo.engine.machine_facts import Needs, gather_facts, warnings_of

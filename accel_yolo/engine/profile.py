@@ -18,7 +18,7 @@ from accel_yolo.config.launch_schema import ProfileConfig
 from accel_yolo.config.launching import LaunchPlan, device_indices, visible_names
 from accel_yolo.config.settings import flag_of
 from accel_yolo.config.shipped import find_config
-from accel_yolo.data.workers import usable_cores
+from accel_yolo.data.room import usable_cores
 from accel_yolo.devices import no_such_device
 from accel_yolo.engine.device import choose_precision
 from accel_yolo.engine.launch import launch

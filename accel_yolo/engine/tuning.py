@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from accel_yolo.config.schema import TrainConfig
-from accel_yolo.data.workers import usable_cores
+from accel_yolo.data.room import usable_cores
 from accel_yolo.engine.memory import Memory
 from accel_yolo.engine.step_trace import traced
 from accel_yolo.engine.stepping import Stepper
