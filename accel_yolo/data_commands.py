@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,15 @@ from accel_yolo.config.data_schema import (
     DataStatsConfig,
 )
 from accel_yolo.config.data_union import DataUnion, chosen_classes, load_data_union
-from accel_yolo.config.dataset import SPLITS
+from accel_yolo.config.dataset import SPLITS, DataSpec
 from accel_yolo.data.convert import require_new, write_data_set
 from accel_yolo.data.index import examined, summary
+from accel_yolo.data.index_cache import Verified
 from accel_yolo.data.order import Stream, generator
 from accel_yolo.data.problems import Problem
 from accel_yolo.data.resplit import split_by_content, write_split
 from accel_yolo.data.split_index import SplitIndex
-from accel_yolo.data.splits import SplitOptions, kept_names, open_splits
+from accel_yolo.data.splits import SplitOptions, kept_names, open_splits, parted
 from accel_yolo.data.statistics import SplitStatistics, sizes_px, statistics
 from accel_yolo.data.subsets import joined, some_images
 from accel_yolo.errors import ConfigError, DataError, printable
@@ -67,7 +69,7 @@ def check(config: DataCheckConfig) -> None:
     repair = _target(config.repair, "--repair", union) if config.repair else None
     if config.list and Path(config.list).exists():
         raise ConfigError("the file exists", "--list", printable(config.list), "name a new one")
-    found = {split: examined(spec, split, workers=config.workers) for split in splits}
+    found = _examined(spec, splits, config.workers)
     problems = [(split, problem) for split, verified in found.items() for problem in verified.problems]
     for split, verified in found.items():
         console.say(summary(verified.index, split))
@@ -146,6 +148,17 @@ def show(config: DataShowConfig) -> None:
         sheet = contact_sheet(index, sorted(drawn.tolist()), union.names, columns=config.columns, tile_px=config.tile)
         file = write_image(folder / f"{Path(config.data).stem}-{name}.jpg", sheet)
         console.say(f"{name}: {len(drawn)} of {len(shown)} images in {printable(str(file))}")
+
+
+def _examined(spec: DataSpec, splits: Sequence[str], workers: int) -> dict[str, Verified]:
+    """Return what is good of each split and what is wrong; images of which some are held out are looked at once."""
+    if not spec.held_out:
+        return {split: examined(spec, split, workers=workers) for split in splits}
+    found = {split: examined(spec, split, workers=workers) for split in splits if split != "val"}
+    whole = found.pop("train", None) or examined(spec, "val", workers=workers)
+    parts = parted(whole.index, spec.held_out)
+    both = {"train": replace(whole, index=parts["train"]), "val": Verified(parts["val"], ())}
+    return {split: both[split] for split in splits if split in both} | found
 
 
 def _target(folder: str, flag: str, union: DataUnion) -> Path:

@@ -15,7 +15,7 @@ YOLOV5: Mapping[str, Mapping[str, str]] = {
     "train": {
         "--weights": "`.safetensors` as well; a `.pt` is read without executing anything in it",
         "--cfg": "",
-        "--data": "COCO json and Pascal VOC are read as they are ([data.md](data.md))",
+        "--data": "a folder or a COCO json as well; Pascal VOC is read as it is ([data.md](data.md))",
         "--hyp": "may settle flags of the recipe too ([recipe.md](recipe.md))",
         "--epochs": "",
         "--batch-size": "processes need not divide it; -1 works on several of them too",

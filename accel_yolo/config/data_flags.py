@@ -10,7 +10,7 @@ _COMMON = (
     *spoken(),
 )
 _DATA = (
-    value("--data", "data YAML or the name of a shipped one", _WHAT, "FILE"),
+    value("--data", "data YAML, name of a shipped one, folder or COCO json", _WHAT, "FILE"),
     Flag(
         ("--splits", "--split"),
         "of these splits (default: all that there are)",

@@ -78,6 +78,44 @@ def coco_names(file: Path) -> dict[int, str]:
     return dict(enumerate(names))
 
 
+def looks_like_coco(file: Path) -> bool:
+    """Return whether a json has the lists of COCO; other jsons lie beside data sets too."""
+    import msgspec
+
+    lists = msgspec.defstruct("Lists", [(name, list[msgspec.Raw]) for name in ("images", "annotations", "categories")])
+    if _kept_names(file).is_file():  # it was read as one before
+        return True
+    try:
+        msgspec.json.decode(file.read_bytes().removeprefix(b"\xef\xbb\xbf"), type=lists)
+    except msgspec.ValidationError:
+        return False
+    except (OSError, ValueError, RecursionError):  # what is wrong with it is told by who reads it
+        return True
+    return True
+
+
+def voc_names(folders: Sequence[Path]) -> list[str]:
+    """Return the class names in the Pascal VOC files of some folders, sorted.
+
+    Raises:
+        DataError: there is none.
+    """
+    import defusedxml
+    import defusedxml.ElementTree
+
+    names: set[str] = set()
+    bad = (defusedxml.ElementTree.ParseError, defusedxml.DefusedXmlException, ValueError, OSError)
+    for file in (path for folder in folders for path in folder.rglob("*.xml")):
+        # What is wrong with a file is told by who reads its objects.
+        with contextlib.suppress(*bad):
+            objects = defusedxml.ElementTree.parse(file).iter("object")
+            names.update((each.findtext("name") or "").strip() for each in objects)
+    if not names - {""}:
+        place = ", ".join(printable(str(folder)) for folder in folders)
+        raise DataError("no objects with a name", place, remedy="give the folder of a Pascal VOC data set")
+    return sorted(names - {""})
+
+
 def _kept_names(file: Path) -> Path:
     try:
         found = file.stat()
@@ -151,7 +189,7 @@ def _shown_by(place: Path) -> str:
         return "voc" if is_dir(top / "JPEGImages") or not place.exists() else "yolo"
     if not is_dir(place):
         return "voc" if "JPEGImages" in place.parts else "yolo"
-    endings = _endings(place)
+    endings = endings_of(place)
     if ".json" in endings and ".txt" not in endings and (place / "_annotations.coco.json").is_file():
         return "coco"
     if ".txt" in endings:
@@ -163,13 +201,13 @@ def _shown_by(place: Path) -> str:
         parts = list(place.parts)
         if of in parts:
             at = len(parts) - 1 - parts[::-1].index(of)
-            if ".xml" in _endings(Path(*parts[:at], to, *parts[at + 1 :])):
+            if ".xml" in endings_of(Path(*parts[:at], to, *parts[at + 1 :])):
                 return "voc"
     return "yolo"
 
 
-def _endings(folder: Path) -> set[str]:
-    """Return the endings of the first files of a folder; none of one that cannot be searched."""
+def endings_of(folder: Path) -> set[str]:
+    """Return the endings of the first files of a folder, in small letters; none of one that cannot be searched."""
     try:
         with os.scandir(folder) as children:
             first = [child.name for _, child in zip(range(_LOOKED_AT), children, strict=False)]

@@ -1,4 +1,4 @@
-"""The data set description: YOLOv5's data YAML in all the forms users have, checked before anything is read."""
+"""The data set description: YOLOv5's data YAML in all the forms users have, or a folder, checked before it is read."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 
 from accel_yolo import console
 from accel_yolo.config import download as getting
+from accel_yolo.config.data_folder import find_data, is_described, read_data, told
 from accel_yolo.config.data_format import coco_file_of, coco_names, format_of, image_folders
 from accel_yolo.config.data_places import datasets_dir, located_splits, root_candidates
 from accel_yolo.config.download import Download
-from accel_yolo.config.shipped import find_config, is_file, label_of
-from accel_yolo.config.yaml_io import Located, load_yaml
+from accel_yolo.config.shipped import is_file
+from accel_yolo.config.yaml_io import Located
 from accel_yolo.errors import DataError
 
 SPLITS = ("train", "val", "test")
@@ -27,7 +28,7 @@ class DataSpec:
     """What a data YAML says: where the images of each split are and what the classes are called.
 
     Attributes:
-        file: the YAML.
+        file: the YAML, or the folder or COCO json that stands for one.
         root: folder that the splits are relative to.
         train, val, test: folders of images, text files that list them, or COCO jsons; () for a split the YAML does not
             have.
@@ -39,6 +40,8 @@ class DataSpec:
         generator: name of the program that makes the data set ("demo"), or None; its files need not exist yet.
         format: how objects are labelled: "yolo", "coco" or "voc".
         images: folder of the images of a split of COCO jsons; {} leaves it to be found.
+        held_out: share of the images of `train` that are for validation instead; `val` is then the same places. 0 for a
+            data set that has a validation split.
     """
 
     file: Path
@@ -53,6 +56,7 @@ class DataSpec:
     generator: str | None = None
     format: str = "yolo"
     images: dict[str, Path] = field(default_factory=dict)
+    held_out: float = 0.0
 
     @property
     def nc(self) -> int:
@@ -70,7 +74,8 @@ def load_data_spec(
     """Return the description of a data set; lists are not expanded, images not read.
 
     Args:
-        name_or_path: a data YAML, or the name of a shipped one ("coco128", "data/coco128.yaml").
+        name_or_path: a data YAML, the name of a shipped one ("coco128", "data/coco128.yaml"), a folder with a data set
+            in a usual layout, or a COCO json.
         splits: the splits that will be used; their folders and lists must exist. None stands for train and val where
             the YAML has them.
         complete: the YAML must have train and val, whichever will be used.
@@ -78,14 +83,17 @@ def load_data_spec(
     Raises:
         DataError: no such YAML; a key, value or path that cannot be, with the line; a split that is missing.
     """
-    _, path = find_config("data", str(name_or_path), "--data")
-    located = load_yaml(path, DataError, label_of(path))
-    content = _checked_keys(located)
+    _, path = find_data(str(name_or_path), "--data")
+    located = read_data(path)
+    if is_described(path):
+        console.note(told(located))
+    content, held_out = _checked_keys(located), _held_out(located)
     entries = {split: _entries(located, split) for split in SPLITS}
     splits, needed = _needed(entries, splits, complete)
     for split in needed:
         if not entries[split]:
             remedy = f"add `{split}:` with a folder of images, a list file or a COCO json"
+            remedy += ", or `val: 0.2` to keep a fifth of the training images for it" if split == "val" else ""
             raise DataError(f"no {split} split", located.file, remedy=remedy)
     hyp, generator = (_optional_text(located, key) for key in ("hyp", "generator"))
     download = getting.read_download(located)
@@ -109,10 +117,11 @@ def load_data_spec(
         names=names,
         download=download,
         hyp=_hyp_beside(hyp, path),
-        is_coco=len(names) == 80 and any("val2017" in Path(entry).stem for entry in entries["val"]),
+        is_coco=len(names) == 80 and not held_out and any("val2017" in Path(entry).stem for entry in entries["val"]),
         generator=generator,
         format=kind,
         images=image_folders(located, root, SPLITS) if kind == "coco" else {},
+        held_out=held_out,
     )
 
 
@@ -128,7 +137,7 @@ def _needed(
 
 def suggested_hyp(path: Path) -> str | None:
     """Return the hyper-parameter file that a data YAML names under `hyp:`, or None. Raises DataError."""
-    located = load_yaml(path, DataError, label_of(path))
+    located = read_data(path)
     _mapping(located)
     return _hyp_beside(_optional_text(located, "hyp"), path)
 
@@ -190,8 +199,8 @@ def _class_name(located: Located, key: int) -> str:
 
 
 def _entries(located: Located, split: str) -> tuple[str, ...]:
-    """Return what the YAML lists for a split, as written."""
-    value = located.data.get(split)
+    """Return what the YAML lists for a split, as written; for a share of the training images, those."""
+    value = located.data.get("train" if split == "val" and _held_out(located) else split)
     if value is None or value == "":
         return ()
     items = value if isinstance(value, list) else [value]
@@ -200,6 +209,18 @@ def _entries(located: Located, split: str) -> tuple[str, ...]:
             where = located.where(split, place) if isinstance(value, list) else located.where(split)
             raise DataError("not a path", where, repr(item), "give a folder of images or a list file")
     return tuple(items)
+
+
+def _held_out(located: Located) -> float:
+    """Return the share of the training images that `val:` asks for, 0 where it names places. Raises DataError."""
+    value = located.data.get("val")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return 0.0
+    if not 0 < value < 1:
+        raise DataError(
+            "not a share", located.where("val"), value, "give a number between 0 and 1, or a place of images"
+        )
+    return float(value)
 
 
 def _optional_text(located: Located, key: str) -> str | None:

@@ -83,7 +83,7 @@ def run_folder(project: str) -> tuple[Flag, ...]:
 
 def data_files(group: str, classes: str) -> tuple[Flag, Flag]:
     """Return the flags of data sets and of the classes that are used of them; `classes` is the help of the latter."""
-    several = "data YAML or the name of a shipped one; several are put together by the names of their classes"
+    several = "data YAML, name of a shipped one, folder or COCO json; several are put together by their classes' names"
     return (
         Flag(("--data",), several, "data", group, nargs="+", metavar="FILE"),
         Flag(("--classes",), classes, "classes", group, nargs="+", metavar="CLASS"),

@@ -224,10 +224,11 @@ def _section(located: Located, name: str) -> dict[Any, Any]:
 
 def _find_data(values: dict[str, Any], origins: Origins) -> None:
     """Replace the names of data YAMLs by those found, and take the first one's suggestion of a hyper-parameter file."""
+    from accel_yolo.config.data_folder import find_data
     from accel_yolo.config.dataset import suggested_hyp
 
     written = values["data"] if isinstance(values["data"], (tuple, list)) else (values["data"],)
-    found = [find_config("data", each, _place("data", origins)) for each in written]
+    found = [find_data(each, _place("data", origins)) for each in written]
     values["data"] = tuple(name for name, _ in found)
     path = found[0][1]
     if origins["hyp_file"] == DEFAULT and (hyp := suggested_hyp(path)):

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from accel_yolo import console
+from accel_yolo.config.data_folder import find_data
 from accel_yolo.config.launch_schema import ProfileConfig
 from accel_yolo.config.launching import LaunchPlan, device_indices, visible_names
 from accel_yolo.config.settings import flag_of
@@ -62,7 +63,7 @@ def profile(config: ProfileConfig) -> None:
     for count in counts:
         training_config(config, count)  # a setting that cannot be is found before anything is started
     find_config("models", config.cfg, "--cfg")
-    find_config("data", config.data, "--data")
+    find_data(config.data, "--data")
     devices = _devices(config, counts[-1])
     choose_precision(config.precision, on_cpu=not devices and config.device != "mps")
     folder = next_run_folder(Path(config.project), config.name, config.exist_ok)

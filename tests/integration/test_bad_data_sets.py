@@ -57,8 +57,13 @@ def test_an_image_in_place_of_the_data_yaml(commands: Commands, data: Path) -> N
     commands.train(image).error(3, "not a text file in", str(image), "; give a YAML file")
 
 
-def test_a_folder_in_place_of_the_data_yaml_names_the_file_in_it(commands: Commands, data: Path) -> None:
-    commands.train(data.parent).error(3, "a folder where a YAML file is needed in --data", f"; give the file: {data}")
+def test_a_folder_without_a_data_set_tells_what_it_holds_and_what_is_known(commands: Commands, data: Path) -> None:
+    data.unlink()
+    shutil.rmtree(data.parent / "labels")
+    place = data.parent
+    commands.train(place).error(
+        3, f"no data set is recognised in {place}: it holds images;", "known are a data YAML, COCO"
+    )
 
 
 def test_a_missing_images_folder_names_key_line_and_places(commands: Commands, data: Path) -> None:

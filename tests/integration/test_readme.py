@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from guide_commands import Place, cpu_form
+from own_data import make_own_data
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -77,6 +78,8 @@ def test_every_command_about_data_runs(folder: Path, sparse_data: Path) -> None:
     for name in ("my.yaml", "a.yaml", "b.yaml"):
         shutil.copy(sparse_data, folder / name)
     shutil.rmtree(folder / "coco128-as-coco", ignore_errors=True)
+    if not (folder / "my_images").exists():
+        make_own_data(folder / "my_images", sparse_data)
     commands = commands_of((ROOT / "docs" / "data.md").read_text())
     assert len(commands) >= 9
     for command in commands:

@@ -209,7 +209,7 @@ def test_only_the_splits_that_are_used_must_exist(home: Path) -> None:
 def test_the_yaml_itself_may_be_missing_empty_or_a_folder(home: Path) -> None:
     with pytest.raises(DataError, match="no such data file"):
         load_data_spec(home / "gone.yaml")
-    with pytest.raises(DataError, match="a folder where a YAML file is needed"):
+    with pytest.raises(DataError, match="no data set is recognised"):
         load_data_spec(home)
     assert "empty data YAML" in refused(home, "# nothing\n")
 

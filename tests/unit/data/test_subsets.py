@@ -9,9 +9,9 @@ import pytest
 
 from accel_yolo.config.data_union import chosen_classes, load_data_union
 from accel_yolo.data.index import SplitIndex
-from accel_yolo.data.splits import SplitOptions, kept_names, open_splits
+from accel_yolo.data.splits import SplitOptions, kept_names, open_splits, parted
 from accel_yolo.data.subsets import joined, some_classes, some_images, some_share
-from accel_yolo.errors import ConfigError
+from accel_yolo.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -104,3 +104,54 @@ def test_one_class_of_some_is_one_class(sparse_data: Path) -> None:
     assert kept_names(union.names, options) == {0: "item"}
     assert set(part.labels[:, 0]) == {0}
     assert len(part.labels) == int((plain.labels[:, 0] != 1).sum())
+
+
+def held_out_data(sparse_data: Path, share: str = "0.2") -> Path:
+    """A data YAML beside that of the sparse data set: its training images, a share of them held out."""
+    file = sparse_data.parent / f"held-out-{share}.yaml"
+    file.write_text(f"path: {sparse_data.parent}\ntrain: images/train\nval: {share}\nnames: [a, b, c]\n")
+    return file
+
+
+def test_what_is_held_out_is_not_trained_on_and_together_they_are_all(index: SplitIndex, sparse_data: Path) -> None:
+    parts = open_splits(
+        load_data_union([str(held_out_data(sparse_data))]), ["train", "val"], SplitOptions(False, "fail", 1)
+    )
+    assert (len(parts["train"]), len(parts["val"])) == (21, 5)
+    assert sorted(parts["train"].paths + parts["val"].paths) == sorted(index.paths)
+
+
+def test_what_is_held_out_depends_on_the_images_only(sparse_data: Path, tmp_path: Path) -> None:
+    def held_out(data: Path, **options: int) -> list[int]:
+        union = load_data_union([str(data)], ("val",))
+        return sorted(
+            open_splits(union, ["val"], SplitOptions(False, "fail", 1, **options))["val"].content_keys.tolist()
+        )
+
+    first = held_out(held_out_data(sparse_data))
+    renamed = tmp_path / "renamed"
+    for kind in ("images", "labels"):
+        (renamed / kind).mkdir(parents=True)
+        for number, path in enumerate(sorted((sparse_data.parent / kind / "train").iterdir(), reverse=True)):
+            (renamed / kind / f"{number:04d}{path.suffix}").write_bytes(path.read_bytes())
+    (renamed / "classes.txt").write_text("a\nb\nc\n")
+    assert held_out(renamed) == first == held_out(held_out_data(sparse_data), seed=7)
+
+
+def test_at_least_one_image_is_held_out_and_one_left(sparse_data: Path) -> None:
+    union = load_data_union([str(held_out_data(sparse_data, "0.01"))])
+    whole = open_splits(union, ["train", "val"], SplitOptions(False, "fail", 1))
+    assert (len(whole["train"]), len(whole["val"])) == (25, 1)
+    with pytest.raises(DataError, match="too few images to hold some out for validation"):
+        parted(some_images(whole["val"], np.array([0])), 0.2)
+
+
+def test_what_is_left_out_of_a_held_out_set_is_counted_once(sparse_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "classes.txt").write_text("a\n")
+    for number, path in enumerate(sorted((sparse_data.parent / "images" / "train").iterdir())):
+        (tmp_path / "images" / path.name).write_bytes(b"no image" if number == 0 else path.read_bytes())
+        (tmp_path / "labels" / f"{path.stem}.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    parts = open_splits(load_data_union([str(tmp_path)]), ["train", "val"], SplitOptions(False, "drop", 1))
+    assert [parts[split].counts.dropped for split in ("train", "val")] == [1, 0]
