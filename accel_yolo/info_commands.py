@@ -12,7 +12,8 @@ from accel_yolo.config.weights_schema import InfoWeightsConfig
 from accel_yolo.errors import printable
 from accel_yolo.inference.runtimes.kinds import exported_kind
 from accel_yolo.inference.runtimes.meta import load_meta
-from accel_yolo.models.facts import WeightsFacts, described_facts, may_i_ship, weights_facts
+from accel_yolo.models.facts import WeightsFacts, described_facts, weights_facts
+from accel_yolo.models.licence import may_i_ship
 from accel_yolo.models.weights import find_weights
 
 _WIDTH, _NAMES = 100, 12

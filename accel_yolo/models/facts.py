@@ -1,4 +1,4 @@
-"""What a weights file holds and where it comes from, as plain values, and what may be done with it."""
+"""What a weights file holds and where it comes from, as plain values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from accel_yolo.errors import UserError
 from accel_yolo.models.blocks import Conv
 from accel_yolo.models.detector import Detector
 from accel_yolo.models.weights import load_weights
-from accel_yolo.models.weights_meta import AGPL, IMPORTED, UNSTATED, WeightsMeta, check_same_entries
+from accel_yolo.models.weights_meta import WeightsMeta, check_same_entries
 from accel_yolo.models.zoo import build_detector, model_spec
 
 _DEFAULTS = {"depth_multiple": 1.0, "width_multiple": 1.0, "channel_multiple": 8, "activation": None, "ch": 3}
@@ -105,28 +105,6 @@ def shipped_name(spec: dict[str, Any]) -> str:
         if all(_part(candidate, key) == _part(spec, key) for key in _SHAPE):
             return name
     return ""
-
-
-def may_i_ship(licence: str, provenance: tuple[str, ...]) -> str:
-    """Return in plain words what may be done with weights of this licence and provenance; no legal advice."""
-    if AGPL in licence:
-        begun = next((step for step in provenance if step.startswith(IMPORTED)), "")
-        origin = " They come from a YOLOv5 checkpoint." if begun else ""
-        return (
-            f"These weights are under {licence}.{origin} You may use, change and share them. Whoever gets them from "
-            "you, or uses a service that runs them, must be offered the complete source of what you built with them "
-            "under the same licence. Training further does not lift that; training from scratch avoids it."
-        )
-    if licence != UNSTATED:
-        return f"These weights are stated to be under {licence}: what that licence allows."
-    if not provenance:
-        return "Nothing says where these weights come from: ask whoever gave them to you."
-    return (
-        "As far as this file says, these weights were trained from scratch. They are then their owner's: if that is "
-        "you, ship them under any terms. "
-        "accel_yolo's licence (Apache-2.0) does not extend to them; what you owe for the training images is between "
-        "you and whoever owns those."
-    )
 
 
 def _part(spec: dict[str, Any], key: str) -> Any:

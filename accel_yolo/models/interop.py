@@ -18,10 +18,11 @@ from accel_yolo.models.blocks import BN_EPS
 from accel_yolo.models.detector import Detector
 from accel_yolo.models.foreign_names import CHILDREN
 from accel_yolo.models.inert_pickle import Stub, TensorRecord
+from accel_yolo.models.licence import AGPL, IMPORTED
 from accel_yolo.models.own_note import own_note
 from accel_yolo.models.spec import checked_spec
 from accel_yolo.models.torch_archive import open_torch_archive
-from accel_yolo.models.weights_meta import AGPL, IMPORTED, Weights, WeightsMeta, check_same_entries
+from accel_yolo.models.weights_meta import Weights, WeightsMeta, check_same_entries
 
 MAX_MODULE_DEPTH = 32
 DETECTORS = ("Model", "DetectionModel")

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from accel_yolo import console
-from accel_yolo.models.weights_meta import AGPL, KEY, MAX_JSON_CHARACTERS, Weights, checked_licence, escaped_json
+from accel_yolo.models.licence import AGPL, KEY, checked_licence
+from accel_yolo.models.weights_meta import MAX_JSON_CHARACTERS, Weights, escaped_json
 
 NOTE_FORMAT = 1
 

@@ -17,8 +17,9 @@ from accel_yolo.models import hub
 from accel_yolo.models.blocks import Conv
 from accel_yolo.models.detector import Detector
 from accel_yolo.models.interop import import_checkpoint
+from accel_yolo.models.licence import KEY
 from accel_yolo.models.pretrained import check_config
-from accel_yolo.models.weights_meta import KEY, Weights, WeightsMeta, check_same_entries
+from accel_yolo.models.weights_meta import Weights, WeightsMeta, check_same_entries
 from accel_yolo.models.zoo import build_detector
 
 __all__ = [

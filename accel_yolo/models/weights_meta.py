@@ -10,25 +10,12 @@ from typing import Any
 
 from torch import Tensor
 
-from accel_yolo import console
 from accel_yolo.errors import CheckpointError, ConfigError
 from accel_yolo.models.detector import Detector
+from accel_yolo.models.licence import UNSTATED, checked_licence
 from accel_yolo.models.spec import checked_spec
 
 FORMAT = 1
-KEY = "accel_yolo"
-"""The one metadata entry: a JSON object. (safetensors writes several entries in no fixed order; one keeps equal
-weights equal byte for byte.)"""
-
-UNSTATED = "not stated"
-"""Licence of weights trained from scratch: their owner's to choose."""
-
-AGPL = "AGPL-3.0"
-"""Licence under which YOLOv5 publishes its checkpoints, and of what its code trains from them."""
-
-IMPORTED = "imported from the YOLOv5 checkpoint"
-"""How the step of provenance begins that says so."""
-
 MAX_JSON_CHARACTERS = 4 << 20
 
 
@@ -134,14 +121,6 @@ def escaped_json(fields: Mapping[str, Any]) -> str:
     text = json.dumps(fields, sort_keys=True, ensure_ascii=False)
     # Provenance names files, whose names need not be UTF-8: what is not becomes JSON's own escape.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def checked_licence(licence: str, provenance: Sequence[str], where: str) -> str:
-    """Return the licence that a file states, or AGPL-3.0 where its own provenance contradicts that, with a warning."""
-    if AGPL in licence or not any(step.startswith(IMPORTED) for step in provenance):
-        return licence
-    console.warn(f"{where} states the licence '{licence}' but comes from a YOLOv5 checkpoint; taken as {AGPL}")
-    return AGPL
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from accel_yolo.files import atomic_path
 from accel_yolo.models.blocks import Conv
 from accel_yolo.models.detector import Detector
+from accel_yolo.models.licence import KEY
 from accel_yolo.models.own_note import note_text
 from accel_yolo.models.torch_archive import write_torch_archive
-from accel_yolo.models.weights_meta import KEY, Weights, WeightsMeta
+from accel_yolo.models.weights_meta import Weights, WeightsMeta
 from accel_yolo.models.yolov5_objects import yolov5_model
 
 

@@ -8,8 +8,8 @@ from pathlib import PurePath
 from typing import Any
 
 from accel_yolo.config.yaml_io import dump_yaml
-from accel_yolo.models.facts import may_i_ship
-from accel_yolo.models.weights_meta import UNSTATED, WeightsMeta
+from accel_yolo.models.licence import UNSTATED, may_i_ship
+from accel_yolo.models.weights_meta import WeightsMeta
 from accel_yolo.version import __version__
 
 METRICS = {

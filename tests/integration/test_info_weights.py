@@ -16,7 +16,8 @@ from guide_commands import ROOT
 from accel_yolo.config.flags import parse
 from accel_yolo.config.resolve import resolve_train, resolve_val
 from accel_yolo.config.shipped import shipped_names
-from accel_yolo.models.facts import may_i_ship, shipped_name, weights_facts
+from accel_yolo.models.facts import shipped_name, weights_facts
+from accel_yolo.models.licence import may_i_ship
 from accel_yolo.models.weights import WeightsMeta, detector_from_weights, load_weights, save_weights
 from accel_yolo.models.zoo import build_detector, model_spec
 

@@ -13,9 +13,10 @@ from accel_yolo.config.val_schema import SPLITS
 from accel_yolo.config.yaml_io import load_yaml
 from accel_yolo.errors import CheckpointError, ConfigError, DataError
 from accel_yolo.models.hub import CARD, CONFIG, WEIGHTS
+from accel_yolo.models.licence import UNSTATED
 from accel_yolo.models.model_folder import write_folder
 from accel_yolo.models.weights import find_weights, load_weights
-from accel_yolo.models.weights_meta import UNSTATED, Weights
+from accel_yolo.models.weights_meta import Weights
 from accel_yolo.reports.model_card import METRICS, NO_REPOSITORY, CardFacts, data_names, model_card
 
 BEST, METRICS_FILE, SETTINGS_FILE = "best.safetensors", "metrics.json", "config.yaml"

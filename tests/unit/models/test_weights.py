@@ -16,6 +16,7 @@ from accel_yolo.errors import CheckpointError, EnvironmentFault
 from accel_yolo.files import sha256_file
 from accel_yolo.models import weights as weights_module
 from accel_yolo.models.convert import convert
+from accel_yolo.models.licence import KEY
 from accel_yolo.models.weights import (
     WeightsMeta,
     detector_from_weights,
@@ -24,7 +25,6 @@ from accel_yolo.models.weights import (
     save_weights,
     transfer,
 )
-from accel_yolo.models.weights_meta import KEY
 from accel_yolo.models.zoo import build_detector, model_spec
 
 

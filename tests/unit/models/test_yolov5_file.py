@@ -25,10 +25,10 @@ from accel_yolo.files import sha256_file
 from accel_yolo.models.convert import convert
 from accel_yolo.models.detector import Detector
 from accel_yolo.models.inert_pickle import Stub, TensorRecord
+from accel_yolo.models.licence import AGPL, IMPORTED, KEY
 from accel_yolo.models.own_note import digest, own_note
 from accel_yolo.models.torch_archive import ALIGNMENT, TorchArchive, open_torch_archive
 from accel_yolo.models.weights import Weights, WeightsMeta, detector_from_weights, load_weights, save_weights
-from accel_yolo.models.weights_meta import AGPL, IMPORTED, KEY
 from accel_yolo.models.yolov5_file import save_yolov5, survives_half
 from accel_yolo.models.zoo import build_detector, model_spec
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from accel_yolo.models.weights_meta import UNSTATED, WeightsMeta
+from accel_yolo.models.licence import UNSTATED
+from accel_yolo.models.weights_meta import WeightsMeta
 from accel_yolo.reports.model_card import CardFacts, data_names, model_card
 
 META = WeightsMeta({0: "cat", 1: "d|og"}, [[[1.0, 2.0]]], (8, 16, 32), {}, 320, UNSTATED, ("trained on pets.yaml",))
