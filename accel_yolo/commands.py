@@ -11,6 +11,7 @@ from accel_yolo.config.flags import COMMANDS
 from accel_yolo.config.launch_schema import CheckConfig, LaunchConfig, ProfileConfig
 from accel_yolo.config.machine_schema import CompletionConfig, EnvConfig
 from accel_yolo.config.push_schema import PushConfig
+from accel_yolo.config.report_schema import ReportConfig
 from accel_yolo.config.val_schema import STUDY
 from accel_yolo.config.weights_schema import InfoWeightsConfig
 
@@ -74,6 +75,18 @@ def _predict(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
         from accel_yolo.inference.predict import predict
 
         return predict(config)
+
+    return work
+
+
+def _report(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
+    config = ReportConfig(**typed)
+    speak_as(config)
+
+    def work() -> object:
+        from accel_yolo.reports.html.command import report
+
+        return report(config)
 
     return work
 
@@ -200,6 +213,7 @@ PREPARED: Mapping[str, Callable[[Mapping[str, Any], LaunchConfig], Work]] = {
     "train": _train,
     "val": _val,
     "predict": _predict,
+    "report": _report,
     "check": _check,
     "profile": _profile,
     "convert": _convert,

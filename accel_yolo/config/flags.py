@@ -29,6 +29,8 @@ from accel_yolo.config.predict_flags import PREDICT
 from accel_yolo.config.predict_schema import PredictConfig
 from accel_yolo.config.push_flags import PUSH
 from accel_yolo.config.push_schema import PushConfig
+from accel_yolo.config.report_flags import REPORT
+from accel_yolo.config.report_schema import ReportConfig
 from accel_yolo.config.rules import Rule, Several
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.config.search_schema import EvolveConfig, SearchConfig
@@ -68,6 +70,7 @@ COMMANDS: Mapping[str, Command] = {
     "tune": Command("search the hyper-parameters of a training", TUNE, (TrainConfig, SearchConfig)),
     "val": Command("measure a detector on a data set", VAL, (ValConfig,), "val.py"),
     "predict": Command("detect objects in images", PREDICT, (PredictConfig,), "detect.py"),
+    "report": Command("show a run on one page, or compare several", REPORT, (ReportConfig,)),
     "check": Command("compare machines and try the connections between them", CHECK, (CheckConfig,)),
     "profile": Command("measure training on several numbers of processes", PROFILE, (ProfileConfig,)),
     "convert": Command("convert weights to .safetensors, or to a .pt for YOLOv5", CONVERT, (ConvertConfig,)),
