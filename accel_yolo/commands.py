@@ -81,7 +81,6 @@ def _predict(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
 
 def _report(typed: Mapping[str, Any], launch: LaunchConfig) -> Work:
     config = ReportConfig(**typed)
-    speak_as(config)
 
     def work() -> object:
         from accel_yolo.reports.html.command import report

@@ -19,6 +19,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "accel-yolo val --weights yolov5s.pt --data coco --task test --save-json",
         "accel-yolo val --weights yolov5s.pt --data coco128 --task speed --device 0",
     ),
+    "report": (
+        "accel-yolo report runs/train/exp",
+        "accel-yolo report runs/train/exp runs/train/exp2 --out comparison.html",
+    ),
     "predict": (
         "accel-yolo predict --weights yolov5s.pt --source photos/ --conf 0.4",
         "accel-yolo predict --weights best.safetensors --source street.mp4 --track",

@@ -14,6 +14,7 @@ class ReportConfig:
 
     runs: tuple[str, ...] = setting((), Several(Text(empty=False, meaning="a run folder")))
     out: str = setting("", Text(meaning="an HTML file"))
+    verbose: bool = switch()
     quiet: bool = switch()
     debug: bool = switch()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,19 @@ def read_events(path: Path) -> list[Event]:
 
     The last line of a run that was killed may be cut off.
     """
-    if not path.is_file():
-        return []
-    events = (_event(line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
-    return [event for event in events if event is not None]
+    return list(events_of(path)) if path.is_file() else []
+
+
+def events_of(path: Path) -> Iterator[Event]:
+    """Yield the events of a `metrics.jsonl`, one after the other: that of a long run holds millions.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            if (event := _event(line)) is not None:
+                yield event
 
 
 def read_sessions(path: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accel_yolo.config.settings import flag_of
-from accel_yolo.reports.html.events import real
+from accel_yolo.reports.html.history import real
 from accel_yolo.reports.html.run import Run, read_run
 from accel_yolo.reports.html.settings import Setting
 from accel_yolo.reports.html.status import Status, status_of
@@ -192,8 +192,8 @@ def times(members: Sequence[Member]) -> list[tuple[str, list[Cell]]]:
 
 
 def _memory(run: Run) -> float | None:
-    events = run.events.content
-    found = [value for row in (events.epochs if events else ()) if (value := real(row, "memory/process_mib"))]
+    history = run.history.content
+    found = [value for row in (history.epochs if history else ()) if (value := real(row, "memory/process_mib"))]
     return max(found, default=None)
 
 

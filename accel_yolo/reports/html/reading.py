@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -95,15 +95,3 @@ def epochs_table(path: Path) -> list[dict[str, float | None]]:
     if "epoch" not in header:
         raise ValueError("it has no column 'epoch'")
     return [row for row in table if row.get("epoch") is not None]
-
-
-def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a file of JSON lines; a line that is none (cut off by a crash) is passed over."""
-    with path.open("rb") as stream:
-        for line in stream:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(entry, dict):
-                yield without_nan(entry)

@@ -11,7 +11,8 @@ import msgspec
 
 from accel_yolo.files import RUN_MARK
 from accel_yolo.models.licence import KEY
-from accel_yolo.reports.html.events import Events, read_events
+from accel_yolo.reports.events import ENVIRONMENT, METRICS
+from accel_yolo.reports.html.history import History, read_history
 from accel_yolo.reports.html.reading import Found, csv_rows, epochs_table, json_as, number, read
 from accel_yolo.reports.html.schemas import Environment, Failure, Metrics, Session, WeightsNote
 from accel_yolo.reports.html.settings import Settings, read_settings
@@ -19,7 +20,7 @@ from accel_yolo.reports.html.settings import Settings, read_settings
 TRAIN, VAL = "train", "val"
 CURVES = ("PR_curve", "F1_curve", "P_curve", "R_curve")
 WEIGHTS = ("best", "last")
-SIGNS = ("results.csv", "metrics.json", "metrics.jsonl", "config.yaml")
+SIGNS = ("results.csv", "metrics.json", METRICS, "config.yaml")
 """A folder with none of these is not that of a training or a validation."""
 
 _MAX_HEADER_BYTES = 8 << 20
@@ -59,7 +60,7 @@ class Run:
     folder: Path
     settings: Found[Settings]
     epochs: Found[EpochTable]
-    events: Found[Events]
+    history: Found[History]
     sessions: Found[Sequence[Session]]
     metrics: Found[Metrics]
     failure: Found[Failure]
@@ -100,12 +101,12 @@ def is_marked(folder: Path) -> bool:
 
 def read_run(folder: Path) -> Run:
     """Return what the files of a run folder say; whatever they hold, nothing is raised."""
-    sessions = read(folder / "environment.json", json_as(Environment))
+    sessions = read(folder / ENVIRONMENT, json_as(Environment))
     return Run(
         folder=folder,
         settings=read(folder / "config.yaml", read_settings),
         epochs=read(folder / "results.csv", epochs_table),
-        events=read(folder / "metrics.jsonl", read_events),
+        history=read(folder / METRICS, read_history),
         sessions=Found(sessions.content.sessions if sessions.content else None, sessions.problem),
         metrics=read(folder / "metrics.json", json_as(Metrics)),
         failure=read(folder / "failure.json", json_as(Failure)),
@@ -120,7 +121,7 @@ def read_run(folder: Path) -> Run:
 def _newest_s(folder: Path) -> float:
     """Return when the run last wrote something; its report is not counted, whoever made that."""
     newest = 0.0
-    for name in ("log.txt", "metrics.jsonl", "results.csv", "metrics.json", "config.yaml"):
+    for name in ("log.txt", METRICS, "results.csv", "metrics.json", "config.yaml"):
         try:
             newest = max(newest, (folder / name).stat().st_mtime)
         except OSError:

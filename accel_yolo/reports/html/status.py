@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from accel_yolo.reports.html.events import real
+from accel_yolo.reports.html.history import real
 from accel_yolo.reports.html.run import Run
 from accel_yolo.reports.html.wording import duration
 
@@ -58,8 +58,8 @@ def status_of(run: Run, now_s: float | None = None) -> Status:
 
 def best_epoch(run: Run) -> int | None:
     """Return the epoch (from 0) whose weights are `best`, as the run chose it: by 0.1 mAP50 + 0.9 mAP50-95."""
-    if run.events.content is not None and run.events.content.end is not None:
-        said = real(run.events.content.end, "best_epoch")
+    if run.history.content is not None and run.history.content.end is not None:
+        said = real(run.history.content.end, "best_epoch")
         if said is not None:
             return int(said)
     best, fitness = None, -1.0
@@ -74,12 +74,12 @@ def best_epoch(run: Run) -> int | None:
 
 def _has_ended(run: Run) -> bool:
     """Return whether a training came to its end; the final evaluation of an older version is its only sign."""
-    if run.events.content is not None:
-        return run.events.content.end is not None
+    if run.history.content is not None:
+        return run.history.content.end is not None
     return run.metrics.content is not None
 
 
 def _usual_silence_s(run: Run) -> float:
-    times = run.events.content.times if run.events.content is not None else []
+    times = run.history.content.times if run.history.content is not None else []
     gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
     return max([LEAST_SILENCE_S, *(SILENCE_OF_INTERVALS * gap for gap in gaps[-50:])])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from accel_yolo.reports.html.events import Events, real
+from accel_yolo.reports.html.history import History, real
 from accel_yolo.reports.html.run import Run
 
 PARTS = (
@@ -40,16 +40,16 @@ class Timing:
 
 def timing_of(run: Run) -> Timing | None:
     """Return where the time went; None where the run did not record it."""
-    events = run.events.content
-    if events is None or not events.epochs:
+    history = run.history.content
+    if history is None or not history.epochs:
         return None
-    train = _sum(events, "time/train_s")
-    wait = min(_sum(events, "time/data_wait_s"), train)
+    train = _sum(history, "time/train_s")
+    wait = min(_sum(history, "time/data_wait_s"), train)
     spent = {
         "compute": train - wait,
         "wait": wait,
-        "validate": _sum(events, "time/validate_s"),
-        "save": _sum(events, "time/save_s"),
+        "validate": _sum(history, "time/validate_s"),
+        "save": _sum(history, "time/save_s"),
     }
     known = sum(spent.values())
     total = max(total_s(run) or 0.0, known)
@@ -62,34 +62,35 @@ def timing_of(run: Run) -> Timing | None:
 
 def total_s(run: Run) -> float | None:
     """Return how long all sessions of a run took together, without the time between them; None where not recorded."""
-    events = run.events.content
-    if events is None or not events.times:
+    history = run.history.content
+    if history is None or not history.times:
         return None
+    said = (real(history.end, "seconds") if history.end is not None else None) or 0.0
     starts = sorted(start for session in run.sessions.content or () if (start := _seconds(session.started)) is not None)
     if not starts:
-        return real(events.end, "seconds") if events.end is not None else None
-    total = 0.0
+        return said or None
+    spans: list[float] = []
     for start, following in pairwise([*starts, float("inf")]):
-        within = [time for time in events.times if start <= time < following]
-        total += max(within) - start if within else 0.0
-    said = real(events.end, "seconds") if events.end is not None else None
-    return max(total, said or 0.0) if len(starts) == 1 else total
+        within = [time for time in history.times if start <= time < following]
+        spans.append(max(within) - start if within else 0.0)
+    # The last start also counts what came before it was recorded: looking through the data, building the model.
+    return sum(spans[:-1]) + max(spans[-1], said)
 
 
 def images_per_s(run: Run) -> float | None:
     """Return images trained on per second of training, over all epochs; None where not recorded."""
-    events = run.events.content
-    train = _sum(events, "time/train_s") if events is not None else 0.0
+    history = run.history.content
+    train = _sum(history, "time/train_s") if history is not None else 0.0
     rows = [
         (rate, seconds)
-        for row in (events.epochs if events is not None else ())
+        for row in (history.epochs if history is not None else ())
         if (rate := real(row, "speed/images_per_s")) is not None and (seconds := real(row, "time/train_s")) is not None
     ]
     return sum(rate * seconds for rate, seconds in rows) / train if rows and train > 0 else None
 
 
-def _sum(events: Events, key: str) -> float:
-    return sum(real(row, key) or 0.0 for row in events.epochs)
+def _sum(history: History, key: str) -> float:
+    return sum(real(row, key) or 0.0 for row in history.epochs)
 
 
 def _seconds(text: str) -> float | None:

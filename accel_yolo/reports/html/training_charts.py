@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from accel_yolo.reports.html.events import real
+from accel_yolo.reports.html.history import real
 from accel_yolo.reports.html.line_chart import Line, LineChart
 from accel_yolo.reports.html.run import Run
 from accel_yolo.reports.html.status import MAP50, MAP50_95
@@ -45,7 +45,7 @@ def series(run: Run) -> tuple[list[float], dict[str, list[float | None]]]:
     columns = list(dict.fromkeys(name for row in rows for name in row if name != "epoch"))
     table: dict[str, list[float | None]] = {name: [row.get(name) for row in rows] for name in columns}
     for name in RECORDED:
-        of_epoch = run.events.content.of_epoch if run.events.content is not None else lambda _: {}
+        of_epoch = run.history.content.of_epoch if run.history.content is not None else lambda _: {}
         table[name] = [real(of_epoch(epoch), name) for epoch in epochs]
     return [float(epoch + 1) for epoch in epochs], table
 
