@@ -29,6 +29,7 @@ from accel_yolo.engine.sessions import session
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
 from accel_yolo.models.weights import detector_from_weights
+from accel_yolo.reports.html.report import REPORT
 from accel_yolo.version import __version__
 
 SMALL_BATCH = 16
@@ -121,9 +122,10 @@ def conclude(
     print_sizes(metrics)
     print_speed(metrics)
     run.write_findings(found, metrics, pictures=not training.config.noplots)
+    run.write_report()
     if training.config.bit_exact:
         console.say(f"State after {state.updates} updates: sha256 {metrics['state_sha256']}")
-    console.say(f"\nResults in {console.painted(str(run.path), 'bold')}. Next:")
+    console.say(f"\nResults in {console.painted(str(run.path), 'bold')}, on one page in its {REPORT}. Next:")
     start, size = program(), f"--imgsz {training.config.imgsz}"
     single = " --single-cls" if training.config.single_cls else ""
     single += f" --classes {shlex.join(training.config.classes)}" if training.config.classes else ""

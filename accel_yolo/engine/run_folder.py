@@ -24,6 +24,7 @@ from accel_yolo.files import make_folder, next_run_folder, write_text_atomic
 from accel_yolo.models.weights import load_weights
 from accel_yolo.models.weights_meta import Weights
 from accel_yolo.reports.events import END, EPOCH, METRICS, STEP
+from accel_yolo.reports.html.report import leave_report
 
 Settings = tuple[TrainConfig, dict[str, str]]
 """A configuration and the origin of each value."""
@@ -154,6 +155,11 @@ class RunFolder:
         with self._world.together():
             if self._world.is_leader:
                 write_text_atomic(self.path / name, json.dumps(data, indent=1) + "\n")
+
+    def write_report(self) -> None:
+        """Write `report.html` from what is in the folder, on the leader; the others do not wait."""
+        if self._world.is_leader:
+            leave_report(self.path)
 
     def write_findings(self, found: Findings, metrics: dict[str, Any], *, pictures: bool) -> None:
         """Write what an evaluation found, on the leader; the others do not wait."""

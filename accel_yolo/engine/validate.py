@@ -24,6 +24,7 @@ from accel_yolo.engine.subject import Subject, content_px, evaluated, open_subje
 from accel_yolo.engine.world import World
 from accel_yolo.files import next_run_folder, write_text_atomic
 from accel_yolo.inference.output.texts import LABELS, label_folder
+from accel_yolo.reports.html.report import REPORT, leave_report
 
 MOST_LISTED = 50
 """From this many classes on they are printed only with --verbose."""
@@ -67,11 +68,12 @@ def _validated(config: ValConfig, origins: Origins, world: World) -> dict[str, A
         save_settings(folder, config, origins)
         write_text_atomic(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
         write_findings(folder, found, metrics, worst=config.worst, pictures=not config.noplots)
+        leave_report(folder)
         print_speed(metrics)
         if config.task == SPEED:
             batch = images_per_pass(config.batch, world.device)
             console.say(f"Measured in passes of {batch} images of {imgsz} x {imgsz} px")
-        console.say(f"Results in {console.painted(str(folder), 'bold')}")
+        console.say(f"Results in {console.painted(str(folder), 'bold')}, on one page in its {REPORT}")
     return metrics
 
 

@@ -9,11 +9,9 @@ from accel_yolo.config.report_schema import ReportConfig
 from accel_yolo.errors import ConfigError, did_you_mean, printable
 from accel_yolo.reports.html.compare_page import compare_page, verdict
 from accel_yolo.reports.html.comparison import Cell, members_of, not_comparable, summary
-from accel_yolo.reports.html.page import is_report
+from accel_yolo.reports.html.report import checked_out, write_page, write_report
 from accel_yolo.reports.html.run import is_marked, is_run
-from accel_yolo.reports.html.run_page import run_page, write_page
 
-REPORT = "report.html"
 COMPARISON = Path("runs") / "compare.html"
 _MOST_LISTED = 5
 
@@ -28,8 +26,8 @@ def report(config: ReportConfig) -> Path:
     folders = list(dict.fromkeys(_folder(word) for word in config.runs))
     out = Path(config.out).expanduser() if config.out else None
     if len(folders) == 1:
-        return write_report(folders[0], out)
-    out = _checked_out(out or COMPARISON)
+        return _said(write_report(folders[0], out))
+    out = checked_out(out or COMPARISON)
     members = members_of(folders)
     titles, rows = summary(members)
     table = [[each.letter, each.name, *map(_text, row)] for each, row in zip(members, rows, strict=True)]
@@ -38,29 +36,11 @@ def report(config: ReportConfig) -> Path:
     console.say(printable(verdict(members)))
     if warning := not_comparable(members):
         console.warn(warning)
+    return _said(out)
+
+
+def _said(out: Path) -> Path:
     console.say(f"Report in {console.painted(str(out), 'bold')}")
-    return out
-
-
-def write_report(folder: Path, out: Path | None = None) -> Path:
-    """Write the report of the run in a folder, there unless another place is named, and return its path.
-
-    Raises:
-        ConfigError: the file to write is there and not a report.
-        EnvironmentFault: it cannot be written.
-    """
-    out = _checked_out(out or folder / REPORT)
-    write_page(out, run_page(folder))
-    console.say(f"Report in {console.painted(str(out), 'bold')}")
-    return out
-
-
-def _checked_out(out: Path) -> Path:
-    """Return the file to write; a folder means a file in it."""
-    out = out / REPORT if out.is_dir() else out
-    if out.exists() and not is_report(out):
-        what = "the file is there and is not a report of ours"
-        raise ConfigError(what, value=printable(str(out)), remedy="move it, or give another name with --out")
     return out
 
 

@@ -98,6 +98,7 @@ def picture(folder: Path, name: str, title: str, alt: str) -> Picture:
         with Image.open(path) as image:
             if image.width * image.height > _MOST_PIXELS:
                 return Picture(name, title, alt, problem=f"{name} is too large to be shown.")
+            image.thumbnail((LONGEST_PX, LONGEST_PX))  # before anything loads it: a JPEG is decoded at a fraction
             most = MOST_BYTES_OF_WORST if name == WORST[0] else MOST_BYTES
             content, size = _small(image.convert("RGB"), most)
     except FileNotFoundError:
@@ -113,11 +114,10 @@ def _small(image: object, most_bytes: int) -> tuple[bytes, tuple[int, int]]:
     from PIL import Image
 
     assert isinstance(image, Image.Image)
-    image.thumbnail((LONGEST_PX, LONGEST_PX))
     while True:
         for quality in _QUALITIES:
             stream = io.BytesIO()
-            image.save(stream, "JPEG", quality=quality, optimize=True, progressive=True)
+            image.save(stream, "JPEG", quality=quality)
             if stream.tell() <= most_bytes:
                 return stream.getvalue(), image.size
         image = image.resize((max(1, int(image.width * _SHRINK)), max(1, int(image.height * _SHRINK))))

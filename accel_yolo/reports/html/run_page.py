@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from accel_yolo.config.resolve import COMMAND_LINE
 from accel_yolo.config.settings import flag_of
 from accel_yolo.reports.html.confusion_chart import confusion_chart
 from accel_yolo.reports.html.evaluation_charts import evaluation_charts, points_of
@@ -26,9 +27,15 @@ from accel_yolo.reports.html.wording import NOTHING, count, metric, plain, share
 SIZES = {"all": "", "small": "under 32² px", "medium": "up to 96² px", "large": "above"}
 MOST_BESIDE = 10
 """A confusion matrix of more classes than this needs the whole width."""
-_LISTED = ("image", "missed_classes", "false_classes", "missed", "false", "misnamed")
-"""Columns of worst.csv, texts first."""
-_TITLES = ("Image", "Missed", "Made up", "missed", "made up", "misnamed")
+_WORST = (
+    ("image", "Image", "wide"),
+    ("missed", "Missed", "n"),
+    ("false", "Made up", "n"),
+    ("misnamed", "Misnamed", "n"),
+    ("missed_classes", "Which were missed", "wide"),
+    ("false_classes", "Which were made up", "wide"),
+)
+"""Columns of worst.csv, their titles, and how they are set."""
 _SECTIONS = (
     ("curves", "How it went"),
     ("evaluation", "Precision and recall"),
@@ -78,14 +85,6 @@ def run_page(folder: Path, now_s: float | None = None) -> str:
         **_evaluation(run, run.metrics.content),
         **_settings(run),
     )
-
-
-def write_page(path: Path, text: str) -> None:
-    """Write a report, whole or not at all. Raises EnvironmentFault."""
-    from accel_yolo.files import write_bytes_atomic
-
-    # Names of files need not be UTF-8; what is left of that after escaping becomes a question mark.
-    write_bytes_atomic(path, text.encode("utf-8", "replace"))
 
 
 def _curves(run: Run, best_epoch: int | None) -> dict[str, Any]:
@@ -139,24 +138,26 @@ def _chart_rows(chart: LineChart) -> list[list[str]]:
     return [[plain(value) if value is not None else NOTHING for value in row] for row in points_of(chart)]
 
 
-def _worst(run: Run) -> tuple[list[str], list[list[str]]]:
-    """Return titles and rows of the worst images: file names without folders, long lists of classes as they are."""
+def _worst(run: Run) -> tuple[list[tuple[str, str]], list[list[str]]]:
+    """Return titles and rows of the worst images; of their paths the file names."""
     if not run.worst.content:
         return [], []
     header, *rows = run.worst.content
-    places = [(title, header.index(name)) for name, title in zip(_LISTED, _TITLES, strict=True) if name in header]
-    table = [[row[place] if place < len(row) else "" for _, place in places] for row in rows]
-    return [title for title, _ in places], [[Path(row[0]).name, *row[1:]] for row in table if row]
+    columns = [(header.index(name), title, kind) for name, title, kind in _WORST if name in header]
+    table = [[row[place] if place < len(row) else "" for place, _, _ in columns] for row in rows]
+    return [(title, kind) for _, title, kind in columns], [[Path(row[0]).name, *row[1:]] for row in table if row]
 
 
 def _settings(run: Run) -> dict[str, Any]:
     rows = run.settings.content.rows if run.settings.content is not None else []
-    shown = [(row.is_default, {"flag": _flag(row), "value": row.value, "origin": row.origin}) for row in rows]
+    # What was typed comes first, then what files said.
+    chosen = sorted((row for row in rows if not row.is_default), key=lambda row: row.origin != COMMAND_LINE)
     return {
-        "chosen": [row for is_default, row in shown if not is_default],
-        "defaults": [row for is_default, row in shown if is_default],
+        "chosen": [_shown(row) for row in chosen if not row.is_hyp],
+        "chosen_hyps": [_shown(row) for row in chosen if row.is_hyp],
+        "defaults": [_shown(row) for row in rows if row.is_default],
     }
 
 
-def _flag(row: Setting) -> str:
-    return row.name if row.is_hyp else flag_of(row.name)
+def _shown(row: Setting) -> dict[str, str]:
+    return {"flag": row.name if row.is_hyp else flag_of(row.name), "value": row.value, "origin": row.origin}

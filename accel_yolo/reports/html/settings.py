@@ -82,8 +82,10 @@ def shown(value: Any) -> str:
     """Return a value as a user would type it."""
     if isinstance(value, bool):
         return "on" if value else "off"
-    if value is None or value == "" or value == []:
-        return "–"
+    if value == "":
+        return "''"
+    if value is None or value == []:
+        return "none"
     if isinstance(value, list):
         return " ".join(map(shown, value))
     return str(value)
