@@ -24,7 +24,7 @@ from accel_yolo.files import make_folder, next_run_folder, write_text_atomic
 from accel_yolo.models.weights import load_weights
 from accel_yolo.models.weights_meta import Weights
 from accel_yolo.reports.events import END, EPOCH, METRICS, STEP
-from accel_yolo.reports.html.report import leave_report
+from accel_yolo.reports.html.report import REPORT, leave_report
 
 Settings = tuple[TrainConfig, dict[str, str]]
 """A configuration and the origin of each value."""
@@ -68,7 +68,7 @@ class RunFolder:
         if not self._world.is_leader:
             return
         self.checkpoints.clear()
-        stale = [self.path / name for name in ("results.csv", "metrics.json", METRICS)]
+        stale = [self.path / name for name in ("results.csv", "metrics.json", METRICS, REPORT)]
         for path in (*stale, *(self.weights / f"{name}.safetensors" for name in ("last", "best"))):
             path.unlink(missing_ok=True)
 

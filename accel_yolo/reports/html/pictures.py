@@ -10,8 +10,8 @@ from pathlib import Path
 MOST_BYTES, MOST_BYTES_OF_WORST = 145_000, 450_000
 """Of one picture as JPEG; all of them, in base64, are less than 3 MB."""
 LONGEST_PX = 1600
-_QUALITIES = (82, 72, 62)
-_SHRINK = 0.85
+_QUALITIES = (82, 68)
+_ROOM = 0.95
 _MOST_PIXELS = 200_000_000
 
 
@@ -120,4 +120,5 @@ def _small(image: object, most_bytes: int) -> tuple[bytes, tuple[int, int]]:
             image.save(stream, "JPEG", quality=quality)
             if stream.tell() <= most_bytes:
                 return stream.getvalue(), image.size
-        image = image.resize((max(1, int(image.width * _SHRINK)), max(1, int(image.height * _SHRINK))))
+        scale = _ROOM * (most_bytes / stream.tell()) ** 0.5  # bytes go with the area
+        image = image.resize((max(1, int(image.width * scale)), max(1, int(image.height * scale))))
