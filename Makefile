@@ -36,9 +36,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-## Write the pages that are made from the code.
+## Write the pages that are made from the code, and the site of all pages to site/: open site/index.html.
 docs: $(READY)
-	$(BIN)/python docs/from_yolov5.py
+	$(BIN)/python docs/generated_pages.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 ## What this machine does: loader, training step, waiting for data. With REFERENCE=checkout
 ## REFERENCE_PYTHON=its/python DATA=coco128.yaml WEIGHTS=yolov5n.pt side by side with the reference, in turns;
@@ -50,4 +51,4 @@ bench: $(READY)
 		$(if $(REFERENCE),--reference $(REFERENCE) --reference-python $(REFERENCE_PYTHON),--rounds 3)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

@@ -1,9 +1,11 @@
-"""Writes docs/from-yolov5.md from the table of flags: `python docs/from_yolov5.py`, or `make docs`."""
+"""The page docs/from-yolov5.md, from the table of flags."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+
+from markdown_cells import cell
 
 from accel_yolo.config.flag import Flag
 from accel_yolo.config.flags import COMMANDS
@@ -161,7 +163,7 @@ The programs have YOLOv5's names and flags: `python train.py`, `val.py`, `detect
 train`, `val`, `predict` and `export` without a checkout. Your data YAMLs, label files, hyper-parameter files, model
 YAMLs and `.pt` weights are read as they are.
 
-```
+```bash
 python train.py --data coco128.yaml --weights yolov5s.pt --img 640 --batch 16 --epochs 3
 torchrun --nproc_per_node 2 train.py --data coco128.yaml --weights yolov5s.pt --batch 16
 ```
@@ -194,10 +196,10 @@ def page() -> str:
             note = "; ".join(notes[spelling] for spelling in theirs if notes[spelling])
             (missing if flag.later else working).append((names, flag, note))
         parts.append(f"## {_PROGRAMS[command]}\n\n| YOLOv5 | here | what is more or different |\n|---|---|---|\n")
-        parts.append("".join(f"| {names} | {_cell(flag.help)} | {_cell(note)} |\n" for names, flag, note in working))
+        parts.append("".join(f"| {names} | {cell(flag.help)} | {cell(note)} |\n" for names, flag, note in working))
         if missing:
             parts.append(f"\n{_LACK[command]}; using one stops with this line:\n\n| YOLOv5 | instead |\n|---|---|\n")
-            parts.append("".join(f"| {names} | {_cell(flag.later)} |\n" for names, flag, _ in missing))
+            parts.append("".join(f"| {names} | {cell(flag.later)} |\n" for names, flag, _ in missing))
         parts.append("\n")
         own = [flag for flag in COMMANDS[command].flags if not flag.later and not set(flag.spellings) & set(notes)]
         parts.append("Only here: " + ", ".join(f"`{flag.name}`" for flag in own))
@@ -210,9 +212,7 @@ def flag_of(command: str, spelling: str) -> Flag:
     return next(flag for flag in COMMANDS[command].flags if spelling in flag.spellings)
 
 
-def _cell(text: str) -> str:
-    return text.replace("%%", "%").replace("|", "\\|")
-
-
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    import generated_pages
+
+    generated_pages.main()

@@ -1,4 +1,4 @@
-"""The commands of the documentation in the form in which a machine without GPUs can run them."""
+"""Commands that start several processes in the form in which a machine without GPUs can run them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROGRAMS = {
 FILES = {"1gpu": "cpu", "2gpu": "2cpu", "2cpu": "2cpu", "2x8gpu": "2x1cpu"}
 """Accelerate files -> those that stand for them."""
 
-SMALLER = {"--batch": {"64": "8", "128": "8"}, "--micro-batch": {"8": "4"}, "--bn-group": {"16": "4"}}
+SMALLER = {"--batch": {"64": "8", "128": "8", "16": "8"}, "--micro-batch": {"8": "4"}, "--bn-group": {"16": "4"}}
 SMALL_TRAINING = ["--epochs", "1", "--imgsz", "64", "--workers", "0", "--noautoanchor"]
 SMALL_PROFILE = {"--processes": "1,2", "--cfg": "yolov5n", "--batch-per-process": "2"}
 
@@ -30,12 +30,6 @@ class Place:
     data: Path
     address: str
     port: int
-
-
-def commands_in(text: str) -> list[str]:
-    """Return the shell commands of the fenced blocks of a document, line by line."""
-    blocks = re.findall(r"```(?:bash)?\n(.*?)```", text, re.DOTALL)
-    return [line for block in blocks for line in block.replace("\\\n", " ").strip().splitlines()]
 
 
 def cpu_form(command: str, place: Place) -> list[str]:
@@ -57,6 +51,7 @@ def cpu_form(command: str, place: Place) -> list[str]:
     if "profile" in words:
         for flag, value in SMALL_PROFILE.items():
             words = _replaced(words, flag, value)
+        words = _without(_without(words, "--imgsz"), "--steps")
         return [*words, "--imgsz", "64", "--steps", "2", "--workers", "0"]
     if str(ROOT / "val.py") in words:
         return [*words, "--imgsz", "64", "--workers", "0"]
@@ -68,7 +63,8 @@ def cpu_form(command: str, place: Place) -> list[str]:
         if flag in words:
             value = words[words.index(flag) + 1]
             words = _replaced(words, flag, smaller.get(value, value))
-    words = _without(_without(words, "--weights"), "--cfg")
+    words = _without(_without(_without(words, "--weights"), "--cfg"), "--epochs")
+    words = words if "--batch" in words else [*words, "--batch", "8"]
     return [*words, "--weights", "", "--cfg", "yolov5n.yaml", *SMALL_TRAINING]
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 YOLO, VOC = "yolo", "voc"
-_ENDINGS = {YOLO: ".txt", VOC: ".xml"}
 # Where tools put VOC annotations: of the folder of images, and of its place in the path.
 _VOC_FOLDERS = (
     ("JPEGImages", "Annotations"),
@@ -24,20 +23,20 @@ def label_path_of(image_path: str, kind: str = YOLO) -> str:
     `/Annotations/`, or `/images/` one of the names that tools give it; the ending `.xml`, and without such a folder
     the file lies beside the image.
     """
-    moved = _moved(image_path) if kind == YOLO else _moved_voc(image_path)
-    return os.path.splitext(moved)[0] + _ENDINGS[kind]  # noqa: PTH122 - text, may hold bytes that are not UTF-8
+    moved, ending = PLACES[kind]
+    return os.path.splitext(moved(image_path))[0] + ending  # noqa: PTH122 - text, may hold bytes that are not UTF-8
 
 
 def voc_annotation_of(image_path: str) -> str:
     """Return the annotation file of an image below JPEGImages, whether or not its folder is there yet."""
-    return os.path.splitext(_moved(image_path, *_VOC_FOLDERS[0]))[0] + _ENDINGS[VOC]  # noqa: PTH122
+    return os.path.splitext(_moved(image_path, *_VOC_FOLDERS[0]))[0] + PLACES[VOC][1]  # noqa: PTH122
 
 
 def label_paths_of(image_paths: Iterable[str], kind: str = YOLO) -> list[str]:
     """Return `label_path_of` of each, for 10^5 images: what it does to a folder is found once for each folder."""
     folders: dict[str, str] = {}
     found = []
-    ending = _ENDINGS[kind]
+    _, ending = PLACES[kind]
     for path in image_paths:
         folder, separator, name = path.rpartition(os.sep)
         moved = folders.get(folder)
@@ -60,3 +59,7 @@ def _moved_voc(image_path: str) -> str:
         if moved != image_path and os.path.isdir(os.path.dirname(moved)):  # noqa: PTH112, PTH120
             return moved
     return image_path
+
+
+PLACES: Mapping[str, tuple[Callable[[str], str], str]] = {YOLO: (_moved, ".txt"), VOC: (_moved_voc, ".xml")}
+"""Formats with a label file for each image: what makes its path of that of the image, and its ending."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
@@ -18,7 +18,7 @@ from accel_yolo.data.formats.record import NO_LABELS, LabelRules, Labels
 from accel_yolo.data.formats.voc import parse_voc
 from accel_yolo.data.formats.yolo import parse_yolo
 from accel_yolo.data.images import verify
-from accel_yolo.data.label_paths import VOC, label_path_of, label_paths_of
+from accel_yolo.data.label_paths import VOC, YOLO, label_path_of, label_paths_of
 from accel_yolo.data.listing import read_regular
 from accel_yolo.data.outcome import Outcome
 from accel_yolo.data.problems import BadFile, Problem
@@ -29,6 +29,15 @@ FEW_IMAGES = 2000
 """Up to so many are verified by threads of this process: others would hardly have started."""
 _CHUNK, _CHUNK_OF_MANY = 32, 128
 
+
+Parser = Callable[[bytes, str, LabelRules, tuple[int, int]], tuple[Labels, list[Problem]]]
+
+PARSERS: Mapping[str, Parser] = {
+    YOLO: lambda content, file, rules, _: parse_yolo(content, file, rules),
+    VOC: parse_voc,
+}
+"""Format -> from the bytes and the path of a label file, the rules and the size of its image (height, width) in px to
+its objects and what is wrong with its other lines."""
 
 COCO = "coco"
 """The format whose labels do not lie beside the images: they are added here, to images that others have verified."""
@@ -147,8 +156,7 @@ def _labels_beside(path: str, size_hw: tuple[int, int], rules: LabelRules) -> tu
         if os.path.lexists(file):
             raise BadFile(Problem(file, 0, "", "the label file cannot be read, or is not a regular file"))
         return NO_LABELS, False, []
-    is_voc = rules.format == VOC
-    labels, problems = parse_voc(content, file, rules, size_hw) if is_voc else parse_yolo(content, file, rules)
+    labels, problems = PARSERS[rules.format](content, file, rules, size_hw)
     if problems and not rules.lenient:
         raise BadFile(problems[0])
     return labels, True, problems

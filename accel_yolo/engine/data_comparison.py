@@ -10,7 +10,7 @@ import numpy as np
 
 from accel_yolo.config.data_union import DataUnion
 from accel_yolo.data.fingerprints import ImageDifference, Kind, fingerprints, image_differences
-from accel_yolo.data.label_paths import VOC, YOLO, label_path_of
+from accel_yolo.data.label_paths import PLACES, label_path_of
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.engine.comparison import OddOne, named, odd_one_out, places_of, require_equal
 from accel_yolo.engine.messages import Messages
@@ -46,7 +46,7 @@ def data_difference(world: Messages, union: DataUnion, split: str, index: SplitI
     if odd is None:
         return None
     kinds = {spec.format for spec in union.specs}
-    copy = _Copy(world, odd, index, kinds.pop() if kinds in ({YOLO}, {VOC}) else "")
+    copy = _Copy(world, odd, index, kinds.pop() if len(kinds) == 1 and kinds <= PLACES.keys() else "")
     what = f"{'machines' if world.machines > 1 else 'processes'} differ in the {SPLIT_NAMES.get(split, split)}"
     value = copy.difference(str(union.root)) or f"digest {digests[odd.rank][:12]}"
     remedy = "copy the data set again, for example with rsync -a --delete"

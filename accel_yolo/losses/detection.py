@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -42,16 +42,11 @@ class LossOptions:
     def scaled(self, imgsz: int) -> LossOptions:
         """Return the options with gains scaled for the number of levels, of classes, and the image size in px."""
         layers = 3 / self.levels
-        return LossOptions(
+        return replace(
+            self,
             box=self.box * layers,
             obj=self.obj * (imgsz / 640) ** 2 * layers,
             cls=self.cls * self.nc / 80 * layers,
-            cls_pw=self.cls_pw,
-            obj_pw=self.obj_pw,
-            fl_gamma=self.fl_gamma,
-            label_smoothing=self.label_smoothing,
-            nc=self.nc,
-            levels=self.levels,
         )
 
 

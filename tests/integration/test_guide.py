@@ -1,4 +1,4 @@
-"""Every command of the guides runs, on CPU processes and little data; links lead somewhere."""
+"""Every command of the pages that starts several processes runs, on CPUs and little data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from guide_commands import Place, commands_in, cpu_form
+from documentation import BLOCKS, PROCESSES, commands_of, key_of, way_of
+from guide_commands import Place, cpu_form
 from starting import run_together
 
 from accel_yolo.engine.network import free_port, local_address_towards
@@ -16,25 +17,22 @@ from accel_yolo.errors import PeerError
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-GUIDES = {
-    name: commands_in((DOCS / name).read_text()) for name in ("multi-gpu.md", "multi-gpu.ko.md", "multi-machine.md")
-}
 SBATCH = DOCS / "slurm" / "train.sbatch"
-NOT_RUN = {"pip install -e .": "the suite runs in what it makes", "sbatch docs/slurm/train.sbatch": "its line is run"}
+MULTI_MACHINE = "docs/multi-machine.md"
 OF_A_MACHINE = re.compile(r"--(machine-rank|machine_rank|node_rank) ([01])")
 NOWHERE = Place(Path("data"), "address", 0)
 
 
 def once(commands: Iterable[str]) -> list[str]:
     """Return commands without those that are equal to an earlier one in their CPU form."""
-    forms: dict[str, str] = {}
+    forms: dict[frozenset[tuple[str, ...]], str] = {}
     for command in commands:
-        if command not in NOT_RUN:
-            forms.setdefault(" ".join(cpu_form(command, NOWHERE)), command)
+        forms.setdefault(key_of(cpu_form(command, NOWHERE)), command)
     return list(forms.values())
 
 
-SHOWN = [command for commands in GUIDES.values() for command in commands if not command.startswith("srun")]
+ALL = [command for command in commands_of() if way_of(command) == PROCESSES]
+SHOWN = [command for command in ALL if not command.startswith("srun")]
 SINGLE = once(command for command in SHOWN if not OF_A_MACHINE.search(command))
 FIRST_OF_PAIR = once(command for command in SHOWN if (m := OF_A_MACHINE.search(command)) and m[2] == "0")
 
@@ -55,14 +53,13 @@ def has_result(folder: Path) -> bool:
     return any(folder.glob("runs/train/*/metrics.json"))
 
 
-def test_both_languages_have_the_same_commands() -> None:
-    assert GUIDES["multi-gpu.md"] == GUIDES["multi-gpu.ko.md"]
-    assert len(GUIDES["multi-gpu.md"]) >= 20 and len(GUIDES["multi-machine.md"]) >= 8
+def test_there_are_commands_for_one_machine_and_for_two() -> None:
+    assert len(SINGLE) >= 15 and len(FIRST_OF_PAIR) >= 4
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", SINGLE)
-def test_a_command_of_the_guides_runs(command: str, tmp_path: Path, place: Place) -> None:
+def test_a_command_of_the_pages_runs(command: str, tmp_path: Path, place: Place) -> None:
     words = cpu_form(command, place)
     if "runs/train/exp" in command:  # it goes on from a run
         first = cpu_form("python train.py --batch 64 --data coco.yaml --weights yolov5s.pt --device 0", place)
@@ -85,14 +82,14 @@ def test_commands_of_two_machines_run_together(command: str, tmp_path: Path, pla
     rank = next(i for i, word in enumerate(words) if OF_A_MACHINE.match(f"{word} 0"))
     second = [*words[: rank + 1], "1", *words[rank + 2 :]]
     twin = command.replace(OF_A_MACHINE.search(command)[0], f"--{OF_A_MACHINE.search(command)[1]} 1")  # pyright: ignore
-    assert any(twin in commands for commands in GUIDES.values()), "the document shows the other machine's command too"
+    assert twin in SHOWN, "the document shows the other machine's command too"
     stdout, other = run_together(tmp_path, (words, {}), (second, {}))
     assert "on 2 machines" in stdout
     assert "check" in words or (has_result(tmp_path) and "Results in" not in other)
 
 
 TASKS = [line[line.index("accel-yolo") :] for line in SBATCH.read_text().splitlines() if line.startswith("srun ")]
-ON_EACH_NODE = [command for command in GUIDES["multi-machine.md"] if command.startswith("srun ")]
+ON_EACH_NODE = [command for command in ALL if command.startswith("srun ")]
 
 
 @pytest.mark.slow
@@ -142,8 +139,8 @@ def test_the_pods_of_the_kubernetes_file_run(tmp_path: Path, place: Place) -> No
         for container in replicas[role]["template"]["spec"]["containers"]
     }
     # The guide also shows the command of pods with several GPUs.
-    (block,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "multi-machine.md").read_text(), re.DOTALL)
-    in_each = yaml.safe_load(block)["command"]
+    (block,) = (block for block in BLOCKS if block.page == MULTI_MACHINE and block.kind == "yaml")
+    in_each = yaml.safe_load(block.text)["command"]
     assert in_each[:2] == ["bash", "-c"]
     for text, processes in ((command, 2), (in_each[2], 4)):
         pods = [
@@ -160,9 +157,3 @@ def _filled(text: str, variables: dict[str, str]) -> str:
     for name, value in variables.items():
         text = text.replace(f"${name}", value)
     return text.replace("--project /runs", "--project runs/train")
-
-
-@pytest.mark.parametrize("document", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda path: path.name)
-def test_links_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text()):
-        assert target.startswith("https://") or (document.parent / target).exists(), target
