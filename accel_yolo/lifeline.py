@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
 import sys
 
@@ -15,4 +14,6 @@ def end_with_parent(number: signal.Signals) -> None:
     A parent that has ended before this call is not noticed: the caller looks for that afterwards.
     """
     if sys.platform == "linux":
+        import ctypes  # not for every --help
+
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)

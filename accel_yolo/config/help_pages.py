@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import shutil
+import contextlib
+import os
+import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -88,8 +90,15 @@ def in_order(flags: Iterable[Flag]) -> list[Flag]:
 
 
 def help_width() -> int:
-    """Return how wide a page of help is: as the terminal, within limits."""
-    return min(max(shutil.get_terminal_size((_UNKNOWN_WIDTH, 24)).columns, NARROWEST), WIDEST)
+    """Return how wide a page of help is: as the terminal, or as the variable COLUMNS says, within limits."""
+    columns = 0
+    with contextlib.suppress(ValueError):
+        columns = int(os.environ.get("COLUMNS", "0"))
+    if columns <= 0:
+        # As shutil does it, which takes longer to import than a page takes to write.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            columns = os.get_terminal_size(sys.__stdout__.fileno()).columns  # type: ignore[union-attr]
+    return min(max(columns or _UNKNOWN_WIDTH, NARROWEST), WIDEST)
 
 
 def value_name(flag: Flag, rule: Rule | None) -> str:
