@@ -11,20 +11,40 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from accel_yolo import bars
+from accel_yolo.bars import duration
 from accel_yolo.errors import escaped
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from accel_yolo.errors import UserError
+
+__all__ = [
+    "aligned",
+    "detail",
+    "duration",
+    "error_line",
+    "is_first_here",
+    "is_follower",
+    "is_quiet",
+    "leave_to_first",
+    "log",
+    "log_to",
+    "note",
+    "painted",
+    "progress",
+    "quiet",
+    "quiet_unless",
+    "say",
+    "table",
+    "verbose",
+    "warn",
+]
 
 FIRST_WORD_S = 5.0
 """How long the other processes of a machine leave the word to the first one, at most."""
 
 _COLOUR_CODE = re.compile("\033\\[[0-9;]*m")
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
-# A bar written to a file is a line each time; every ten seconds is enough to see that it lives.
-_INTERVAL_S = {"terminal": 0.1, "file": 10.0}
 
 
 class _State:
@@ -137,27 +157,20 @@ def painted(text: str, colour: str) -> str:
     return _painted(text, colour, sys.stdout)
 
 
-def progress(iterable: Iterable[Any] | None, total: int | None = None, desc: str = "", unit: str = "it") -> tqdm:
-    """Return `iterable` wrapped in a progress bar on stderr; `set_postfix_str` changes the text at its end.
+def progress(
+    iterable: Iterable[Any] | None, total: int | None = None, desc: str = "", unit: str = "image"
+) -> bars.Silent:
+    """Return `iterable` with its progress shown on stderr; `tell` changes what is said besides how far it is.
 
-    Without an iterable, `update` moves it and `close` ends it.
-    Silent when quiet; refreshed every ten seconds when stderr is not a terminal.
+    Without an iterable, `update` moves it and `close` ends it. On a terminal it is a bar; elsewhere a whole line every
+    ten seconds, without control characters; nothing when quiet.
     """
-    from tqdm import tqdm
-
-    terminal = _is_terminal(sys.stderr)
-    return tqdm(
-        iterable,
-        total=total,
-        desc=desc,
-        unit=unit,
-        disable=_State.quiet,
-        file=sys.stderr,
-        dynamic_ncols=terminal,
-        mininterval=_INTERVAL_S["terminal" if terminal else "file"],
-        maxinterval=max(10.0, _INTERVAL_S["file"]),
-        leave=not terminal,
-    )
+    about = (iterable, total, escaped(desc), unit)
+    if _State.quiet:
+        return bars.Silent(*about)
+    if _is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb":
+        return bars.Live(*about, stream=sys.stderr)
+    return bars.Lines(*about, write=lambda line: _write(sys.stderr, line))
 
 
 def aligned(rows: Sequence[Sequence[object]], widths: Sequence[int] | None = None) -> list[str]:

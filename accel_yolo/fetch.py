@@ -281,13 +281,14 @@ def _attempt(wanted: _Wanted, part: Path) -> None:
         total = None if remaining is None else remaining + have
         if wanted.size is not None and total is not None and total != wanted.size:
             raise wanted.failure(f"expected {wanted.size} bytes, the server has {total}")
-        pieces = None if remaining is None else -(-remaining // PIECE_BYTES)
         name = part.name.removesuffix(".part")
-        with part.open("ab" if have else "wb") as stream:
+        progress = console.progress(None, remaining, f"download {name}", "B")
+        with part.open("ab" if have else "wb") as stream, progress:
             # After the old bytes are gone and before the first new one: the note never speaks of others.
             wanted.versioned(response.headers.get("ETag", ""))
-            for piece in console.progress(_pieces(response), pieces, f"download {name}"):
+            for piece in _pieces(response):
                 stream.write(piece)
+                progress.update(len(piece))
                 if wanted.size is not None and stream.tell() > wanted.size:
                     raise wanted.failure(f"expected {wanted.size} bytes, got more")
             got = stream.tell()

@@ -93,7 +93,7 @@ def evaluate(detector: Detector | Network, loader: EvalLoader, options: EvalOpti
     tables, loss_rows, seconds = [np.zeros((0, COLUMNS))], [parts], np.zeros(len(STAGES))
     mine = range(world.rank, len(loader.batches), world.size)
     lanes, _ = lanes_of(world.device) if network.parallel else (1, 0)
-    batches = console.progress(_kept_batches(loader, world, several=lanes > 1), len(mine), "val")
+    batches = _kept_batches(loader, world, several=lanes > 1)
     work = partial(_evaluated, network=network, index=index, options=options)
     parts_of = in_lanes(work, batches, world.device) if lanes > 1 else map(work, batches)
     for number, part in zip(mine, parts_of, strict=True):
@@ -126,9 +126,12 @@ def images_per_pass(batch: int, device: torch.device) -> int:
 
 
 def _kept_batches(loader: EvalLoader, world: World, *, several: bool) -> Iterator[EvalBatch]:
-    """Yield the batches of this process; where several are held at once, each with images of its own."""
-    for batch in loader.share(world.rank, world.size):
-        yield replace(batch, images=batch.images.clone()) if several else batch
+    """Yield the batches of this process under a bar; where several are held at once, each with images of its own."""
+    images = sum(len(batch) for batch in loader.batches[world.rank :: world.size])
+    with console.progress(None, images, "validating") as bar:
+        for batch in loader.share(world.rank, world.size):
+            yield replace(batch, images=batch.images.clone()) if several else batch
+            bar.update(len(batch.ids))
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from accel_yolo.engine.build import Training
 from accel_yolo.engine.evaluate import Evaluation
 from accel_yolo.engine.memory import Memory, resident_bytes
 from accel_yolo.engine.rows import EpochRow, Pace, StepRow
+from accel_yolo.engine.run_clock import RunClock
 from accel_yolo.engine.run_folder import RunFolder
-from accel_yolo.engine.schedule import Schedule
 from accel_yolo.engine.skips import Skips
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
@@ -32,8 +32,9 @@ MOST_SKIPS_IN_A_ROW = 20
 class EpochMeter:
     """Losses, time and waiting of one epoch."""
 
-    def __init__(self, run: RunFolder, schedule: Schedule, state: TrainState, training: Training, world: World) -> None:
-        self._run, self._schedule, self._epoch, self._world = run, schedule, state.epoch, world
+    def __init__(self, run: RunFolder, clock: RunClock, state: TrainState, training: Training, world: World) -> None:
+        self._run, self._clock, self._epoch, self._world = run, clock, state.epoch, world
+        self._schedule, self._first_step = clock.schedule, state.step
         self._options, self._gradient, self._ema = training.loss, training.gradient, training.ema
         world.skips = Skips(world.device, state.skips_in_a_row)
         self._terms = torch.zeros(3, device=world.device)
@@ -43,10 +44,15 @@ class EpochMeter:
         self._bar = None
 
     def watch(self, batches: Iterable[DeviceBatch]) -> Iterator[DeviceBatch]:
-        """Yield the batches under a progress bar."""
-        total, epochs = self._schedule.steps_per_epoch, self._schedule.config.epochs
-        self._bar = console.progress(batches, total, f"epoch {self._epoch + 1}/{epochs}")
-        yield from self._bar
+        """Yield the batches while their progress is shown."""
+        per_epoch, epochs = self._schedule.steps_per_epoch, self._schedule.config.epochs
+        self._clock.begin_epoch(self._first_step)
+        with console.progress(None, per_epoch, f"epoch {self._epoch + 1}/{epochs}", "step") as self._bar:
+            self._bar.update(self._first_step % per_epoch)  # an interrupted epoch goes on where it was
+            for batch in batches:
+                yield batch
+                self._bar.update()
+        self._clock.end_steps(self._first_step + self._steps)
         self._seconds = time.perf_counter() - self._started
 
     def add(self, batch: DeviceBatch, sums: Tensor, state: TrainState) -> TrainState:
@@ -86,6 +92,7 @@ class EpochMeter:
             train=losses,
             lr=(knobs.lr_bias, knobs.lr_weight, knobs.lr_weight),
             pace=self._pace(images_per_s),
+            eta_s=self._clock.left_s(state.step),
         )
 
     def _pace(self, images_per_s: float) -> Pace:
@@ -94,14 +101,16 @@ class EpochMeter:
         return Pace(images_per_s, self._wait_share(), resident_bytes() >> 20, device_mib)
 
     def _show(self, row: StepRow, batch: DeviceBatch) -> None:
-        if self._bar is not None:
-            box, obj, cls = row.train
-            size = f"{batch.size_hw[0]}x{batch.size_hw[1]}"
-            self._bar.set_postfix_str(
-                f"box {box:.4f} obj {obj:.4f} cls {cls:.4f}, {batch.instances} objects, {size}, "
-                f"data wait {row.pace.data_wait:.0%}",
-                refresh=False,
-            )
+        """Show a reading, the most important first: a narrow terminal has no room for all of it."""
+        if self._bar is None:
+            return
+        box, obj, cls = row.train
+        parts = [f"{row.pace.images_per_s:.1f} images/s", self._clock.words(row.step)]
+        parts += [f"box {box:.4f} obj {obj:.4f} cls {cls:.4f}", f"data wait {row.pace.data_wait:.0%}"]
+        parts += [f"{row.pace.process_mib / 1024:.1f} GiB"]
+        parts += [f"GPU {row.pace.device_mib / 1024:.1f} GiB"] if row.pace.device_mib is not None else []
+        parts += [f"{batch.instances} objects at {batch.size_hw[0]}x{batch.size_hw[1]}"]
+        self._bar.tell(*filter(None, parts))
 
     def _read(self, state: TrainState) -> tuple[list[float], TrainState]:
         """Return mean losses and the state with what the device has skipped: the one wait for the device."""

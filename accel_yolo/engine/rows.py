@@ -63,6 +63,7 @@ class StepRow:
         train: (box, objectness, class) training losses, means since the start of the epoch.
         lr: learning rates of (biases, decayed weights, norm weights).
         pace: since the reading before.
+        eta_s: seconds that the run will still take, None before that can be told.
     """
 
     epoch: int
@@ -71,11 +72,13 @@ class StepRow:
     train: tuple[float, ...]
     lr: tuple[float, float, float]
     pace: Pace
+    eta_s: float | None = None
 
     def recorded(self) -> dict[str, float]:
         """Return it by the names of the record."""
+        left = {"time/eta_s": self.eta_s} if self.eta_s is not None else {}
         place = {"epoch": self.epoch, "step": self.step, "images": self.images}
-        return {**place, **_named(_LOSSES, self.train), **_named(_RATES, self.lr), **self.pace.recorded()}
+        return {**place, **_named(_LOSSES, self.train), **_named(_RATES, self.lr), **self.pace.recorded(), **left}
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from accel_yolo.engine.finish import conclude, evaluate_best, introduce
 from accel_yolo.engine.loaders import build_loaders, require_augmentation
 from accel_yolo.engine.preflight import preflight
 from accel_yolo.engine.progress import EpochMeter
+from accel_yolo.engine.run_clock import RunClock
 from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.saving import Checkpoints, find_resumed
 from accel_yolo.engine.schedule import Schedule
@@ -76,6 +77,7 @@ def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data) -> T
     optimizer, ema, gradient = training.optimizer, training.ema, training.gradient
     train_loader, val_loader = build_loaders(config, data, training, world)
     schedule = Schedule(config, train_loader.steps_per_epoch)
+    clock = RunClock(schedule)
     checkpoints = Checkpoints(run, training, config, world)
     state = checkpoints.restore_or(TrainState())
     batches = Batches(train_loader, detector, schedule, world)
@@ -83,7 +85,7 @@ def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data) -> T
     best = None  # the evaluation of the best weights, if this process made it
 
     while state.epoch < config.epochs and not state.stopped:
-        meter = EpochMeter(run, schedule, state, training, world)
+        meter = EpochMeter(run, clock, state, training, world)
         for batch in meter.watch(batches.steps(state)):
             knobs = schedule.at(state.step).apply_to(optimizer)
             for part in gradient.micro_batches(batch, exchange=knobs.is_update):  # one, unless --micro-batch

@@ -67,7 +67,7 @@ def write_labels(folder: Path, texts: Mapping[str, str]) -> None:
         return
     with whole_folder(folder) as beside:
         made: set[str] = set()
-        for name, text in console.progress(texts.items(), len(texts), f"labels {folder.name}"):
+        for name, text in console.progress(texts.items(), len(texts), f"labels {folder.name}", "file"):
             parent, _, file = name.rpartition("/")
             if parent not in made:
                 (beside / parent).mkdir(parents=True, exist_ok=True)

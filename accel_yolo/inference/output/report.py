@@ -6,16 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from accel_yolo import console
 from accel_yolo.errors import escaped
 from accel_yolo.inference.results import Detections
 from accel_yolo.inference.sources.frames import Frame, Unreadable
 from accel_yolo.inference.sources.items import Item
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 _CLASSES_SHOWN = 5
 
@@ -123,7 +119,7 @@ class _Running:
 
     def __init__(self, frame: Frame) -> None:
         item = self.item = frame.item
-        self.bar: tqdm = console.progress(None, frame.total or None, self._name(item), "frame")
+        self.bar = console.progress(None, frame.total or None, self._name(item), "frame")
         self._frames, self._number = 0, 0
         self._classes: Counter[str] = Counter()
         self._input_hw = (0, 0)
