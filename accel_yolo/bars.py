@@ -149,12 +149,14 @@ def fitted(desc: str, done: tuple[float | None, str], parts: Sequence[str], widt
         width: columns.
         ascii_only: the terminal draws no blocks.
     """
-    from tqdm.std import Bar
+    from tqdm.std import Bar  # type: ignore[attr-defined]
     from tqdm.utils import disp_len, disp_trim
 
     share, tail = done
     head = f"{desc} " if share is None else f"{desc} {share:4.0%} "
     room = _LEAST_BAR + 3 if share is not None and width >= _BAR_FROM_COLUMNS else 0
+    if share is not None and not room:  # where there is little room, the share alone says how far it is
+        head, tail = head.rstrip(), ""
     for part in parts:
         if disp_len(head + tail + part) + 2 + room > width:
             break
@@ -175,9 +177,11 @@ def counted(done: int, total: int | None, unit: str) -> str:
 
 def measured_parts(done: int, total: int | None, rate: float, unit: str) -> tuple[str, ...]:
     """Return rate and time left as they are shown."""
-    speed = f"{rate:.1f} {unit}s/s" if rate >= 1 or not rate else f"{1 / rate:.1f} s each"
+    if not rate:
+        return ()
+    speed = f"{rate:.1f} {unit}s/s" if rate >= 1 else f"{1 / rate:.1f} s each"
     speed = f"{rate / MIB:.1f} MiB/s" if unit == BYTES else speed
-    return (speed, f"{duration((total - done) / rate)} left") if total and rate else (speed,)
+    return (speed, f"{duration((total - done) / rate)} left") if total else (speed,)
 
 
 def duration(seconds: float) -> str:

@@ -209,7 +209,7 @@ def _heeded() -> list[str]:
 
 
 def _last_word(message: str, *, after_line: bool) -> None:
-    if not after_line:
+    if not after_line and sys.stderr.isatty():  # elsewhere all that is said is whole lines
         print(file=sys.stderr, flush=True)
     console.error_line(message)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from commands import clean_process
+from commands import PROGRESS, clean_process
 
 from accel_yolo.config.launching import LaunchPlan
 from accel_yolo.engine import launch as launcher
@@ -75,8 +74,8 @@ class Run:
 
     def lines(self) -> list[str]:
         """Return the lines on stderr, without progress bars."""
-        lines = re.split(r"[\r\n]+", self.err.read_text())
-        return [line for line in lines if line and not re.search(r"it/s|s/it|\d+it \[", line)]
+        lines = self.err.read_text().splitlines()
+        return [line for line in lines if line and not PROGRESS.match(line)]
 
 
 def until(holds: Callable[[], object], limit_s: float) -> None:

@@ -106,14 +106,6 @@ def test_a_remark_never_commands_the_terminal_whatever_names_it_holds(capsys: py
     assert [line.partition(" ")[2] for line in said] == ["\\x1b[2Jcaf\\xe9\\n.jpg"] * 4
 
 
-def test_progress_in_a_file_is_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stream)
-    assert sum(console.progress(range(1000), total=1000, desc="work")) == 499500
-    assert stream.getvalue().count("\r") <= 4
-    assert "1000/1000" in stream.getvalue()
-
-
 def test_a_follower_is_told_by_its_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
