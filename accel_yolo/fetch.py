@@ -281,8 +281,7 @@ def _attempt(wanted: _Wanted, part: Path) -> None:
         total = None if remaining is None else remaining + have
         if wanted.size is not None and total is not None and total != wanted.size:
             raise wanted.failure(f"expected {wanted.size} bytes, the server has {total}")
-        name = part.name.removesuffix(".part")
-        progress = console.progress(None, remaining, f"download {name}", "B")
+        progress = console.progress(None, remaining, f"download {part.stem}", "B")
         with part.open("ab" if have else "wb") as stream, progress:
             # After the old bytes are gone and before the first new one: the note never speaks of others.
             wanted.versioned(response.headers.get("ETag", ""))
