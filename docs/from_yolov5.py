@@ -53,7 +53,7 @@ YOLOV5: Mapping[str, Mapping[str, str]] = {
         "--save-period": "",
         "--seed": "",
         "--local_rank": "",
-        "--entity": "",
+        "--entity": "for wandb, which `--report-to` asks for ([trackers.md](trackers.md))",
         "--upload_dataset": "",
         "--bbox_interval": "",
         "--artifact_alias": "",

@@ -31,7 +31,7 @@ from accel_yolo.config.push_flags import PUSH
 from accel_yolo.config.push_schema import PushConfig
 from accel_yolo.config.report_flags import REPORT
 from accel_yolo.config.report_schema import ReportConfig
-from accel_yolo.config.rules import Rule, Several
+from accel_yolo.config.rules import Choice, Rule, Several
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.config.search_schema import EvolveConfig, SearchConfig
 from accel_yolo.config.settings import defaults_of, rules_of
@@ -223,6 +223,8 @@ def _value(flag: Flag, spelling: str, texts: Any, rule: Rule) -> Any:
     if texts is None or texts == []:  # the flag alone
         return rule.checked(flag.const, spelling)
     if isinstance(texts, list):
+        if isinstance(rule, Several) and isinstance(rule.each, Choice):  # no choice has a comma in it
+            texts = [word for text in texts for word in text.split(",") if word]
         return rule.checked([rule.from_text(text, spelling) for text in texts], spelling)
     if isinstance(rule, Several):  # one word with commas
         return rule.checked([rule.from_text(text, spelling) for text in texts.split(",")], spelling)

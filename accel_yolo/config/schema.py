@@ -25,6 +25,7 @@ from accel_yolo.config.settings import (
     switch,
     utf8_folder,
 )
+from accel_yolo.config.tracker_names import TRACKERS
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,9 @@ class TrainConfig:
     ema_tau: float = real(2000.0, above=0)
     max_grad_norm: float = real(10.0, above=0)
     warmup_min_steps: int = count(100)
+    report_to: tuple[str, ...] = setting((), Several(Choice(TRACKERS), least=0))
+    report_timeout: float = real(120.0, low=0)
+    entity: str = setting("", Text())
     bad_data: str = bad_data_choice()
     cache: str = cache_choice()
     cache_dir: str = setting("", Text())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import PRECISION, Flag, data_files, later, run_folder, spoken, switch, value
+from accel_yolo.config.flag import PRECISION, Flag, data_files, later, run_folder, spoken, switch, unsupported, value
 from accel_yolo.config.launch_flags import CACHE, LAUNCH, decode_once, kernels
 from accel_yolo.config.sample_flags import sampling
 
@@ -78,6 +78,16 @@ TRAIN = (
     switch("--noval", "validate only after the last epoch", _OUTPUT),
     switch("--noplots", "no pictures, only tables", _OUTPUT),
     value("--save-period", "also keep the weights of every n-th epoch; -1 keeps none", _OUTPUT, "N"),
+    Flag(
+        ("--report-to", "--report_to"),
+        "trackers that follow the run, as words or with commas",
+        "report_to",
+        _OUTPUT,
+        nargs="+",
+        metavar="TRACKER",
+    ),
+    value("--report-timeout", "seconds to wait for trackers when the run is over", _OUTPUT, "S"),
+    value("--entity", "team or user to whom wandb files the run", _OUTPUT),
     PRECISION,
     *spoken("a line for each class after each validation"),
     Flag(
@@ -91,9 +101,8 @@ TRAIN = (
     ),
     value("--evolve_population", "folder of hyper-parameter files that --evolve tries first", _SEARCH, "FOLDER"),
     value("--resume_evolve", "folder of the study that --evolve continues", _SEARCH, "FOLDER"),
-    later("--bucket", "uploading to a bucket is a later capability: copy the run folder", None),
-    later("--entity", "trackers are a later capability: read results.csv in the run folder", None),
-    later("--upload_dataset", "trackers are a later capability: leave it out", "?"),
+    unsupported("--bucket", "run folders are not uploaded: copy them with the tool of your storage", None),
+    unsupported("--upload_dataset", "data stays where it is: trackers are told its name; leave it out", "?"),
     later("--bbox_interval", "trackers are a later capability: leave it out", None),
-    later("--artifact_alias", "trackers are a later capability: leave it out", None),
+    unsupported("--artifact_alias", "data sets are not fetched from trackers: leave it out", None),
 )

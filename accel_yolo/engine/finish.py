@@ -123,6 +123,7 @@ def conclude(
     print_speed(metrics)
     run.write_findings(found, metrics, pictures=not training.config.noplots)
     run.write_report()
+    run.hand_over()
     if training.config.bit_exact:
         console.say(f"State after {state.updates} updates: sha256 {metrics['state_sha256']}")
     console.say(f"\nResults in {console.painted(str(run.path), 'bold')}, on one page in its {REPORT}. Next:")

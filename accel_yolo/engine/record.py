@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from accel_yolo import console
 from accel_yolo.files import write_text_atomic
@@ -17,16 +17,29 @@ DIGITS = 6
 """Significant digits of what is written."""
 
 
+class Follower(Protocol):
+    """Somebody who is told what a run writes down."""
+
+    def hear(self, event: Event) -> None:
+        """Take an event after it was written."""
+
+    def show(self, pictures: Sequence[Path]) -> None:
+        """Take pictures that were drawn anew."""
+
+    def keep(self, files: Sequence[Path]) -> None:
+        """Take files that are to stay with the run."""
+
+
 class Record:
-    """The events of a run, appended to `metrics.jsonl` as they happen; each goes to the listeners as well.
+    """The events of a run, appended to `metrics.jsonl` as they happen.
 
     Attributes:
-        listeners: called with each event after it was written.
+        followers: told of each event, and of pictures and files.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path, self._warned = folder / METRICS, False
-        self.listeners: list[Callable[[Event], None]] = []
+        self.followers: list[Follower] = []
 
     def begin(self, step: int, epoch: int) -> None:
         """Keep what an earlier start of this run wrote, up to where it goes on.
@@ -56,8 +69,18 @@ class Record:
                 stream.write(_line(entry))
         except OSError as error:
             self._warn(error)
-        for listener in self.listeners:
-            listener(entry)
+        for follower in self.followers:
+            follower.hear(entry)
+
+    def show(self, pictures: Sequence[Path]) -> None:
+        """Say that pictures were drawn anew; they belong to the last event."""
+        for follower in self.followers:
+            follower.show(pictures)
+
+    def keep(self, files: Sequence[Path]) -> None:
+        """Say which files of the run are to stay with it."""
+        for follower in self.followers:
+            follower.keep(files)
 
     def _warn(self, error: OSError) -> None:
         if not self._warned:

@@ -35,7 +35,7 @@ PACKAGES = {
 
 OF_THE_MACHINE = (
     "device", "workers", "data", "weights", "cfg", "hyp_file", "resume", "project", "name", "exist_ok", "cache_dir",
-    "quiet", "debug", "verbose",
+    "quiet", "debug", "verbose", "report_to", "report_timeout", "entity",
 )  # fmt: skip
 """Settings that may differ: what lies where on a machine, and what it prints. Files are compared by content."""
 

@@ -23,8 +23,11 @@ from accel_yolo.engine.world import World
 from accel_yolo.files import make_folder, next_run_folder, write_text_atomic
 from accel_yolo.models.weights import load_weights
 from accel_yolo.models.weights_meta import Weights
-from accel_yolo.reports.events import END, EPOCH, METRICS, STEP
+from accel_yolo.reports.events import END, ENVIRONMENT, EPOCH, METRICS, STEP
 from accel_yolo.reports.html.report import REPORT, leave_report
+
+KEPT = ("results.csv", "metrics.json", "config.yaml", METRICS, ENVIRONMENT, REPORT)
+"""Files beside the weights that trackers keep."""
 
 Settings = tuple[TrainConfig, dict[str, str]]
 """A configuration and the origin of each value."""
@@ -165,6 +168,11 @@ class RunFolder:
         """Write what an evaluation found, on the leader; the others do not wait."""
         if self._world.is_leader:
             write_findings(self.path, found, metrics, worst=WORST, pictures=pictures)
+
+    def hand_over(self) -> None:
+        """Give who follows the run its pictures and what is to be kept of it."""
+        self.record.show([path for pattern in ("*.png", "*.jpg") for path in sorted(self.path.glob(pattern))])
+        self.record.keep([self.weights / "best.safetensors", *(self.path / name for name in KEPT)])
 
 
 def _kept_lines(path: Path, epoch: int) -> list[str]:

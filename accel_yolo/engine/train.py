@@ -24,6 +24,7 @@ from accel_yolo.engine.saving import Checkpoints, find_resumed
 from accel_yolo.engine.schedule import Schedule
 from accel_yolo.engine.sharing import share_numbers
 from accel_yolo.engine.state import TrainState
+from accel_yolo.engine.tracking import require_trackers, tracked
 from accel_yolo.engine.world import World
 
 
@@ -55,6 +56,7 @@ def _train(config: TrainConfig, origins: dict[str, str], launch: LaunchConfig | 
     preflight(world, config, launch)
     with world.together():
         require_augmentation(config)
+        require_trackers(config, world)
     data = None
     if config.batch == AUTO_BATCH:
         data = open_data(config, world)
@@ -62,7 +64,7 @@ def _train(config: TrainConfig, origins: dict[str, str], launch: LaunchConfig | 
     with world.together():
         dealt_out(config, world)  # a batch that cannot be shared is found before the run has a folder
     run = RunFolder.open(config, origins, world, resumed)
-    with _faults_of(config, world):
+    with _faults_of(config, world), tracked(run, config, world):
         return train_in(run, config, world, data or open_data(config, world))
 
 

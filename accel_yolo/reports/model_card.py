@@ -29,6 +29,7 @@ _MOST_NAMES, _MOST_CLASSES = 40, 100
 _NOT_RECIPE = (
     *("project", "name", "exist_ok", "resume", "device", "workers", "cache", "cache_dir"),
     *("nosave", "noplots", "save_period", "verbose", "quiet", "debug"),
+    *("report_to", "report_timeout", "entity"),
 )
 _PATHS = frozenset(("weights", "cfg", "data", "hyp_file", "augment_with"))
 

@@ -11,7 +11,7 @@ from commands import Commands
 
 from accel_yolo.engine.record import Record
 from accel_yolo.engine.rows import COLUMNS
-from accel_yolo.reports.events import END, ENVIRONMENT, EPOCH, METRICS, STEP, read_events, read_sessions
+from accel_yolo.reports.events import END, ENVIRONMENT, EPOCH, METRICS, STEP, Event, read_events, read_sessions
 
 
 def test_a_run_records_each_reading_each_epoch_and_its_end(commands: Commands, data: Path) -> None:
@@ -86,9 +86,13 @@ def test_a_run_that_is_continued_drops_what_it_will_do_again(tmp_path: Path) -> 
 
 def test_a_record_that_cannot_be_written_costs_one_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / METRICS).mkdir()
-    heard = []
+    heard: list[Event] = []
+
+    class Listening:
+        hear = staticmethod(heard.append)
+
     record = Record(tmp_path)
-    record.listeners.append(heard.append)
+    record.followers.append(Listening())
     for step in (1, 2):
         record.add(STEP, {"step": step, "epoch": 0})
     assert capsys.readouterr().err.count("training goes on") == 1

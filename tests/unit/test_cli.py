@@ -78,7 +78,7 @@ def test_help_of_training_takes_at_most_0_3_seconds_of_a_core() -> None:
     ("words", "code", "line"),
     [
         ("train.py --epochs 0", 2, "error: wrong value in --epochs: 0; give a whole number of at least 1"),
-        ("train.py --bucket x", 2, "error: flag not available yet in --bucket; "),
+        ("train.py --bucket x", 2, "error: flag not supported in --bucket; "),
         ("train.py --data nowhere.yaml", 3, "error: no such data file in --data: nowhere.yaml; "),
         ("export.py --include engine", 2, "error: value not supported in --include: engine; "),
         ("-m accel_yolo trian", 2, "error: unknown command in the command line: trian; did you mean 'train'?"),
