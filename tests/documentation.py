@@ -48,6 +48,18 @@ PYTHON_NOT_RUN = {
 }
 """First lines of blocks of Python that no test runs, and why."""
 
+FOREIGN_FLAGS = {
+    "--help": "of argparse",
+    "--delete": "of rsync",
+    "--gpus-per-node": "of SLURM",
+    "--gpus-per-task": "of SLURM",
+    "--no-deps": "of pip",
+    "--onnx": "of trtexec",
+    "--rdzv_backend": "of torchrun",
+    "--shm-size": "of docker",
+}
+"""Flags that pages mention and that are not ours."""
+
 SCRIPTS = {"train.py": "train", "val.py": "val", "detect.py": "predict", "export.py": "export"}
 
 
@@ -93,6 +105,11 @@ BLOCKS = [block for page in PAGES if page != ROOT / IN_A_COPY for block in block
 def commands_of(*pages: str) -> list[str]:
     """Return the commands of pages, in order; of all pages when none is named."""
     return [command for block in BLOCKS if not pages or block.page in pages for command in block.commands]
+
+
+def prose_of(page: Path) -> str:
+    """Return the text of a page without its blocks."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
 def way_of(command: str) -> str:

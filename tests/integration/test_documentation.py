@@ -18,10 +18,12 @@ from desk import Desk, small
 from documentation import (
     BLOCKS,
     DESK,
+    FOREIGN_FLAGS,
     KINDS,
     LIVE,
     NOT_RUN,
     NOT_RUN_HERE,
+    PAGES,
     PROCESSES,
     PYTHON_NOT_RUN,
     ROOT,
@@ -30,6 +32,7 @@ from documentation import (
     commands_of,
     key_of,
     ours_in,
+    prose_of,
     way_of,
 )
 
@@ -86,6 +89,8 @@ def desk(
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
+    for screen in ("DISPLAY", "WAYLAND_DISPLAY"):  # what is shown needs one
+        monkeypatch.delenv(screen, raising=False)
     monkeypatch.setenv("ACCEL_YOLO_DATASETS_DIR", str(folder / "datasets"))
     images = sorted((reference_dir / "data" / "coco128" / "images").iterdir())
     desk = Desk(folder, images, published_weights, sparse_data)
@@ -108,6 +113,24 @@ def test_no_reason_for_not_running_is_left_over() -> None:
     assert not set(NOT_RUN) - commands, "no page shows them any more"
     first_lines = {block.text.splitlines()[0] for block in BLOCKS if block.kind == "python"}
     assert not set(PYTHON_NOT_RUN) - first_lines, "no page shows them any more"
+
+
+def test_every_flag_and_command_that_a_text_mentions_exists() -> None:
+    known = {spelling for entry in COMMANDS.values() for flag in entry.flags for spelling in flag.spellings}
+    mentioned: set[str] = set()
+    for page in PAGES:
+        text = prose_of(page)
+        flags = set(re.findall(r"(?<![\w-])--[a-zA-Z][\w-]*", text))
+        assert flags <= known | set(FOREIGN_FLAGS), f"{page.name}: {flags - known - set(FOREIGN_FLAGS)}"
+        mentioned |= flags
+        for code in re.findall(r"`((?:accel-yolo|python \w+\.py) [^`\n]+)`", text):
+            if "..." in code or "<" in code or "--help" in code:
+                continue
+            for name, words in ours_in(code):
+                assert name in COMMANDS or name in ("data", "info", "help", "detect"), f"{page.name}: {code}"
+                spellings = {each for flag in COMMANDS[name].flags for each in flag.spellings} if words else set()
+                assert {word for word in words if word.startswith("--")} <= spellings, f"{page.name}: {code}"
+    assert set(FOREIGN_FLAGS) <= mentioned, "no page mentions them any more"
 
 
 @pytest.mark.parametrize("command", dict.fromkeys(commands_of()), ids=str)

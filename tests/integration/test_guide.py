@@ -58,7 +58,7 @@ def test_there_are_commands_for_one_machine_and_for_two() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", SINGLE)
+@pytest.mark.parametrize("command", SINGLE, ids=str)
 def test_a_command_of_the_pages_runs(command: str, tmp_path: Path, place: Place) -> None:
     words = cpu_form(command, place)
     if "runs/train/exp" in command:  # it goes on from a run
@@ -76,7 +76,7 @@ def test_a_command_of_the_pages_runs(command: str, tmp_path: Path, place: Place)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", FIRST_OF_PAIR)
+@pytest.mark.parametrize("command", FIRST_OF_PAIR, ids=str)
 def test_commands_of_two_machines_run_together(command: str, tmp_path: Path, place: Place) -> None:
     words = cpu_form(command, place)
     rank = next(i for i, word in enumerate(words) if OF_A_MACHINE.match(f"{word} 0"))
@@ -93,7 +93,7 @@ ON_EACH_NODE = [command for command in ALL if command.startswith("srun ")]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", TASKS)
+@pytest.mark.parametrize("command", TASKS, ids=str)
 def test_the_tasks_of_the_slurm_file_run(command: str, tmp_path: Path, place: Place) -> None:
     words = cpu_form(command.replace("$SLURM_JOB_ID", "7"), place)
     tasks = [
@@ -110,7 +110,7 @@ def test_the_tasks_of_the_slurm_file_run(command: str, tmp_path: Path, place: Pl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", ON_EACH_NODE)
+@pytest.mark.parametrize("line", ON_EACH_NODE, ids=str)
 def test_a_launcher_on_each_node_of_slurm_runs(line: str, tmp_path: Path, place: Place) -> None:
     inner = re.search(r"bash -c '(.*)'", line)
     assert inner is not None
