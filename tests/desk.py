@@ -26,7 +26,7 @@ SMALL: dict[str, dict[str, str]] = {
     "val": {"--imgsz": "64", "--batch": "8", "--workers": "0", "--device": "cpu", "--noplots": ""},
     "predict": {"--imgsz": "64", "--device": "cpu"},
     "export": {"--device": "cpu"},
-    "benchmark": {"--imgsz": "64", "--device": "cpu", "--workers": "0", "--batch": "8"},
+    "benchmark": {"--imgsz": "64", "--include": "torchscript", "--device": "cpu", "--workers": "0", "--batch": "8"},
     "check": {"--device": "cpu"},
 }
 """Flags with which a command is quick on a CPU; they take the place of what the page says."""

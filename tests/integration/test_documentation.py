@@ -52,6 +52,7 @@ SLOW_PAGES = (
     "docs/evaluation.md",
     "docs/export.md",
     "docs/prediction.md",
+    "docs/python.md",
     "docs/training.md",
     "docs/tuning.md",
 )
