@@ -84,6 +84,11 @@ class Desk:
     weights: Path
     small_data: Path
 
+    def keep_release(self, cache: Path) -> None:
+        """Put the weights that commands start from by default where they are once they have been fetched."""
+        (cache / "weights").mkdir(parents=True)
+        shutil.copy(self.weights, cache / "weights" / "yolov5s.pt")
+
     def lay(self, command: str) -> None:
         """Put onto the desk what a command reads and what is not there yet."""
         written = _written_by(command)

@@ -96,10 +96,8 @@ def desk(
     images = sorted((reference_dir / "data" / "coco128" / "images").iterdir())
     desk = Desk(folder, images, published_weights, sparse_data)
     desk.lay("datasets")
-    # Where a release is when it has been fetched once.
-    (tmp_path / "cache" / "weights").mkdir(parents=True)
+    desk.keep_release(tmp_path / "cache")
     monkeypatch.setenv("ACCEL_YOLO_CACHE", str(tmp_path / "cache"))
-    shutil.copy(published_weights, tmp_path / "cache" / "weights" / "yolov5s.pt")
     yield desk
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import json
 import os
 import re
@@ -9,6 +11,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -90,6 +94,26 @@ def write_corners(data: Path, root: Path) -> int:
     return objects
 
 
+@contextlib.contextmanager
+def hook() -> Iterator[tuple[str, list[dict[str, object]]]]:
+    """Yield an address on this machine, and what is posted to it."""
+    posted: list[dict[str, object]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/hook", posted
+        server.shutdown()
+
+
 @pytest.mark.slow
 def test_the_examples_of_the_page_work(
     project: Path, tmp_path: Path, sparse_data: Path, reference_dir: Path, published_weights: Path
@@ -98,6 +122,7 @@ def test_the_examples_of_the_page_work(
     folder.mkdir()
     images = sorted((reference_dir / "data" / "coco128" / "images").iterdir())
     desk = Desk(folder, images, published_weights, sparse_data)
+    desk.keep_release(tmp_path / "cache")
     objects = write_corners(sparse_data, folder / "corners")
     actions: list[tuple[str, str | list[str]]] = []
     for block in BLOCKS:
@@ -110,13 +135,17 @@ def test_the_examples_of_the_page_work(
             words = small(command)
             desk.lay(shlex.join(words))
             actions.append(("command", words))
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER], input=json.dumps(actions), cwd=folder, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(project), "ACCEL_YOLO_CACHE": str(tmp_path / "cache")},
-    )  # fmt: skip
+    with hook() as (address, posted):
+        own = {"PYTHONPATH": str(project), "ACCEL_YOLO_CACHE": str(tmp_path / "cache"), "RUN_WEBHOOK": address}
+        done = subprocess.run(
+            [sys.executable, "-c", DRIVER], input=json.dumps(actions), cwd=folder, capture_output=True, text=True,
+            env={**os.environ, **own},
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert f"{objects} objects" in done.stdout.replace(",", "")
     assert "yolov5n.ort" in done.stdout and ": ok" in done.stdout
     settings = [path.read_text() for path in folder.glob("runs/train/*/config.yaml")]
     assert any("iou_alpha: 3.0" in text for text in settings)
     assert any("gated.yaml" in text for text in settings)
+    assert [entry["epoch"] for entry in posted if "epoch" in entry and "run" not in entry] == [0]
+    assert posted[-1] == {"ended": "well"}
