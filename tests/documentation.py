@@ -54,6 +54,7 @@ FOREIGN_FLAGS = {
     "--delete": "of rsync",
     "--gpus-per-node": "of SLURM",
     "--gpus-per-task": "of SLURM",
+    "--logdir": "of TensorBoard",
     "--no-deps": "of pip",
     "--onnx": "of trtexec",
     "--rdzv_backend": "of torchrun",
