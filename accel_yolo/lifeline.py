@@ -1,11 +1,20 @@
-"""A process that must not outlive its parent asks the kernel to be told."""
+"""Programs that this one starts for itself, and processes that must not outlive their parent."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import subprocess
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[1])
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def end_with_parent(number: signal.Signals) -> None:
@@ -17,3 +26,34 @@ def end_with_parent(number: signal.Signals) -> None:
         import ctypes  # not for every --help
 
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+
+
+def start_program(
+    function: str, words: Sequence[str], *, site: bool = False, **how: Any
+) -> subprocess.Popen[bytes] | None:
+    """Return a process that calls a function of this package with one thread; None where none can be started.
+
+    It is a fresh program: that works in a process of any kind (with threads, with a GPU, itself a worker), and asks
+    nothing of the script that runs.
+
+    Args:
+        function: "package.module:function"; it takes `words`.
+        words: what it is called with.
+        site: set up what is installed as usual. Without it a process starts in half the time; all that is lost is what
+            is found in other ways than through the path.
+        how: it is started, for `subprocess.Popen`.
+    """
+    if not sys.executable or getattr(sys, "frozen", False):  # a program with an interpreter inside
+        return None
+    import subprocess  # not for every --help
+
+    module, _, name = function.partition(":")
+    program = f"import sys; sys.path[:] = sys.argv[{len(words) + 1}:]; from {module} import {name}; "
+    program += f"{name}(*sys.argv[1:{len(words) + 1}])"
+    search = [_PACKAGE_ROOT, *(place for place in sys.path if place)]
+    try:
+        command = [sys.executable, *(() if site else ("-S",)), "-c", program, *words, *search]
+        started: Any = subprocess.Popen(command, env=os.environ | _ONE_THREAD, **how)
+        return started
+    except OSError:
+        return None

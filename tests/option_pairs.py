@@ -33,6 +33,7 @@ VALUES: dict[str, tuple[object, ...]] = {
     "warmup_min_steps": (2,),
     "bad_data": ("drop",),
     "workers": (2,),
+    "bbox_interval": (1,),
     "save_period": (1,),
     "precision": ("bf16",),
     "cache": ("ram", "val"),

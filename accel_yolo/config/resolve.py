@@ -44,6 +44,7 @@ RESUMABLE_KEYS = (
     "nosave",
     "noval",
     "noplots",
+    "bbox_interval",
     "exist_ok",
     "report_to",
     "report_timeout",

@@ -87,6 +87,7 @@ class TrainConfig:
     noval: bool = switch()
     noautoanchor: bool = switch()
     noplots: bool = switch()
+    bbox_interval: int = count(-1, low=-1)
     device: str = setting("", DEVICE)
     multi_scale: bool = switch()
     close_mosaic: int = count(0)

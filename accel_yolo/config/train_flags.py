@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accel_yolo.config.flag import PRECISION, Flag, data_files, later, run_folder, spoken, switch, unsupported, value
+from accel_yolo.config.flag import PRECISION, Flag, data_files, run_folder, spoken, switch, unsupported, value
 from accel_yolo.config.launch_flags import CACHE, LAUNCH, decode_once, kernels
 from accel_yolo.config.sample_flags import sampling
 
@@ -77,6 +77,12 @@ TRAIN = (
     switch("--nosave", "write weights only at the end", _OUTPUT),
     switch("--noval", "validate only after the last epoch", _OUTPUT),
     switch("--noplots", "no pictures, only tables", _OUTPUT),
+    value(
+        "--bbox_interval|--bbox-interval",
+        "draw results.png and val_batch*_pred.jpg anew every n epochs; 0: at the end only, -1: about ten times",
+        _OUTPUT,
+        "N",
+    ),
     value("--save-period", "also keep the weights of every n-th epoch; -1 keeps none", _OUTPUT, "N"),
     Flag(
         ("--report-to", "--report_to"),
@@ -103,6 +109,5 @@ TRAIN = (
     value("--resume_evolve", "folder of the study that --evolve continues", _SEARCH, "FOLDER"),
     unsupported("--bucket", "run folders are not uploaded: copy them with the tool of your storage", None),
     unsupported("--upload_dataset", "data stays where it is: trackers are told its name; leave it out", "?"),
-    later("--bbox_interval", "trackers are a later capability: leave it out", None),
     unsupported("--artifact_alias", "data sets are not fetched from trackers: leave it out", None),
 )

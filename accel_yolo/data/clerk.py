@@ -12,7 +12,7 @@ from accel_yolo.lifeline import end_with_parent
 LENGTH_BYTES = 8
 
 
-def serve(module: str, parent: int) -> None:
+def serve(module: str, parent: str) -> None:
     """Answer each question on stdin by the function `answer` of a module, on what was stdout, until stdin ends.
 
     Both are a length of eight bytes and that many bytes.
@@ -23,7 +23,7 @@ def serve(module: str, parent: int) -> None:
     """
     # The end of stdin ends it as well, but only between two questions.
     end_with_parent(signal.SIGKILL)
-    if sys.platform == "linux" and os.getppid() != parent:
+    if sys.platform == "linux" and os.getppid() != int(parent):
         return
     answers = os.fdopen(os.dup(1), "wb")
     # Whatever is printed by accident must not end up among the answers.

@@ -9,24 +9,15 @@ from __future__ import annotations
 import importlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 
 from accel_yolo.data.clerk import LENGTH_BYTES
+from accel_yolo.lifeline import start_program
 
 MOST_CLERKS = 16
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
-# Without `site` a process starts in half the time; all it could add is in the path that it is given.
-_PROGRAM = (
-    "import sys; sys.path[:] = sys.argv[3:]; from accel_yolo.data.clerk import serve; "
-    "serve(sys.argv[1], int(sys.argv[2]))"
-)
-
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class _Gone(Exception):
@@ -86,20 +77,14 @@ class Clerks:
 
 
 def _start(module: str) -> subprocess.Popen[bytes] | None:
-    if not sys.executable or getattr(sys, "frozen", False):  # a program with an interpreter inside
-        return None
-    search = [_PACKAGE_ROOT, *(place for place in sys.path if place)]
-    try:
-        # A session of its own: the Ctrl-C that this process gets from its terminal is not for the clerks.
-        return subprocess.Popen(
-            [sys.executable, "-S", "-c", _PROGRAM, module, str(os.getpid()), *search],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | _ONE_THREAD,
-            start_new_session=True,
-        )
-    except OSError:
-        return None
+    # A session of its own: the Ctrl-C that this process gets from its terminal is not for the clerks.
+    return start_program(
+        "accel_yolo.data.clerk:serve",
+        [module, str(os.getpid())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def _ask(clerk: subprocess.Popen[bytes] | None, question: bytes) -> bytes:

@@ -43,17 +43,27 @@ class QuadSamples:
 
     def render(self, key: Key, into: np.ndarray) -> tuple[np.ndarray, tuple[float, float, float]]:
         """Write the pixels of a unit into uint8 [2H, 2W, 3]; return labels float32 [k, 5] and gains of 1."""
-        first = key.position * UNIT
+        first, *others = self._keys(key)
         height, width = (side // 2 for side in into.shape[:2])
         sample = np.empty((height, width, 3), dtype=np.uint8)
-        if generator(self.samples.seed, key.epoch, first, Stream.QUAD).random() < ALONE:
-            labels, _ = self.samples.render(key._replace(position=first), sample)
+        if not others:
+            labels, _ = self.samples.render(first, sample)
             cv2.resize(sample, (2 * width, 2 * height), dst=into, interpolation=cv2.INTER_LINEAR)
             return labels, NO_GAINS
         tables = []
-        for number, (row, column) in enumerate(QUADRANTS):
-            labels, _ = self.samples.render(key._replace(position=first + number), sample)
+        for part, (row, column) in zip((first, *others), QUADRANTS, strict=True):
+            labels, _ = self.samples.render(part, sample)
             into[row * height : (row + 1) * height, column * width : (column + 1) * width] = sample
             offset = np.array([0, column / 2, row / 2, 0, 0], dtype=np.float32)
             tables.append(labels * np.array([1, 0.5, 0.5, 0.5, 0.5], dtype=np.float32) + offset)
         return np.concatenate(tables), NO_GAINS
+
+    def shown(self, key: Key) -> list[str]:
+        """Return the files that are seen in a unit, the one that lies at its first position first."""
+        return list(dict.fromkeys(path for part in self._keys(key) for path in self.samples.shown(part)))
+
+    def _keys(self, key: Key) -> list[Key]:
+        """Return the keys of the samples that a unit shows: one, or four."""
+        first = key.position * UNIT
+        alone = generator(self.samples.seed, key.epoch, first, Stream.QUAD).random() < ALONE
+        return [key._replace(position=first + number) for number in range(1 if alone else UNIT)]

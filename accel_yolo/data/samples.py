@@ -60,6 +60,12 @@ class TrainSamples:
             labels = self._augment.apply(into, labels, (key.epoch, key.position), what)
         return labels, plan.hsv_gains or NO_GAINS
 
+    def shown(self, key: Key) -> list[str]:
+        """Return the files that are seen in a sample, the one that lies at its position first."""
+        own = self._plans.image_of(key)
+        others = dict.fromkeys(image for image in self._plans.plan(key).indices() if image != own)
+        return [self.index.paths[image] for image in (own, *others)]
+
     def _load_for(self, epoch: int, position: int) -> Load:
         """Return what loads images for one sample: images of a partner group are kept until its last step."""
         if self.source.groups is None:

@@ -22,6 +22,7 @@ from accel_yolo.engine.batchnorm import as_range, describe_batchnorm
 from accel_yolo.engine.build import Training
 from accel_yolo.engine.evaluate import Evaluation, evaluate
 from accel_yolo.engine.findings import Findings, print_sizes, shared_metrics
+from accel_yolo.engine.gallery import Gallery
 from accel_yolo.engine.optim import optimizer_tensors
 from accel_yolo.engine.reporting import print_speed, print_table
 from accel_yolo.engine.run_folder import RunFolder
@@ -101,13 +102,20 @@ def evaluate_best(run: RunFolder, training: Training, loader: EvalLoader, world:
 
 
 def conclude(
-    state: TrainState, run: RunFolder, training: Training, index: SplitIndex, result: Evaluation, world: World
+    state: TrainState,
+    run: RunFolder,
+    training: Training,
+    index: SplitIndex,
+    result: Evaluation,
+    gallery: Gallery,
+    world: World,
 ) -> TrainState:
     """Write what the evaluation of the best weights found, say what to do next, and return the state."""
     if state.stopped:
         console.say(f"Stopped early: no improvement since epoch {state.best_epoch + 1}")
     if state.skips:
         console.warn(f"{state.skips} updates were skipped because their gradient was not finite")
+    gallery.conclude(result)
     best = run.weights / "best.safetensors"
     found = Findings(result, index, training.detector.names)
     metrics = shared_metrics(found, world)
@@ -122,6 +130,7 @@ def conclude(
     print_sizes(metrics)
     print_speed(metrics)
     run.write_findings(found, metrics, pictures=not training.config.noplots)
+    gallery.close()
     run.write_report()
     run.hand_over()
     if training.config.bit_exact:

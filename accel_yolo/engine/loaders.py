@@ -11,6 +11,7 @@ from accel_yolo.data.eval_loader import EvalLoader, eval_shapes
 from accel_yolo.data.images import Load
 from accel_yolo.data.loader import TrainLoader
 from accel_yolo.data.order import RectLayout
+from accel_yolo.data.packed import DecodedImages
 from accel_yolo.data.partners import PartnerGroups
 from accel_yolo.data.plan import PlanSource
 from accel_yolo.data.planned_samples import PlannedSamples
@@ -88,6 +89,31 @@ def plan_source(config: TrainConfig, index: SplitIndex, stride: int, classes: in
     return PlanSource(sizes, config.imgsz, config.hyp, rect, groups, mosaic_epochs, draw)
 
 
+def host_samples(
+    config: TrainConfig,
+    index: SplitIndex,
+    source: PlanSource,
+    classes: int,
+    load: Load | None = None,
+    *,
+    colour: bool = True,
+) -> TrainSamples | QuadSamples:
+    """Return what renders the training samples of a run on the host.
+
+    Args:
+        config: the run, with its final image size.
+        index: the training split.
+        source: see `plan_source`.
+        classes: number of classes.
+        load: what gives its images; None decodes them.
+        colour: see `TrainSamples`.
+    """
+    own = UserAugmentation(config.augment_with, classes, config.seed) if config.augment_with else None
+    load = load or DecodedImages(index, config.imgsz, augmenting=True)
+    samples = TrainSamples(index, source, config.seed, load, colour=colour, augment=own)
+    return QuadSamples(samples) if config.quad else samples
+
+
 def _train_loader(config: TrainConfig, index: SplitIndex, detector: Detector, world: World, load: Load) -> TrainLoader:
     source = plan_source(config, index, max(32, *detector.strides), detector.nc)
     with world.together():
@@ -103,6 +129,5 @@ def _train_loader(config: TrainConfig, index: SplitIndex, detector: Detector, wo
             return DeviceLoader(planned, images, config.batch, places, workers, pieces, pixel_programs(config, world))
     # A GPU changes colours on its way to normalised input; elsewhere the workers are faster.
     in_workers = world.device.type != "cuda" or config.quad or bool(config.augment_with)
-    own = UserAugmentation(config.augment_with, detector.nc, config.seed) if config.augment_with else None
-    samples = TrainSamples(index, source, config.seed, load, colour=in_workers, augment=own)
-    return TrainLoader(QuadSamples(samples) if config.quad else samples, config.batch, places, workers, pieces)
+    samples = host_samples(config, index, source, detector.nc, load, colour=in_workers)
+    return TrainLoader(samples, config.batch, places, workers, pieces)

@@ -21,6 +21,7 @@ from accel_yolo.engine.sharing import share_weights
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
 from accel_yolo.files import make_folder, next_run_folder, write_text_atomic
+from accel_yolo.inference.output.run_pictures import clear_pictures
 from accel_yolo.models.weights import load_weights
 from accel_yolo.models.weights_meta import Weights
 from accel_yolo.reports.events import END, ENVIRONMENT, EPOCH, METRICS, STEP
@@ -71,6 +72,7 @@ class RunFolder:
         if not self._world.is_leader:
             return
         self.checkpoints.clear()
+        clear_pictures(self.path)
         stale = [self.path / name for name in ("results.csv", "metrics.json", METRICS, REPORT)]
         for path in (*stale, *(self.weights / f"{name}.safetensors" for name in ("last", "best"))):
             path.unlink(missing_ok=True)

@@ -34,6 +34,7 @@ _FREE = (
     "cache_dir",
     "nosave",
     "noplots",
+    "bbox_interval",
     "save_period",
     "report_to",
     "report_timeout",

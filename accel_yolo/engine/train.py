@@ -15,6 +15,7 @@ from accel_yolo.engine.dealing import dealt_out
 from accel_yolo.engine.evaluate import evaluate
 from accel_yolo.engine.faults import named_faults
 from accel_yolo.engine.finish import conclude, evaluate_best, introduce
+from accel_yolo.engine.gallery import Gallery
 from accel_yolo.engine.loaders import build_loaders, require_augmentation
 from accel_yolo.engine.preflight import preflight
 from accel_yolo.engine.progress import EpochMeter
@@ -84,6 +85,7 @@ def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data) -> T
     state = checkpoints.restore_or(TrainState())
     batches = Batches(train_loader, detector, schedule, world)
     introduce(run, training, batches, state, world)
+    gallery = Gallery.of_training(run.path, config, data, detector, world)
     best = None  # the evaluation of the best weights, if this process made it
 
     while state.epoch < config.epochs and not state.stopped:
@@ -112,5 +114,6 @@ def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data) -> T
         best = result if state.is_best or config.nosave else best
         run.add_epoch(meter.row(state, result, checkpoints.seconds()), state)
         checkpoints.finish_epoch(state)
+        gallery.add_epoch(state, result)  # asks for pictures and does not wait for them
     result = best or evaluate_best(run, training, val_loader, world)
-    return conclude(state, run, training, data.val, result, world)
+    return conclude(state, run, training, data.val, result, gallery, world)

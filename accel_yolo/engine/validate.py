@@ -17,6 +17,7 @@ from accel_yolo.engine.data_comparison import compare_data
 from accel_yolo.engine.evaluate import images_per_pass
 from accel_yolo.engine.faults import named_faults
 from accel_yolo.engine.findings import Findings, print_sizes, shared_metrics, write_findings
+from accel_yolo.engine.gallery import Gallery
 from accel_yolo.engine.label_files import write_label_files
 from accel_yolo.engine.preflight import preflight
 from accel_yolo.engine.reporting import print_speed, print_table
@@ -59,7 +60,9 @@ def _validated(config: ValConfig, origins: Origins, world: World) -> dict[str, A
     console.say(summary(index, config.split))
     if config.save_hybrid:
         console.warn("--save-hybrid puts the labels among the detections: the metrics below mean nothing")
+    gallery = Gallery.of_validation(folder, config, subject, world)
     result = evaluated(subject, config, imgsz, world)
+    gallery.conclude(result)
     found = Findings(result, index, subject.names)
     metrics = shared_metrics(found, world)
     if world.is_leader:
@@ -68,6 +71,7 @@ def _validated(config: ValConfig, origins: Origins, world: World) -> dict[str, A
         save_settings(folder, config, origins)
         write_text_atomic(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
         write_findings(folder, found, metrics, worst=config.worst, pictures=not config.noplots)
+        gallery.close()
         leave_report(folder)
         print_speed(metrics)
         if config.task == SPEED:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from accel_yolo.files import write_text_atomic
 from accel_yolo.metrics.average_precision import AveragePrecision
-from accel_yolo.reports.figures import save_figure, short, take_literally
+from accel_yolo.reports.figures import BLUE, GREY, MARK, save_figure, short, take_literally
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 ALL = "all classes"
 MOST_NAMED = 20
 """With more classes than this each is a thin grey line without a name."""
-_BLUE, _GREY, _MARK = "#1f5fa8", "#8a8a8a", "#c33b22"
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,9 +121,9 @@ def curve_figure(curve: Curve, names: list[str]) -> Figure:
     else:
         _draw_unnamed(axes, curve)
     if len(names) > 1:
-        axes.plot(curve.x, curve.mean, color=_BLUE, linewidth=3, label=f"{ALL} {curve.overall}")
+        axes.plot(curve.x, curve.mean, color=BLUE, linewidth=3, label=f"{ALL} {curve.overall}")
     if curve.marked is not None:
-        axes.axvline(curve.marked, color=_MARK, linestyle=":", linewidth=1.5, label=f"best F1: {curve.marked:.3f}")
+        axes.axvline(curve.marked, color=MARK, linestyle=":", linewidth=1.5, label=f"best F1: {curve.marked:.3f}")
     axes.set(xlabel=curve.axes[0], ylabel=curve.axes[1], xlim=(0, 1), ylim=(0, 1.01))
     axes.grid(alpha=0.3)
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.01), fontsize=9, frameon=False)
@@ -145,4 +144,4 @@ def _draw_unnamed(axes: Axes, curve: Curve) -> None:
 
     paths = np.stack((np.broadcast_to(curve.x, curve.classes.shape), curve.classes), axis=-1)
     label = f"each of {len(curve.classes)} classes"
-    axes.add_collection(LineCollection(list(paths), colors=_GREY, linewidths=0.6, alpha=0.6, label=label))
+    axes.add_collection(LineCollection(list(paths), colors=GREY, linewidths=0.6, alpha=0.6, label=label))

@@ -28,7 +28,7 @@ _MOST_NAMES, _MOST_CLASSES = 40, 100
 # Settings of a run that say nothing about the model, or something about the machine that made it.
 _NOT_RECIPE = (
     *("project", "name", "exist_ok", "resume", "device", "workers", "cache", "cache_dir"),
-    *("nosave", "noplots", "save_period", "verbose", "quiet", "debug"),
+    *("nosave", "noplots", "bbox_interval", "save_period", "verbose", "quiet", "debug"),
     *("report_to", "report_timeout", "entity"),
 )
 _PATHS = frozenset(("weights", "cfg", "data", "hyp_file", "augment_with"))

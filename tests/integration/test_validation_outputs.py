@@ -20,7 +20,10 @@ from accel_yolo.engine.validate import validate
 from accel_yolo.files import mark_run_folder
 from accel_yolo.metrics import coco
 
-PICTURES = {"PR_curve.png", "F1_curve.png", "P_curve.png", "R_curve.png", "confusion_matrix.png", "worst.jpg"}
+PICTURES = {
+    *("PR_curve.png", "F1_curve.png", "P_curve.png", "R_curve.png", "confusion_matrix.png", "worst.jpg"),
+    *("val_batch0_labels.jpg", "val_batch0_pred.jpg"),
+}
 TABLES = {
     "PR_curve.csv", "F1_curve.csv", "P_curve.csv", "R_curve.csv", "per_class.csv", "worst.csv",
     "confusion_matrix.csv", "confusion_matrix_normalized.csv", "metrics.json",

@@ -66,12 +66,22 @@ def assembled(tiles: Iterable[np.ndarray], count: int, *, columns: int, cell_hw:
 
 def _drawn(index: SplitIndex, image: int, names: Mapping[int, str], tile_px: int) -> np.ndarray:
     pixels = read_resized(index.paths[image], tile_px, augmenting=False)
-    height, width = pixels.shape[:2]
-    found = []
-    # The largest first: smaller boxes lie on top.
-    for row in sorted(index.labels_of(image).tolist(), key=lambda row: -row[3] * row[4]):
+    found = labelled_objects(index.labels_of(image), pixels.shape[:2], names)
+    return draw_boxes(pixels, found, DrawOptions(line_thickness=max(1, tile_px // 160), confidences=False))
+
+
+def labelled_objects(labels: np.ndarray, size_hw: tuple[int, int], names: Mapping[int, str]) -> list[Detection]:
+    """Return labels as objects to draw, the largest first: smaller boxes lie on top.
+
+    Args:
+        labels: [k, 5] class, cx, cy, w, h (0..1).
+        size_hw: of the picture they are drawn in, px.
+        names: class number to name.
+    """
+    (height, width), found = size_hw, []
+    for row in sorted(labels.tolist(), key=lambda row: -row[3] * row[4]):
         class_id, cx, cy, box_w, box_h = row
         left, top, right, bottom = cx - box_w / 2, cy - box_h / 2, cx + box_w / 2, cy + box_h / 2
         corners = left * width, top * height, right * width, bottom * height
-        found.append(Detection(corners, 1.0, int(class_id), names[int(class_id)]))
-    return draw_boxes(pixels, found, DrawOptions(line_thickness=max(1, tile_px // 160), confidences=False))
+        found.append(Detection(corners, 1.0, int(class_id), names.get(int(class_id), str(int(class_id)))))
+    return found

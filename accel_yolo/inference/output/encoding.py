@@ -21,13 +21,27 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> Path:
     """
     if path.suffix.lower() not in _WRITABLE:
         path = path.with_name(f"{path.stem if path.suffix else path.name}.jpg")
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix.lower() in {".jpg", ".jpeg"} else []
-    # In memory, then by Python: OpenCV cannot open every file name.
-    done, content = cv2.imencode(path.suffix.lower(), np.ascontiguousarray(image[..., ::-1]), quality)
-    if not done:
-        raise EnvironmentFault("cannot encode the image", value=path)
-    write_file(path, content.tobytes())
+    write_file(path, encoded(image, path.suffix.lower()))
     return path
+
+
+def encoded(image: NDArray[np.uint8], kind: str, quality: int = 95) -> bytes:
+    """Return the content of an image file.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        kind: the suffix of its name, such as ".jpg".
+        quality: of a JPEG, 1..100.
+
+    Raises:
+        EnvironmentFault: the image cannot be encoded.
+    """
+    how = [cv2.IMWRITE_JPEG_QUALITY, quality] if kind in {".jpg", ".jpeg"} else []
+    # In memory, then by Python: OpenCV cannot open every file name.
+    done, content = cv2.imencode(kind, np.ascontiguousarray(image[..., ::-1]), how)
+    if not done:
+        raise EnvironmentFault("cannot encode the image", value=f"{image.shape[1]} x {image.shape[0]} px as {kind}")
+    return content.tobytes()
 
 
 def write_file(path: Path, content: bytes) -> None:

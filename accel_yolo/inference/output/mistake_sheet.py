@@ -9,14 +9,13 @@ from PIL import Image, ImageDraw
 
 from accel_yolo.data.images import read_resized
 from accel_yolo.data.split_index import SplitIndex
-from accel_yolo.inference.output.contact_sheet import assembled
+from accel_yolo.inference.output.captioned_sheet import CAPTION_PX, INK, PAPER, STRIP_PX, captioned, in_rows
 from accel_yolo.inference.output.drawing import Rgb, draw_label, label_font
 from accel_yolo.metrics.mistakes import Mistakes
 
 FOUND, MISSED, FALSE = (0, 158, 115), (214, 0, 122), (255, 176, 0)
 """Colours that people who see red and green alike can tell apart."""
-_INK, _PAPER = (32, 32, 32), (255, 255, 255)
-_TEXT_PX, _CAPTION_PX, _STRIP_PX, _THICK_PX, _DASH_PX = 12, 17, 26, 3, 6
+_TEXT_PX, _THICK_PX, _DASH_PX = 12, 3, 6
 _LEAST_NAMED_PX = 24
 """Longer side of the boxes that are named: on smaller ones a name would hide more than it says."""
 COLUMNS, TILE_PX = 4, 560
@@ -47,17 +46,8 @@ def mistake_sheet(
     Raises:
         DataError: an image cannot be read.
     """
-    tiles = list(_tiles(index, worst, titles, names))
-    columns = min(COLUMNS, len(tiles))
-    rows = [_row(tiles[start : start + columns], columns) for start in range(0, len(tiles), columns)]
-    return np.concatenate((_legend(rows[0].shape[1]), *rows))
-
-
-def _row(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Return some tiles side by side, as high as the highest, upper edges in line."""
-    height = max(len(tile) for tile in tiles)
-    level = [np.pad(tile, ((0, height - len(tile)), (0, 0), (0, 0)), constant_values=255) for tile in tiles]
-    return assembled(level, columns, columns=columns, cell_hw=(height, TILE_PX))
+    rows = in_rows(list(_tiles(index, worst, titles, names)), COLUMNS)
+    return np.concatenate((_legend(rows.shape[1]), rows))
 
 
 def _tiles(
@@ -65,18 +55,7 @@ def _tiles(
 ) -> Iterator[np.ndarray]:
     for place, (mistake, title) in enumerate(zip(worst, titles, strict=True), start=1):
         drawn = _drawn(index, mistake, names)
-        tile = Image.new("RGB", (TILE_PX, drawn.height + _STRIP_PX), _PAPER)
-        tile.paste(drawn, ((TILE_PX - drawn.width) // 2, _STRIP_PX))
-        caption = _shortened(f"{place}. {title}", f": {caption_of(mistake)}", TILE_PX)
-        ImageDraw.Draw(tile).text((0, 2), caption, fill=_INK, font=label_font(_CAPTION_PX))
-        yield np.asarray(tile)
-
-
-def _shortened(title: str, rest: str, width: int) -> str:
-    font = label_font(_CAPTION_PX)
-    while len(title) > 8 and font.getlength(title + rest) > width:
-        title = title[: len(title) // 2 - 2] + "…" + title[len(title) // 2 + 2 :]
-    return title + rest
+        yield captioned(drawn, f"{place}. {title}", f": {caption_of(mistake)}", TILE_PX)
 
 
 def _drawn(index: SplitIndex, mistake: Mistakes, names: Mapping[int, str]) -> Image.Image:
@@ -133,9 +112,9 @@ def _dashed(pen: ImageDraw.ImageDraw, corners: tuple[int, int, int, int], colour
 
 
 def _legend(width: int) -> np.ndarray:
-    canvas = Image.new("RGB", (width, 2 * _STRIP_PX), _PAPER)
-    pen, font = ImageDraw.Draw(canvas), label_font(_CAPTION_PX)
-    left, top, bottom = 8, 14, 2 * _STRIP_PX - 14
+    canvas = Image.new("RGB", (width, 2 * STRIP_PX), PAPER)
+    pen, font = ImageDraw.Draw(canvas), label_font(CAPTION_PX)
+    left, top, bottom = 8, 14, 2 * STRIP_PX - 14
     for text, colour in (
         ("missed: a label without a detection", MISSED),
         ("false: a detection without a label", FALSE),
@@ -146,6 +125,6 @@ def _legend(width: int) -> np.ndarray:
             _dashed(pen, box, colour)
         else:
             pen.rectangle(box, outline=colour, width=_THICK_PX if colour == FALSE else 1)
-        pen.text((left + 54, top), text, fill=_INK, font=font)
+        pen.text((left + 54, top), text, fill=INK, font=font)
         left += 54 + int(font.getlength(text)) + 30
     return np.asarray(canvas)

@@ -123,7 +123,7 @@ def test_the_flags_of_later_capabilities_are_these() -> None:
     named = {command: {name for c, name, _ in LATER_FLAGS if c == command} for command in ("train", "val", "predict")}
     assert named == {
         "train": {
-            "--bucket", "--upload_dataset", "--bbox_interval", "--artifact_alias",
+            "--bucket", "--upload_dataset", "--artifact_alias",
         },
         "val": set(),
         "predict": {"--update"},
