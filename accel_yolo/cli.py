@@ -70,7 +70,8 @@ def run(command: str, argv: Sequence[str] | None = None, prog: str = "") -> int:
     except SystemExit as leaving:  # argparse has printed the help
         return leaving.code if isinstance(leaving.code, int) else 0
     try:
-        code = work()
+        with console.timed(command):
+            code = work()
         sys.stdout.flush()
     except UserError as error:
         return _reported(error, debug)

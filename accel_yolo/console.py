@@ -36,6 +36,7 @@ __all__ = [
     "quiet_unless",
     "say",
     "table",
+    "timed",
     "verbose",
     "warn",
 ]
@@ -130,6 +131,14 @@ def detail(line: str) -> None:
     log(f"detail: {line}")
     if _State.verbose and not _State.quiet:
         _write(sys.stderr, f"{_painted('detail:', 'dim', sys.stderr)} {escaped(line)}")
+
+
+@contextlib.contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Tell as a detail how long the block took, or each call of the function that this decorates."""
+    started = time.perf_counter()
+    yield
+    detail(f"{what} took {time.perf_counter() - started:.1f} s")
 
 
 def note(line: str) -> None:

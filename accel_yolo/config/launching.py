@@ -13,6 +13,8 @@ from accel_yolo.config.settings import defaults_of, flag_of
 from accel_yolo.errors import ConfigError
 
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+LEAST_MOST_PROCESSES, PROCESSES_PER_CORE = 64, 4
+"""More processes than both allow would stop a machine; no run gains from them."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def plan_launch(launch: LaunchConfig, device: str = "", typed: Collection[str] |
         return None
     if device == "mps" and processes * place.machines > 1:
         raise ConfigError("mps is one device", "--device", device, "leave out the flags that ask for more processes")
+    _check_count(processes, asked_by)
     use_cpu = _use_cpu(device, file)
     return LaunchPlan(
         processes=processes,
@@ -96,6 +99,14 @@ def plan_launch(launch: LaunchConfig, device: str = "", typed: Collection[str] |
         config_file=str(file.path) if file else "",
         asked_by=asked_by,
     )
+
+
+def _check_count(processes: int, asked_by: str) -> None:
+    """Check that a machine can hold so many processes: far more would bring it to a halt. Raises ConfigError."""
+    most = max(LEAST_MOST_PROCESSES, PROCESSES_PER_CORE * (os.cpu_count() or 1))
+    if processes > most:
+        remedy = f"this machine has {os.cpu_count()} cores: give at most {most}"
+        raise ConfigError("too many processes for one machine", asked_by, processes, remedy)
 
 
 def device_indices(device: str) -> tuple[int, ...]:

@@ -139,6 +139,7 @@ def _verified(source: Source, scanning: _Scanning) -> Verified:
         key = index_cache.key_of(paths, source.label_kind, named + source.state)
         kept = reading.result()
     if kept is not None and kept[0] == key:
+        console.detail(f"index of {source.split} read from the cache {printable(str(file))}")
         return kept[1]
     with contextlib.ExitStack() as held:
         # Without a lock (a read-only home) every process scans for itself: slower, not wrong.

@@ -77,6 +77,7 @@ class Training:
     meta: WeightsMeta
 
 
+@console.timed("opening the data")
 def open_data(config: TrainConfig, world: World) -> Data:
     """Return the verified indices of the training and validation split, equal on all processes."""
     with world.together(), world.one_per_machine_first():
@@ -181,6 +182,7 @@ def described_detector(config: TrainConfig, data: Data, resumed: Weights | None)
     return detector, parent.derived(step, detector, config.imgsz)
 
 
+@console.timed("building the model")
 def build_training(config: TrainConfig, data: Data, resumed: Weights | None, world: World) -> Training:
     """Return detector, loss, optimizer and average, prepared; `resumed` as in `described_detector`.
 

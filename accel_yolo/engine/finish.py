@@ -8,9 +8,11 @@ import platform
 import shlex
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from accel_yolo import console
@@ -47,6 +49,7 @@ def introduce(run: RunFolder, training: Training, batches: Batches, state: Train
     for line in shares:
         console.say(line)
     run.add_session(session(state.step, shares, world), state)
+    console.detail(f"{time.time() - psutil.Process().create_time():.1f} s from the start of the process to here")
     steps = batches.schedule.steps_per_epoch
     console.say(f"{config.epochs} epochs of {steps} steps of {config.batch} images at {config.imgsz} px")
     if state.step:

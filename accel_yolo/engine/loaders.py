@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
+
+from accel_yolo import console
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.device_images import DeviceImages
 from accel_yolo.data.device_loader import DeviceLoader
@@ -64,7 +67,10 @@ def require_augmentation(config: TrainConfig) -> None:
 
 def loader_workers(wanted: int, images: int, world: World) -> Workers:
     """Return the workers of one process."""
-    count = default_workers(wanted, images, usable_cores(), world.local_size)
+    cores = usable_cores()
+    count = default_workers(wanted, images, cores, world.local_size)
+    threads = torch.get_num_threads()
+    console.detail(f"{count} data workers of {wanted} wanted and {threads} threads in each process, {cores} cores")
     return Workers(count, pin_memory=world.device.type == "cuda")
 
 

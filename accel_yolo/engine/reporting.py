@@ -73,6 +73,17 @@ def print_table(metrics: dict[str, Any], *, per_class: bool) -> None:
     console.table(rows, HEADER)
 
 
+def print_classes(result: Evaluation, names: dict[int, str]) -> None:
+    """Print one row for each class that has labels, without images: in the middle of a run only numbers matter."""
+    ap = result.ap
+    numbers = np.column_stack((ap.precision, ap.recall, ap.ap[:, 0], ap.ap.mean(1)))
+    rows = [
+        (f"  {names.get(int(number), str(number))}", int(labels), *(f"{value:.3f}" for value in row))
+        for number, labels, row in zip(ap.classes, ap.labels, numbers, strict=True)
+    ]
+    console.table(rows, ("  Class", *HEADER[2:]))
+
+
 def print_speed(metrics: dict[str, Any]) -> None:
     """Print the milliseconds per image of each stage."""
     stages = ", ".join(f"{value:.1f} ms {name}" for name, value in metrics["speed_ms"].items())

@@ -10,6 +10,10 @@ import torch
 
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.order import Stream, generator
+from accel_yolo.errors import ConfigError
+
+MOST_STEPS = 10**9
+"""More is a typing error; each step takes a byte of memory."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,11 @@ class Knobs:
 
 
 class Schedule:
-    """The schedule of a whole run: `at(step)` needs nothing but the step."""
+    """The schedule of a whole run: `at(step)` needs nothing but the step.
+
+    Raises:
+        ConfigError: the run has more steps than there is room for.
+    """
 
     def __init__(self, config: TrainConfig, steps_per_epoch: int) -> None:
         self.config = config
@@ -46,6 +54,8 @@ class Schedule:
         self.warmup_steps = max(round(config.hyp.warmup_epochs * steps_per_epoch), config.warmup_min_steps)
         if config.hyp.warmup_epochs <= 0:
             self.warmup_steps = 0
+        if self.total_steps > MOST_STEPS:
+            raise ConfigError("a run of too many steps", "--epochs", config.epochs, f"at most {MOST_STEPS:,} steps fit")
         self.is_update = self._update_table()
 
     def factor(self, epoch: int) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from accel_yolo import console
 from accel_yolo.config.data_union import DataUnion, chosen_classes, load_data_union
 from accel_yolo.config.val_schema import SPEED, ValConfig
 from accel_yolo.data.eval_loader import EvalLoader, eval_shapes
@@ -50,6 +51,7 @@ class Subject:
         return Classes(self.names, numbers[: len(self.names)], some=some or self.options.single_cls)
 
 
+@console.timed("opening weights and data")
 def open_subject(config: ValConfig, weights: Sequence[str], world: World) -> Subject:
     """Return a network and its split.
 

@@ -19,6 +19,7 @@ from accel_yolo.engine.gallery import Gallery
 from accel_yolo.engine.loaders import build_loaders, require_augmentation
 from accel_yolo.engine.preflight import preflight
 from accel_yolo.engine.progress import EpochMeter
+from accel_yolo.engine.reporting import print_classes
 from accel_yolo.engine.run_clock import RunClock
 from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.saving import Checkpoints, find_resumed
@@ -113,6 +114,8 @@ def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data) -> T
             state = state.weighing(share_numbers(result.ap.of_classes(detector.nc), world))
         best = result if state.is_best or config.nosave else best
         run.add_epoch(meter.row(state, result, checkpoints.seconds()), state)
+        if result and config.verbose:
+            print_classes(result, detector.names)
         checkpoints.finish_epoch(state)
         gallery.add_epoch(state, result)  # asks for pictures and does not wait for them
     result = best or evaluate_best(run, training, val_loader, world)

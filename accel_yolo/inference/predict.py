@@ -144,6 +144,7 @@ def _items(source: str) -> list[Item]:
     return find_items(source)
 
 
+@console.timed("loading the weights")
 def _network(config: PredictConfig, device: torch.device) -> Network:
     how = NetworkOptions(config.precision, config.augment, config.fusion, config.dnn)
     network = load_network(config.weights, device, how)

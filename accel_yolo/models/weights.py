@@ -82,6 +82,7 @@ def _fetched_release(name: str) -> Path:
     size, digest = RELEASES[name] or (None, None)
     path = cache_dir() / "weights" / name
     if path.is_file() and (size is None or path.stat().st_size == size):
+        console.detail(f"{name} read from the cache {path}")
         return path
     try:
         return fetch.download(url, path, size=size, sha256=digest)

@@ -206,3 +206,11 @@ def test_the_same_can_be_typed_for_accelerate(words: str, settled_cpu: bool, com
     made = replace(plan(words), use_cpu=settled_cpu)
     folder = Path(plan("--config-file cpu").config_file).parent
     assert accelerate_command(made, "train", shlex.split(words)) == f"accelerate launch {command.format(folder)}"
+
+
+def test_more_processes_than_a_machine_can_hold_are_a_typing_error() -> None:
+    with pytest.raises(
+        ConfigError, match=r"too many processes for one machine in --processes: 100000; this machine has"
+    ):
+        plan_launch(LaunchConfig(processes=100_000))
+    assert plan_launch(LaunchConfig(processes=64)) is not None

@@ -10,6 +10,7 @@ import pytest
 
 from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.engine.schedule import Schedule, decayed
+from accel_yolo.errors import ConfigError
 
 
 def _config(**changes: object) -> TrainConfig:
@@ -91,3 +92,8 @@ def test_a_short_rest_of_an_epoch_joins_the_window_before_it() -> None:
     # A rest of three makes an update of its own.
     long = Schedule(_config(batch=16, epochs=1, warmup_min_steps=0, hyp=Hyp(warmup_epochs=0)), steps_per_epoch=11)
     assert [step for step in range(11) if long.at(step).is_update] == [3, 7, 10]
+
+
+def test_a_run_of_more_steps_than_there_is_room_for_is_a_typing_error() -> None:
+    with pytest.raises(ConfigError, match=r"a run of too many steps in --epochs: 99999999999; at most"):
+        Schedule(TrainConfig(epochs=99_999_999_999), 20)
