@@ -200,7 +200,7 @@ def test_verbose_tells_details_quiet_hides_them(
     stand_in(monkeypatch, "accel_yolo.engine.validate", "validate", lambda *given: console.detail("8 threads"))
     for flags in ([], ["--verbose"], ["--verbose", "--quiet"], []):
         assert cli.main(["val", *flags]) == 0
-    assert capsys.readouterr().err .splitlines() == ["detail: 8 threads", "detail: val took 0.0 s"]
+    assert capsys.readouterr().err.splitlines() == ["detail: 8 threads", "detail: val took 0.0 s"]
 
 
 def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
