@@ -107,7 +107,8 @@ def split(config: DataSplitConfig) -> None:
     shares = {"train": 1 - config.val - config.test, "val": config.val}
     shares |= {"test": config.test} if config.test else {}
     if shares["train"] <= 0:
-        raise DataError("nothing is left to train on", "--val and --test", f"{config.val} and {config.test}")
+        remedy = "give shares that add up to less than 1"
+        raise DataError("nothing is left to train on", "--val and --test", f"{config.val} and {config.test}", remedy)
     parts = split_by_content(pooled, shares, config.seed)
     data = write_split(into, pooled, parts, union.names, union.specs[0].format)
     for name, images in parts.items():

@@ -251,6 +251,15 @@ def test_a_split_of_another_format_stays_in_it(
     assert (spec.format, total) == (kind, sum(len(index_of(sparse_data, split).labels) for split in SPLITS))
 
 
+def test_shares_that_leave_nothing_to_train_on_are_refused_with_what_to_give(
+    commands: Commands, tmp_path: Path, sparse_data: Path
+) -> None:
+    line = fails(
+        commands, 3, "data split", "--data", sparse_data, "--val", 0.9, "--test", 0.9, "--into", tmp_path / "s"
+    )
+    assert line.endswith("in --val and --test: 0.9 and 0.9; give shares that add up to less than 1")
+
+
 def test_stats_count_what_is_there(commands: Commands, tmp_path: Path, sparse_data: Path) -> None:
     out = ok(commands, "data stats", "--data", sparse_data, "--imgsz", 64, "--into", tmp_path / "stats")
     found = json.loads((tmp_path / "stats" / "stats.json").read_text())
