@@ -153,6 +153,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen]]:
         stderr=subprocess.DEVNULL,
         cwd=tmp_path,
         start_new_session=True,
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # many processes that nobody needs here
     )
     try:
         until = time.monotonic() + 120
