@@ -118,5 +118,6 @@ def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data) -> T
             print_classes(result, detector.names)
         checkpoints.finish_epoch(state)
         gallery.add_epoch(state, result)  # asks for pictures and does not wait for them
+        run.record.show(gallery.finished())
     result = best or evaluate_best(run, training, val_loader, world)
     return conclude(state, run, training, data.val, result, gallery, world)
