@@ -101,6 +101,7 @@ class Speaker:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
                 self.delivered, pause_s = self.delivered + 1, FIRST_PAUSE_S
+                self._answer("took", "")
         self._answer("done", "")
 
     def _deliver(self, message: Message) -> None:
