@@ -157,6 +157,7 @@ class Desk:
             "yolov5s.safetensors": self._converted,
             "n.safetensors": self._converted,
             "runs/train/exp": self._trained,
+            "runs/train/exp2": self._trained,
             "yolov5n.onnx": self._exported("onnx"),
             "yolov5s.onnx": self._exported("onnx"),
             "yolov5n_openvino_model": self._exported("openvino"),

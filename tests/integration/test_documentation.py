@@ -53,6 +53,7 @@ SLOW_PAGES = (
     "docs/export.md",
     "docs/prediction.md",
     "docs/python.md",
+    "docs/report.md",
     "docs/training.md",
     "docs/tuning.md",
 )

@@ -53,4 +53,5 @@ def test_the_demo_trains_from_an_installed_wheel_in_an_empty_folder(installed: P
     weights = load_weights(tmp_path / "runs" / "train" / "exp" / "weights" / "best.safetensors")
     assert weights.meta.names[0] == "circle"
     assert weights.meta.licence == "not stated"
+    assert "<h1>" in (tmp_path / "runs" / "train" / "exp" / "report.html").read_text(), "its templates are in the wheel"
     assert (tmp_path / "datasets" / "demo" / "images").is_dir()

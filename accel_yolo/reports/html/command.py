@@ -12,7 +12,7 @@ from accel_yolo.reports.html.comparison import Cell, members_of, not_comparable,
 from accel_yolo.reports.html.report import checked_out, write_page, write_report
 from accel_yolo.reports.html.run import is_marked, is_run
 
-COMPARISON = Path("runs") / "compare.html"
+COMPARISON = "compare.html"
 _MOST_LISTED = 5
 
 
@@ -27,7 +27,8 @@ def report(config: ReportConfig) -> Path:
     out = Path(config.out).expanduser() if config.out else None
     if len(folders) == 1:
         return _said(write_report(folders[0], out))
-    out = checked_out(out or COMPARISON)
+    # Beside the folders of trainings and validations, where those are.
+    out = checked_out(out or (Path("runs") if Path("runs").is_dir() else Path()) / COMPARISON)
     members = members_of(folders)
     titles, rows = summary(members)
     table = [[each.letter, each.name, *map(_text, row)] for each, row in zip(members, rows, strict=True)]
@@ -60,9 +61,11 @@ def _not_a_run(path: Path) -> ConfigError:
         remedy = f"did you mean its folder {printable(str(around))}?" if around else "give the folder of a run"
         return ConfigError("a file where the folder of a run is needed", value=shown, remedy=remedy)
     if not path.exists():
-        beside = _runs_in(path.parent)
-        remedy = did_you_mean(path.name, [folder.name for folder in beside])
-        return ConfigError("no such run", value=shown, remedy=remedy or _listed(beside) or _listed(_everywhere()))
+        known = {printable(str(folder)): folder for folder in (*_runs_in(path.parent), *_everywhere())}
+        by_name = {folder.name: shown for shown, folder in reversed(known.items())}
+        near = did_you_mean(path.name, by_name).removeprefix("did you mean '").removesuffix("'?")
+        remedy = f"did you mean {by_name[near]}?" if near else _listed(list(known.values()))
+        return ConfigError("no such run", value=shown, remedy=remedy)
     within = _runs_in(path)
     if within:
         return ConfigError("not the folder of a run, but it holds some", value=shown, remedy=_listed(within))

@@ -11,6 +11,7 @@ from accel_yolo.reports.html.comparison import (
     differing_settings,
     differing_sizes,
     not_comparable,
+    same_data,
     summary,
     times,
 )
@@ -69,6 +70,8 @@ def verdict(members: Sequence[Member]) -> str:
         return "None of these runs has been measured yet."
     if len(ranked) == 1:
         return f"Only {ranked[0].label} has been measured: mAP50-95 {metric(_map(ranked[0]))}."
+    if not same_data(members):
+        return "These runs were measured on different data."
     first, second = ranked[0], ranked[1]
     if metric(_map(first)) == metric(_map(second)):
         return f"{first.label} and {second.label} reach the same mAP50-95, {metric(_map(first))}."

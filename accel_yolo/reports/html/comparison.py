@@ -74,7 +74,8 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 
 def summary(members: Sequence[Member]) -> tuple[list[str], list[list[Cell]]]:
-    """Return titles and rows of the table of results: a row for each run."""
+    """Return titles and rows of the table of results: a row for each run; metrics on the same data are marked."""
+    marked = _marked if same_data(members) else _unmarked
     columns: list[tuple[str, list[Cell]]] = [("State", [Cell(each.status.state) for each in members])]
     for title, values in (
         ("mAP50-95", [each.numbers.map50_95 for each in members]),
@@ -82,7 +83,7 @@ def summary(members: Sequence[Member]) -> tuple[list[str], list[list[Cell]]]:
         ("P", [each.numbers.precision for each in members]),
         ("R", [each.numbers.recall for each in members]),
     ):
-        columns.append((title, _marked([metric(value) for value in values], values)))
+        columns.append((title, marked([metric(value) for value in values], values)))
     epochs = [_epochs(each) for each in members]
     best = [str(each.status.best_epoch + 1) if each.status.best_epoch is not None else NOTHING for each in members]
     columns += [("Epochs", list(map(Cell, epochs))), ("Best epoch", list(map(Cell, best)))]
@@ -108,17 +109,26 @@ def _marked(texts: Sequence[str], values: Sequence[float | None]) -> list[Cell]:
     return [Cell(text, text == highest) for text in texts]
 
 
+def _unmarked(texts: Sequence[str], values: Sequence[float | None]) -> list[Cell]:
+    return list(map(Cell, texts))
+
+
+def data_of(member: Member) -> str:
+    """Return the names of the data sets of a run, "" where they are not known."""
+    settings = member.run.settings.content
+    return " ".join(Path(name).stem for name in settings.words("data")) if settings is not None else ""
+
+
+def same_data(members: Sequence[Member]) -> bool:
+    """Return whether nothing says that the runs were measured on different data sets."""
+    return len({name for each in members if (name := data_of(each))}) <= 1
+
+
 def not_comparable(members: Sequence[Member]) -> str:
     """Return why the metrics do not measure the same; "" where nothing speaks against it."""
-    measured = {}
-    for each in members:
-        settings = each.run.settings.content
-        data = settings.words("data") if settings is not None else []
-        measured[each.letter] = " ".join(Path(name).stem for name in data)
-    known = {name for name in measured.values() if name}
-    if len(known) > 1:
-        listed = ", ".join(f"{letter} {name or 'unknown'}" for letter, name in measured.items())
-        return f"Measured on different data ({listed}): the metrics say nothing about which is better."
+    if not same_data(members):
+        listed = ", ".join(f"{each.letter} {data_of(each) or 'unknown'}" for each in members)
+        return f"Measured on different data ({listed}): the metrics do not say which is better."
     sizes = {(each.numbers.images, each.numbers.objects) for each in members if each.numbers.images is not None}
     if len(sizes) > 1:
         listed = ", ".join(f"{each.letter} {each.numbers.images}" for each in members)
@@ -215,7 +225,8 @@ def differing_environment(members: Sequence[Member]) -> list[tuple[str, list[Cel
             "precision": of.precision,
             **lines,
         }
-        environment = {name.replace("_", " "): str(value) for name, value in sessions[-1].environment.items()}
+        # What is free now is another number at every start.
+        environment = {name: str(fact) for name, fact in sessions[-1].environment.items() if "free" not in name}
         facts.append({**topology, **environment})
     names = dict.fromkeys(name for table in facts for name in table)
     rows = []

@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element
 
 from markupsafe import Markup
 
+from accel_yolo.errors import escaped
 from accel_yolo.reports.html.run import ConfusionTable
 from accel_yolo.reports.html.svg import add, drawing, markup, path_of
 from accel_yolo.reports.html.theme import BLACK, DARK, LIGHT, WHITE, ink
@@ -77,7 +78,7 @@ def _sizes(names: list[str]) -> _Sizes:
     cell, font = (40.0, 12.0) if many <= 8 else (34.0, 12.0) if many <= MOST_WRITTEN else (0.0, 11.0)
     if many - 1 > MOST_NAMED:
         return _Sizes(max(3.0, 1000 / many), 12.0, 28.0, 28.0)
-    room = min(max(map(len, names)), _LONGEST) * font * _LETTER + 34
+    room = max(len(_short(name)) for name in names) * font * _LETTER + 34
     # As wide as the page, where names can still be read.
     cell = cell or min(max((WIDEST_PX - room) / many, LEAST_NAMED_PX), MOST_NAMED_PX)
     font = min(font, cell - 2.5)
@@ -103,7 +104,8 @@ def _draw_names(picture: Element, rows: list[str], columns: list[str], sizes: _S
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+    shown = escaped(name)
+    return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
 
 
 def _draw_cell(picture: Element, sizes: _Sizes, place: tuple[int, int], share: float, pair: str, number: float) -> None:

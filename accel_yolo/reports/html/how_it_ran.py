@@ -10,6 +10,7 @@ from accel_yolo.reports.html.schemas import Session
 from accel_yolo.reports.html.wording import count
 
 Facts = list[tuple[str, str]]
+_FACTS = {"memory_gib": "memory, GiB"}
 _LAUNCHERS = {"own": "accel-yolo's own", "": "none"}
 
 
@@ -45,7 +46,7 @@ def environment_facts(sessions: Sequence[Session]) -> Facts:
         earlier = [str(session.environment[name]) for session in sessions if name in session.environment]
         others = [each for each in dict.fromkeys(earlier) if each != str(value)]
         was = f" (earlier: {', '.join(others)})" if others else ""
-        rows.append((name.replace("_", " "), f"{value}{was}"))
+        rows.append((_FACTS.get(name, name), f"{value}{was}"))
     return rows
 
 

@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 
 from markupsafe import Markup
 
+from accel_yolo.errors import escaped
 from accel_yolo.reports.html.svg import add, drawing, markup, path_of, tick_text, ticks
 from accel_yolo.reports.html.wording import plain
 
@@ -47,6 +48,7 @@ class LineChart:
         y_limits: lowest and highest y; chosen from the numbers where None.
         marks: abscissas with a dotted line, and what it means.
         whole: abscissas are whole numbers.
+        from_zero: the lowest y is 0.
         x_name: what an abscissa is in a tooltip.
     """
 
@@ -57,6 +59,7 @@ class LineChart:
     y_limits: tuple[float, float] | None = None
     marks: Sequence[tuple[float, str]] = field(default=())
     whole: bool = False
+    from_zero: bool = False
     x_name: str = ""
 
     @property
@@ -120,7 +123,7 @@ def _frame(chart: LineChart) -> _Frame:
         return _Frame((left, right), chart.y_limits)
     values = [value for line in chart.lines for value in line.y if value is not None] or [0.0, 1.0]
     low, high = min(values), max(values)
-    if 0 <= low < 0.5 * high:
+    if chart.from_zero or 0 <= low < 0.5 * high:
         low = 0.0
     room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
     return _Frame((left, right), (low if low == 0 else low - room, high + room))
@@ -183,13 +186,7 @@ def _draw_tooltips(picture: Element, chart: LineChart, frame: _Frame) -> None:
         said = [f"{line.name}: {plain(line.y[place])}" for line in named if line.y[place] is not None]
         add(bar, "title", f"{chart.x_name} {plain(chart.x[place])}".strip())
         # One line for each: what is escaped must not lose its newlines.
-        bar[0].text = "\n".join([bar[0].text or "", *(_plain_line(text) for text in said)])
-
-
-def _plain_line(text: str) -> str:
-    from accel_yolo.errors import escaped
-
-    return escaped(text)
+        bar[0].text = "\n".join([bar[0].text or "", *map(escaped, said)])
 
 
 def _dash(style: int) -> dict[str, str]:

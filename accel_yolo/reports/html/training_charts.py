@@ -16,12 +16,11 @@ RATE, WAIT, MEMORY = "speed/images_per_s", "speed/data_wait", "memory/process_mi
 
 @dataclass(frozen=True)
 class Quantity:
-    """A chart over epochs: its title, the columns it shows with their names, and its unit."""
+    """A chart over epochs: its title, the columns it shows with their names, and whether it begins at 0."""
 
     title: str
     columns: Mapping[str, str]
-    unit: str = ""
-    limits: tuple[float, float] | None = None
+    from_zero: bool = False
 
 
 QUANTITIES = (
@@ -31,9 +30,11 @@ QUANTITIES = (
     Quantity("Objectness loss", {"train/obj_loss": "training", "val/obj_loss": "validation"}),
     Quantity("Class loss", {"train/cls_loss": "training", "val/cls_loss": "validation"}),
     Quantity("Learning rate", {"x/lr0": "biases", "x/lr1": "decayed weights", "x/lr2": "normalisation"}),
-    Quantity("Images per second", {RATE: "training"}, "images/s"),
-    Quantity("Waiting for data", {WAIT: "share of the time"}, "share of the time"),
+    Quantity("Images per second, training", {RATE: "images/s"}, from_zero=True),
+    Quantity("Share of the time waiting for data", {WAIT: "share"}, from_zero=True),
 )
+_LEFT_OUT = ("x/lr0", "x/lr2")
+"""Learning rates that say no more than that of the weights, where runs are compared."""
 RECORDED = (RATE, WAIT, MEMORY)
 """Columns that results.csv does not have."""
 
@@ -57,13 +58,14 @@ def training_charts(run: Run, best_epoch: int | None) -> list[LineChart]:
     charts = [
         LineChart(
             quantity.title,
-            ("epoch", quantity.unit),
+            ("epoch", ""),
             epochs,
             [
                 Line(name, table.get(column, [None] * len(epochs)), style)
                 for style, (column, name) in enumerate(quantity.columns.items())
             ],
             marks=marks,
+            from_zero=quantity.from_zero,
             whole=True,
             x_name="epoch",
         )
@@ -97,18 +99,21 @@ def overlaid(runs: Sequence[tuple[str, Run]]) -> list[LineChart]:
     charts = []
     for quantity in QUANTITIES:
         for column, name in quantity.columns.items():
+            if column in _LEFT_OUT:
+                continue
             lines = []
             for style, ((label, _), (epochs, table)) in enumerate(zip(runs, tables, strict=True)):
                 found = dict(zip(epochs, table.get(column, []), strict=False))
                 lines.append(Line(label, [found.get(epoch) for epoch in x], style))
-            title = name if name.startswith("mAP") or len(quantity.columns) == 1 else _joined(quantity.title, name)
-            title = quantity.title if len(quantity.columns) == 1 else title
-            chart = LineChart(title, ("epoch", quantity.unit), x, lines, whole=True, x_name="epoch")
+            title = quantity.title if len(quantity.columns) == 1 else _joined(quantity.title, name)
+            chart = LineChart(title, ("epoch", ""), x, lines, from_zero=quantity.from_zero, whole=True, x_name="epoch")
             charts += [] if chart.is_empty else [chart]
     return charts
 
 
 def _joined(title: str, name: str) -> str:
+    if title == "Mean average precision":
+        return name
     if title == "Precision and recall":
         return name.capitalize()
     return f"{title}, {name}"

@@ -86,10 +86,9 @@ def tiles(run: Run, status: Status, numbers: Numbers, timing: Timing | None) -> 
     )
     shown = [Tile(name, metric(value)) for name, value in named if value is not None]
     if run.is_training:
-        of = f"of {status.planned}" if status.planned is not None else ""
-        shown.append(Tile("Epochs", str(status.epochs), of))
-        if status.best_epoch is not None:
-            shown.append(Tile("Best epoch", str(status.best_epoch + 1)))
+        best = f"the best is {status.best_epoch + 1}" if status.best_epoch is not None else ""
+        of = f" of {status.planned}" if status.planned is not None else ""
+        shown.append(Tile("Epochs", f"{status.epochs}{of}", best))
     elif numbers.images is not None:
         shown += [Tile("Images", f"{numbers.images:,}"), Tile("Objects", f"{numbers.objects or 0:,}")]
     if (speed := images_per_s(run)) is not None:

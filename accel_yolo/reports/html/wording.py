@@ -64,4 +64,4 @@ def size(size_bytes: int) -> str:
 
 def signed(value: float) -> str:
     """Return a difference of metrics with its sign, a true minus."""
-    return f"{value:+.3f}".replace("-", "−")
+    return f"{value:+.3f}".replace("-", "−") if abs(value) >= 0.0005 else "0.000"
