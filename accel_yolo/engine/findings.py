@@ -38,6 +38,10 @@ WORST_COLUMNS = ("image", "score", "missed", "false", "misnamed", "missed_classe
 PICTURES = ("PR_curve.png", "F1_curve.png", "P_curve.png", "R_curve.png", "confusion_matrix.png", "worst.jpg")
 
 
+CURVES = ("PR_curve.csv", "F1_curve.csv", "P_curve.csv", "R_curve.csv")
+TABLES = ("per_class.csv", "worst.csv", "confusion_matrix.csv", "confusion_matrix_normalized.csv", *CURVES)
+
+
 @dataclass(frozen=True)
 class Findings:
     """An evaluation with its split; equal on all processes.

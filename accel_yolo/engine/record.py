@@ -20,6 +20,9 @@ DIGITS = 6
 class Follower(Protocol):
     """Somebody who is told what a run writes down."""
 
+    def begin(self) -> None:
+        """The run begins: data and model are known to be good."""
+
     def hear(self, event: Event) -> None:
         """Take an event after it was written."""
 
@@ -71,6 +74,11 @@ class Record:
             self._warn(error)
         for follower in self.followers:
             follower.hear(entry)
+
+    def announce(self) -> None:
+        """Say that the run begins."""
+        for follower in self.followers:
+            follower.begin()
 
     def show(self, pictures: Sequence[Path]) -> None:
         """Say that pictures were drawn anew; they belong to the last event."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from accel_yolo.config.resolve import save_config
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine import failures
 from accel_yolo.engine.checkpoint import CheckpointFolder
-from accel_yolo.engine.findings import WORST, Findings, write_findings
+from accel_yolo.engine.findings import PICTURES, TABLES, WORST, Findings, write_findings
 from accel_yolo.engine.record import Record, add_session
 from accel_yolo.engine.rows import COLUMNS, EpochRow, StepRow, recorded_end
 from accel_yolo.engine.sharing import share_weights
@@ -73,7 +74,9 @@ class RunFolder:
             return
         self.checkpoints.clear()
         clear_pictures(self.path)
-        stale = [self.path / name for name in ("results.csv", "metrics.json", METRICS, REPORT)]
+        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)  # two runs in it would be read as one
+        names = ("results.csv", "metrics.json", METRICS, ENVIRONMENT, REPORT, *PICTURES, *TABLES)
+        stale = [self.path / name for name in names]
         for path in (*stale, *(self.weights / f"{name}.safetensors" for name in ("last", "best"))):
             path.unlink(missing_ok=True)
 
@@ -116,6 +119,7 @@ class RunFolder:
             if self._world.is_leader:
                 self.record.begin(state.step, state.epoch)
                 add_session(self.path, session)
+                self.record.announce()
 
     def add_step(self, row: StepRow) -> None:
         """Record a reading on the log interval."""

@@ -7,7 +7,6 @@ import json
 import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from accel_yolo.config.tracker_names import MODULES
 from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.world import World
 from accel_yolo.errors import ConfigError
+from accel_yolo.lifeline import start_program
 from accel_yolo.reports.events import END, EPOCH, STEP, Event
 
 WAITING = 2000
@@ -31,74 +31,92 @@ WAITING = 2000
 AFTER_A_FAULT_S = 5.0
 """How long a run that has failed waits for its trackers to note it."""
 
-_LAUNCH_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "WANDB_SILENT": "true"}
-"""Trackers that wait minutes for each answer would lose the rest; the process asks again itself."""
+PROGRAM = "accel_yolo.engine.trackers.process:serve"
+_LOOK_S = 0.2
 
 
 class Link:
     """One tracker: its process, what waits for it, and what it said last."""
 
     def __init__(self, kind: str, folder: Path) -> None:
-        self.kind = kind
-        self.log = folder / "trackers" / f"{kind}.log"
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        self._waiting: queue.Queue[str | None] = queue.Queue(WAITING)
+        self.kind, self.log = kind, folder / "trackers" / f"{kind}.log"
+        self._waiting: queue.Queue[bytes] = queue.Queue(WAITING)
         self._dropped, self._sent, self._last = 0, 0, {"delivered": 0, "lost": 0}
         self._is_ending, self._is_done, self._over = False, False, threading.Event()
-        with self.log.open("a", encoding="utf-8") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "accel_yolo.engine.trackers.process", kind],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=_environment(),
-                encoding="utf-8",
-            )
+        self._process = _started(kind, self.log)
+        if self._process is None:
+            console.warn(f"the process that tells {kind} cannot be started; training goes on")
+            self._over.set()
+            return
         for work in (self._write, self._listen):
-            threading.Thread(target=work, name=f"{kind}-{work.__name__}", daemon=True).start()
+            threading.Thread(target=work, args=(self._process,), daemon=True).start()
+
+    @property
+    def pid(self) -> int | None:
+        """The number of its process; None where there is none."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def delivered(self) -> int:
+        """How many messages the tracker has taken, as far as is known."""
+        return self._last["delivered"]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
 
     def tell(self, message: dict[str, Any]) -> None:
         """Have a message delivered, unless the tracker is too far behind."""
         try:
-            self._waiting.put_nowait(json.dumps(message) + "\n")
+            self._waiting.put_nowait(json.dumps(message).encode() + b"\n")
             self._sent += 1
         except queue.Full:
             self._dropped += 1
 
+    def last_call(self) -> None:
+        """Say that nothing more will come."""
+        self._is_ending = True
+
     def end(self, until: float) -> None:
         """Wait for what is left until a moment of the monotonic clock, then end the process and say what is missing."""
-        self._is_ending = True
-        with contextlib.suppress(queue.Full):
-            self._waiting.put(None, timeout=max(until - time.monotonic(), 0))
+        self.last_call()
         self._over.wait(max(until - time.monotonic(), 0))
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(max(min(until - time.monotonic(), 2.0), 0))
-        is_late = self._process.poll() is None
-        if is_late:
-            self._process.kill()
+        is_late = not self._over.is_set()
+        if self._process is not None:
+            if is_late:
+                self._process.kill()
             self._process.wait()
-        missing = self._sent - self._last["delivered"] + self._dropped
+        missing = self._sent - self.delivered + self._dropped
         if missing or not self._is_done:
-            why = "was still busy" if is_late else "has ended early" if not self._is_done else "refused some"
+            why = "was still busy" if is_late else "refused some" if self._is_done else "has ended early"
             total = self._sent + self._dropped
             console.warn(
                 f"{self.kind} {why}: {missing} of {total} messages were not delivered; see {self.log}, "
                 "all of them are in metrics.jsonl"
             )
 
-    def _write(self) -> None:
-        pipe = self._process.stdin
+    def _write(self, process: subprocess.Popen[bytes]) -> None:
+        pipe = process.stdin
         assert pipe is not None
         with contextlib.suppress(OSError, ValueError):  # it has ended: `_listen` says so
-            while (line := self._waiting.get()) is not None:
+            while (line := self._next()) is not None:
                 pipe.write(line)
                 pipe.flush()
         with contextlib.suppress(OSError, ValueError):
             pipe.close()
 
-    def _listen(self) -> None:
-        answers = self._process.stdout
+    def _next(self) -> bytes | None:
+        """Return what is to be told next, None when that was all."""
+        while True:
+            try:
+                return self._waiting.get(timeout=_LOOK_S)
+            except queue.Empty:
+                if self._is_ending:
+                    return None
+
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        answers = process.stdout
         assert answers is not None
         for line in answers:
             with contextlib.suppress(ValueError, KeyError):
@@ -117,12 +135,29 @@ class Link:
             console.warn(f"{self.kind} does not answer as it should and is asked again; training goes on: {text}")
 
 
+def _started(kind: str, log: Path) -> subprocess.Popen[bytes] | None:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as stream:
+            words, pipe = (kind, str(os.getpid())), subprocess.PIPE
+            return start_program(PROGRAM, words, site=True, stdin=pipe, stdout=pipe, stderr=stream)
+    except OSError:
+        return None
+
+
 class Tracking:
     """All trackers of a run; none on processes that do not speak."""
 
-    def __init__(self, links: Sequence[Link]) -> None:
-        self._links = links
+    def __init__(self, kinds: Sequence[str], subject: dict[str, Any]) -> None:
+        """Take a run in: its trackers, and what they are to know of it."""
+        self._kinds, self._subject = kinds, subject
+        self.links: list[Link] = []
         self._place = {"epoch": 0, "step": 0}
+
+    def begin(self) -> None:
+        """Start the processes: the run has been found good, so that trackers hear of no typing errors."""
+        self.links = [Link(kind, Path(self._subject["folder"])) for kind in self._kinds]
+        self._tell({"do": "start", "subject": self._subject})
 
     def hear(self, event: Event) -> None:
         """Tell an event of the record."""
@@ -143,19 +178,17 @@ class Tracking:
             if path.is_file():
                 self._tell({"do": "file", "path": str(path.absolute())})
 
-    def start(self, subject: dict[str, Any]) -> None:
-        """Tell what is tracked."""
-        self._tell({"do": "start", "subject": subject})
-
     def end(self, timeout_s: float, *, failed: bool) -> None:
         """Wait until everything is delivered, at most so long, and say what is not."""
         self._tell({"do": "finish", "failed": failed})
         until = time.monotonic() + timeout_s
-        for link in self._links:
+        for link in self.links:
+            link.last_call()
+        for link in self.links:
             link.end(until)
 
     def _tell(self, message: dict[str, Any]) -> None:
-        for link in self._links:
+        for link in self.links:
             link.tell(message)
 
 
@@ -170,9 +203,7 @@ def require_trackers(config: TrainConfig, world: World) -> None:
 @contextlib.contextmanager
 def tracked(run: RunFolder, config: TrainConfig, world: World) -> Iterator[None]:
     """Have the trackers of a run told of it for the length of a context; they are ended with it."""
-    spoken = config.report_to if world.is_leader else ()
-    tracking = Tracking([Link(kind, run.path) for kind in spoken])
-    tracking.start(_subject(run, config))
+    tracking = Tracking(config.report_to if world.is_leader else (), _subject(run, config))
     run.record.followers.append(tracking)
     try:
         yield
@@ -222,12 +253,3 @@ def flat_settings(config: TrainConfig) -> dict[str, str | int | float | bool]:
         name: value if isinstance(value, (str, int, float, bool)) else " ".join(map(str, value or ()))
         for name, value in settings.items()
     }
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of a tracker's process: it is no process of the run, and needs no device."""
-    kept = {name: value for name, value in os.environ.items() if name not in _LAUNCH_VARIABLES}
-    kept = {name: value for name, value in kept.items() if not name.startswith(("ACCELERATE_", "TORCHELASTIC_"))}
-    for name, value in _PATIENCE.items():
-        kept.setdefault(name, value)
-    return {**kept, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}

@@ -97,3 +97,20 @@ def test_a_record_that_cannot_be_written_costs_one_warning(tmp_path: Path, capsy
         record.add(STEP, {"step": step, "epoch": 0})
     assert capsys.readouterr().err.count("training goes on") == 1
     assert [event["step"] for event in heard] == [1, 2]
+
+
+def test_a_run_in_the_place_of_another_begins_without_what_was_found_of_it(
+    commands: Commands, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = commands.project / "exp"
+    commands.train(data).succeeded()
+    (run / "tensorboard").mkdir()
+    found = {path.name for path in run.glob("*.csv")} | {"metrics.json", "metrics.jsonl", "report.html", "tensorboard"}
+    assert len(found) > 10
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("accel_yolo.engine.train.introduce", interrupted)
+    assert commands.train(data, "--exist-ok").code == 130
+    assert not found & {path.name for path in run.iterdir()}

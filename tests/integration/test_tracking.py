@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import json
 import os
 import signal
@@ -89,7 +90,7 @@ def reading(step: int) -> dict[str, Any]:
 
 def test_a_tracker_that_hangs_holds_nobody_up(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     link = Link("tensorboard", tmp_path)
-    os.kill(link._process.pid, signal.SIGSTOP)
+    os.kill(link.pid or 0, signal.SIGSTOP)
     begun = time.monotonic()
     for step in range(2 * WAITING):
         link.tell(reading(step))
@@ -97,20 +98,40 @@ def test_a_tracker_that_hangs_holds_nobody_up(tmp_path: Path, capfd: pytest.Capt
     begun = time.monotonic()
     link.end(begun + 1)
     assert time.monotonic() - begun < 5
-    assert link._process.poll() is not None, "it is still there"
+    assert not link.is_running, "it is still there"
     warning = capfd.readouterr().err
     assert f"was still busy: {2 * WAITING} of {2 * WAITING} messages were not delivered" in warning
     assert "metrics.jsonl" in warning
 
 
+def test_a_tracker_that_hangs_leaves_the_others_their_time(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tracking = Tracking(("mlflow", "tensorboard"), subject(tmp_path)["subject"])
+    tracking.begin()
+    os.kill(tracking.links[0].pid or 0, signal.SIGSTOP)
+    tracking.hear({"event": EPOCH, "time": 0.0, "epoch": 0, "step": 1, "metrics/recall": 0.5})
+    until = time.monotonic() + 90
+    while tracking.links[1].delivered < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    tracking.end(5, failed=False)
+    errors = capfd.readouterr().err
+    assert "mlflow was still busy: 3 of 3 messages" in errors and "tensorboard was" not in errors
+
+
+def test_trackers_do_not_hear_of_a_run_that_cannot_begin(commands: Commands, data: Path) -> None:
+    (data.parent / "images" / "0.png").write_bytes(b"no image")
+    commands.guarded.clear()
+    commands.train(data, "--report-to", "tensorboard", "--bad-data", "fail").error(3, "0.png")
+    assert not list(commands.project.rglob("trackers"))
+
+
 def test_a_tracker_that_is_killed_is_named_once_and_nothing_else_happens(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    link = Link("tensorboard", tmp_path)
-    tracking = Tracking([link])
-    tracking.start(subject(tmp_path)["subject"])
-    link._process.kill()
-    link._process.wait()
+    tracking = Tracking(("tensorboard",), subject(tmp_path)["subject"])
+    tracking.begin()
+    os.kill(tracking.links[0].pid or 0, signal.SIGKILL)
+    while tracking.links[0].is_running:
+        time.sleep(0.01)
     begun = time.monotonic()
     for step in range(5):
         tracking.hear({"event": STEP, "time": 0.0, "epoch": 0, "step": step, "train/box_loss": 0.5})
@@ -177,22 +198,25 @@ def test_a_server_that_is_killed_in_the_middle_costs_no_training(
 ) -> None:
     address, process = server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    reached = []
+    reached, heard_s = [], []
     hear = Tracking.hear
 
     def killing(tracking: Tracking, event: dict[str, Any]) -> None:
         hear(tracking, event)
         if event["event"] == EPOCH and event["epoch"] == 1:
-            until = time.monotonic() + 90  # until the server has been told of the first epochs
-            while tracking._links[0]._last["delivered"] < 1 and time.monotonic() < until:
+            until = time.monotonic() + 180  # until the server has been told of the first epochs
+            while tracking.links[0].delivered < 1 and time.monotonic() < until:
                 time.sleep(0.1)
-            reached.append(tracking._links[0]._last["delivered"])
+            reached.append(tracking.links[0].delivered)
             _end_group(process)
+        if reached:
+            heard_s.append(time.monotonic())
 
     monkeypatch.setattr(Tracking, "hear", killing)
     words = ("--epochs", "5", "--report-to", "mlflow", "--report-timeout", "3")
     done = commands.train(data, *words).succeeded()
     assert reached and reached[0] >= 1, "the server was never reached"
+    assert max(later - sooner for sooner, later in itertools.pairwise(heard_s)) < 30, "training has waited for it"
     run = commands.project / "exp"
     assert len(epochs_of(run)) == 5 and (run / "weights" / "best.safetensors").is_file()
     (late,) = [line for line in done.starting("warning") if "not delivered" in line]

@@ -195,7 +195,8 @@ class MLflow(Adapter):
         self.options = {"run_id": name} if name else {"run_name": self.subject.name}
         super().start()
         self.remember(self.tracker.tracker.info.run_id)
-        return f"mlflow ui --backend-store-uri {mlflow.get_tracking_uri()}"
+        place = mlflow.get_tracking_uri()
+        return place if place.startswith("http") else f"mlflow ui --backend-store-uri {place}"
 
     def configure(self) -> None:
         if not self.remembered():  # settings are written once: a second value would be refused

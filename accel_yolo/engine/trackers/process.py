@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -25,8 +27,18 @@ from accel_yolo.lifeline import end_with_parent
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0
 MOST_TRIES = 20
 """A message that was refused so often, over about a quarter of an hour, is given up."""
-LAST_TRIES = 2
-"""The same when the run is over."""
+FEW_TRIES = 2
+"""The same when the run is over, and for what is wrong with the message itself."""
+MOST_WAITING = 5000
+"""Messages that wait here for a tracker; readings that come then are left out."""
+
+_HOPELESS = (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError)
+_OF_THE_RUN = (
+    ["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT"],
+    ("ACCELERATE_", "TORCHELASTIC_", "OMPI_", "PMI_", "PMIX_", "MV2_", "MPI_"),
+)
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "WANDB_SILENT": "true"}
+_USER_INFO = re.compile(r"//[^/@\s]+@")
 
 Message = dict[str, Any]
 
@@ -38,12 +50,17 @@ class Inbox:
         self._waiting: deque[Message] = deque()
         self._arrived = threading.Condition()
         self._ended = False
+        self.left_out = 0
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
     def _read(self, stream: TextIO) -> None:
         for line in stream:
-            with contextlib.suppress(ValueError), self._arrived:
-                self._waiting.append(json.loads(line))
+            message = json.loads(line)
+            with self._arrived:
+                if message["do"] == "step" and len(self._waiting) >= MOST_WAITING:
+                    self.left_out += 1
+                    continue
+                self._waiting.append(message)
                 self._arrived.notify()
         with self._arrived:
             self._ended = True
@@ -93,8 +110,8 @@ class Speaker:
                 traceback.print_exc()
                 self._warn_once(error)
                 message["tries"] = message.get("tries", 0) + 1
-                if message["tries"] >= (LAST_TRIES if self._inbox.is_last_call else MOST_TRIES):
-                    self.lost += 1
+                if message["tries"] >= self._most_tries(message, error):
+                    self.lost, pause_s = self.lost + 1, FIRST_PAUSE_S
                     continue
                 self._inbox.return_first(message)
                 self._inbox.rest(pause_s)
@@ -103,6 +120,12 @@ class Speaker:
                 self.delivered, pause_s = self.delivered + 1, FIRST_PAUSE_S
                 self._answer("took", "")
         self._answer("done", "")
+
+    def _most_tries(self, message: Message, error: Exception) -> float:
+        """Return how often a message is tried: a start without end, because nothing can be told before it."""
+        if self._inbox.is_last_call or isinstance(error, _HOPELESS):
+            return FEW_TRIES
+        return math.inf if message["do"] == "start" else MOST_TRIES
 
     def _deliver(self, message: Message) -> None:
         from accel_yolo.engine.trackers.adapters import Place, Subject, adapter_for
@@ -116,7 +139,7 @@ class Speaker:
             self._answer("note", where)
             return
         if self._adapter is None:  # its start was given up
-            raise RuntimeError(f"{self._kind} was not started")
+            raise ValueError(f"{self._kind} was not started")
         if kind == "finish":
             self._adapter.finish(failed=message["failed"])
         elif kind == "file":
@@ -135,13 +158,23 @@ class Speaker:
             self._answer("warn", first_line(error))
 
     def _answer(self, kind: str, text: str) -> None:
-        told = {"say": kind, "text": text, "delivered": self.delivered, "lost": self.lost}
+        text = _USER_INFO.sub("//", text)  # an address may hold a password
+        told = {"say": kind, "text": text, "delivered": self.delivered, "lost": self.lost + self._inbox.left_out}
         print(json.dumps(told), file=self._answers, flush=True)
 
 
-def main() -> None:
-    """Speak to the tracker that the command line names until the run ends."""
-    end_with_parent(signal.SIGKILL)
+def serve(kind: str, parent: str) -> None:
+    """Speak to a tracker until the run ends.
+
+    Args:
+        kind: the tracker.
+        parent: number of the process of the run.
+    """
+    if sys.platform == "linux":
+        end_with_parent(signal.SIGKILL)
+        if os.getppid() != int(parent):  # it has ended before that took effect
+            os._exit(1)
+    _forget_the_run()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the run, which then says so
     with contextlib.suppress(OSError, AttributeError):
         os.nice(5)
@@ -150,11 +183,18 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     started = time.monotonic()
-    Speaker(sys.argv[1], Inbox(messages), answers).run()
+    Speaker(kind, Inbox(messages), answers).run()
     print(f"ended after {time.monotonic() - started:.0f} s", flush=True)
     # Trackers leave threads behind that may wait for their server for ever.
     os._exit(0)
 
 
-if __name__ == "__main__":
-    main()
+def _forget_the_run() -> None:
+    """Take what makes processes a run out of the environment: this is none of them, and needs no device."""
+    names, prefixes = _OF_THE_RUN
+    for name in [name for name in os.environ if name in names or name.startswith(prefixes)]:
+        del os.environ[name]
+    # Trackers that wait minutes for each answer would lose the rest; here each message is tried again.
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
