@@ -111,12 +111,26 @@ def locked(path: Path, timeout_s: float = -1.0) -> Iterator[None]:
 
 
 def cache_dir() -> Path:
-    """Return the per-user folder for derived files (ACCEL_YOLO_CACHE, else the XDG cache folder)."""
-    chosen = os.environ.get("ACCEL_YOLO_CACHE")
-    if chosen:
+    """Return the per-user folder for derived files (ACCEL_YOLO_CACHE, else the XDG cache folder).
+
+    Raises:
+        EnvironmentFault: neither is named and there is no home folder.
+    """
+    if chosen := os.environ.get("ACCEL_YOLO_CACHE"):
         return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "accel_yolo"
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "accel_yolo"
+    if (home := home_folder()) is None:
+        raise EnvironmentFault("no home folder for the cache", remedy="name a folder in ACCEL_YOLO_CACHE")
+    return home / ".cache" / "accel_yolo"
+
+
+def home_folder() -> Path | None:
+    """Return the home folder of the user; None for a user without one, as containers have them."""
+    try:
+        return Path.home()
+    except RuntimeError:  # neither HOME nor an entry among the users
+        return None
 
 
 def _beside(path: Path) -> str:

@@ -18,7 +18,7 @@ RESULTS = "benchmarks/results"
 PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "LICENSE": "licence.md"}
 """Files of the repository -> pages of the site; those below `RESULTS` are added to them."""
 
-PLANNED = ("start.md", "docker.md", "pictures.md", "report.md", "terminal.md")
+PLANNED = ("start.md", "docker.md")
 """Pages that have their place in the navigation before they are written."""
 
 SAME = {"README.md": "docs/index.md", "docs": "docs/index.md", RESULTS: "docs/performance.md"}

@@ -202,9 +202,18 @@ def _listed_names(folder: Path, splits: dict[str, Path]) -> list[str]:
     ]
     for file in (place / name for place in places for name in _CLASS_FILES):
         if is_file(file):
-            return [line.strip() for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
+            return _names_in(file)
     remedy = f"write {folder / _CLASS_FILES[0]} with a name a line, in the order of the class numbers"
     raise DataError("no class names", printable(str(folder)), "labels are numbers", remedy)
+
+
+def _names_in(file: Path) -> list[str]:
+    try:
+        text = file.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        place = f"{printable(str(file))}:{error.object[: error.start].count(10) + 1}"
+        raise DataError("class names are not UTF-8 text", place, remedy="save it as UTF-8") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:

@@ -51,9 +51,18 @@ class Draughtsman:
         self.failure, self.spent_s = "", 0.0
         self._line, theirs = socket.socketpair()
         self._asked, self._heard, self._drawn = 0, b"", list[Path]()
+        self._process = self._started(theirs)
+        theirs.close()
+        self.close = weakref.finalize(self, _end, os.getpid(), self._process, self._line)
+
+    def _started(self, theirs: socket.socket) -> subprocess.Popen[bytes] | None:
+        """Return the process, which draws what is asked for at the other end of `theirs`; None where none starts."""
+        if not hasattr(socket, "send_fds"):  # Windows; nor can a process there be handed a socket as it starts
+            self.failure = "pictures of a run are drawn on Linux and macOS only"
+            return None
         words = [str(theirs.fileno()), str(os.getpid())]
         # No session of its own: there, its low priority would not count against this process.
-        self._process = start_program(
+        process = start_program(
             "accel_yolo.engine.draughtsman:serve",
             words,
             site=True,  # the user's augmentation may be installed in a way that needs it
@@ -62,10 +71,9 @@ class Draughtsman:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        theirs.close()
-        if self._process is None:
-            self._give_up("the process could not be started")
-        self.close = weakref.finalize(self, _end, os.getpid(), self._process, self._line)
+        if process is None:
+            self.failure = "the process could not be started"
+        return process
 
     def ask(self, drawing: Drawing, *arguments: Any) -> None:
         """Have something drawn after what was asked for before; a process that is gone draws nothing."""

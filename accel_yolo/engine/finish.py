@@ -119,7 +119,7 @@ def conclude(
     if state.skips:
         console.warn(f"{state.skips} updates were skipped because their gradient was not finite")
     gallery.conclude(result)
-    best = run.weights / "best.safetensors"
+    best = shlex.quote(str(run.weights / "best.safetensors"))
     found = Findings(result, index, training.detector.names)
     metrics = shared_metrics(found, world)
     if training.config.bit_exact:
@@ -143,14 +143,16 @@ def conclude(
     single = " --single-cls" if training.config.single_cls else ""
     single += f" --classes {shlex.join(training.config.classes)}" if training.config.classes else ""
     console.say(f"  {start} val --weights {best} --data {shlex.join(training.config.data)} {size}{single}")
-    images = _from_here(Path(index.paths[0]).parent)
+    images = shlex.quote(str(_from_here(Path(index.paths[0]).parent)))
     console.say(f"  {start} predict --weights {best} --source {images} {size}")
     return state
 
 
 def program() -> str:
     """Return what starts this program from the user's shell: `accel-yolo`, or the interpreter if that is not there."""
-    return "accel-yolo" if shutil.which("accel-yolo") else f"{_from_here(Path(sys.executable))} -m accel_yolo"
+    if shutil.which("accel-yolo"):
+        return "accel-yolo"
+    return f"{shlex.quote(str(_from_here(Path(sys.executable))))} -m accel_yolo"
 
 
 def _from_here(path: Path) -> Path:

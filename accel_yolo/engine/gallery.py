@@ -97,6 +97,7 @@ class Gallery:
     def __init__(self, folder: Path, index: SplitIndex, names: dict[int, str], *, is_open: bool) -> None:
         self._folder, self._names = folder, names
         self._draughtsman = Draughtsman() if is_open else None
+        self._has_asked_labels = False
         self._rhythm, self._has_warned = _Rhythm(), False
         self._shown = shown_images(len(index)) if is_open else []
         self._parts = [some_images(index, images) for images in self._shown]
@@ -132,11 +133,13 @@ class Gallery:
 
     @classmethod
     def of_validation(cls, folder: Path, config: ValConfig, subject: Subject, world: World) -> Gallery:
-        """Return the gallery of a validation, its labels asked for; pictures of an earlier one go."""
+        """Return the gallery of a validation; pictures of an earlier one go.
+
+        Nothing is asked for before `conclude`: the evaluation is timed, and nothing is to be drawn beside it.
+        """
         gallery = cls(folder, subject.index, subject.names, is_open=world.is_leader and not config.noplots)
         if world.is_leader:
             clear_pictures(folder, OF_VALIDATION)
-        gallery._ask_labels()
         return gallery
 
     def add_epoch(self, state: TrainState, result: Evaluation | None) -> None:
@@ -152,6 +155,7 @@ class Gallery:
 
     def conclude(self, result: Evaluation) -> None:
         """Have the last pictures drawn, from the evaluation that counts; `close` waits for them."""
+        self._ask_labels()
         self._ask_results(result)
 
     def close(self) -> None:
@@ -170,7 +174,10 @@ class Gallery:
         return self._draughtsman.finished() if self._draughtsman is not None else []
 
     def _ask_labels(self) -> None:
-        if self._draughtsman is not None and not (self._folder / VAL_LABELS[0]).exists():
+        if self._draughtsman is None or self._has_asked_labels:
+            return
+        self._has_asked_labels = True
+        if not (self._folder / VAL_LABELS[0]).exists():
             self._draughtsman.ask(draw_val_labels, self._folder, self._parts, self._names)
 
     def _ask_results(self, result: Evaluation | None) -> None:
@@ -210,5 +217,6 @@ def shown_images(count: int) -> list[np.ndarray]:
 
 def _renumbered(detections: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Return the confident detections of some images, numbered by their places among these."""
-    kept = detections[np.isin(detections[:, 0], images) & (detections[:, 5] > LEAST_CONFIDENCE)]
+    confident = detections[detections[:, 5] > LEAST_CONFIDENCE]  # a few of a hundred: what is left is searched fast
+    kept = confident[np.isin(confident[:, 0], images)]
     return np.column_stack((np.searchsorted(images, kept[:, 0]), kept[:, 1:]))

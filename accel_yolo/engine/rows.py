@@ -37,7 +37,8 @@ class Pace:
         images_per_s: images of all processes; of a reading since the one before, of an epoch on average.
         data_wait: share of the epoch so far that this process spent waiting for data, 0..1.
         process_mib: memory of this process.
-        device_mib: the most that tensors have taken on its GPU; None on a CPU.
+        device_mib: the most that was reserved for its tensors on its GPU, what is kept for the next ones included; None
+            on a CPU.
     """
 
     images_per_s: float

@@ -39,5 +39,5 @@ def session(step: int, lines: Sequence[str], world: World) -> dict[str, Any]:
             "precision": world.precision,
             "lines": list(lines),
         },
-        "environment": environment(),
+        "environment": environment() if world.is_leader else {},  # only the leader writes it
     }

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
+from accel_yolo.config.shipped import is_file
 from accel_yolo.config.yaml_io import load_yaml
 from accel_yolo.data.room import UNKNOWN
 from accel_yolo.errors import UserError, printable
+from accel_yolo.files import home_folder
 
 VARIABLES = (
     "OMP_NUM_THREADS",
@@ -69,11 +72,13 @@ def variables() -> dict[str, str]:
 
 def accelerate_choices() -> dict[str, str]:
     """Return what `accelerate config` has written for this user, if anything, which `accelerate launch` obeys."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    home = Path(os.environ.get("HF_HOME") or Path(cache) / "huggingface").expanduser()
-    found = [
-        path for suffix in ("yaml", "json") if (path := home / "accelerate" / f"default_config.{suffix}").is_file()
-    ]
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        folder = Path(os.environ.get("HF_HOME") or Path(cache) / "huggingface").expanduser() / "accelerate"
+    except RuntimeError:  # nobody's home
+        return {}
+    # A folder that may not be read is as good as none: no fact is worth a run.
+    found = [path for suffix in ("yaml", "json") if is_file(path := folder / f"default_config.{suffix}")]
     if not found:
         return {}
     try:
@@ -88,9 +93,9 @@ def container() -> str:
     """Return what this system runs in, as far as it tells: "kubernetes", "docker", "podman", "WSL" or ""."""
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return "kubernetes"
-    if Path("/run/.containerenv").exists():
+    if is_file(Path("/run/.containerenv")):
         return "podman"
-    if Path("/.dockerenv").exists():
+    if is_file(Path("/.dockerenv")):
         return "docker"
     return "WSL" if "WSL_DISTRO_NAME" in os.environ else ""
 
@@ -111,5 +116,8 @@ def path_shown(path: Path | str) -> str:
 
 
 def _without_home(text: str) -> str:
-    home = str(Path.home())
-    return text.replace(home, "~") if len(home) > 1 else text
+    home = str(home_folder() or "")
+    if len(home) < 2:  # none, or that of a container's root: /
+        return text
+    # Whole names only: /home/al does not begin /home/alice. A variable may hold several paths.
+    return re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w.-])", "~", text)

@@ -12,6 +12,7 @@ from jobs import tiny_config
 
 from accel_yolo.engine import run_folder
 from accel_yolo.engine.run_folder import RunFolder
+from accel_yolo.engine.sessions import session
 from accel_yolo.engine.world import World
 from accel_yolo.errors import EnvironmentFault, UserError
 
@@ -47,3 +48,12 @@ def write_on_a_full_disk(folder: Path) -> str:
 
 def test_a_file_that_cannot_be_written_stops_every_process(run_processes: Callable, tmp_path: Path) -> None:
     assert run_processes(2, write_on_a_full_disk, tmp_path) == ["EnvironmentFault", "StoppedByPeer"]
+
+
+def facts_of_a_start() -> dict[str, object]:
+    return session(0, [], World.start("cpu"))["environment"]
+
+
+def test_only_the_process_that_writes_them_collects_facts(run_processes: Callable) -> None:
+    written, others = run_processes(2, facts_of_a_start)
+    assert "torch" in written and others == {}

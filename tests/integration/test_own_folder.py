@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,7 +35,13 @@ def test_the_data_commands_take_a_folder(commands: Commands, tmp_path: Path, min
 
 
 def test_a_folder_is_trained_on_measured_and_exported_with(commands: Commands, mine: Path) -> None:
+    mine = mine.rename(mine.with_name("what I drew"))
+    commands.guarded[:] = [mine]
     trained = commands.train(mine).succeeded()
+    for line in trained.out.partition("Next:")[2].strip().splitlines():
+        words = shlex.split(line)
+        named = [Path(value) for flag, value in pairwise(words) if flag in ("--weights", "--data", "--source")]
+        assert len(named) >= 1 and all(path.exists() for path in named), "what is said can be copied into a shell"
     assert trained.err.count("is read as COCO") == 1
     run = commands.project / "exp"
     assert yaml.safe_load((run / "config.yaml").read_text())["settings"]["data"] == [str(mine)]

@@ -77,6 +77,13 @@ def test_every_page_of_the_repository_is_in_the_site_and_has_one_title(site: Pat
     assert not wrong, f"not exactly one <h1>: {wrong}"
 
 
+def test_the_navigation_names_every_page_once() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    named = re.findall(r": (\S+\.md)$", navigation, re.MULTILINE)
+    assert len(named) > 30
+    assert sorted(named) == sorted(set(named))
+
+
 def test_every_link_inside_leads_to_a_page_and_to_its_anchor(site: Path, pages: dict[Path, Page]) -> None:
     dead = []
     for path, page in pages.items():

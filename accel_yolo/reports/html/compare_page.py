@@ -72,6 +72,8 @@ def verdict(members: Sequence[Member]) -> str:
         return f"Only {ranked[0].label} has been measured: mAP50-95 {metric(_map(ranked[0]))}."
     if not same_data(members):
         return "These runs were measured on different data."
+    if not_comparable(members):
+        return "These runs were measured on different numbers of images."
     first, second = ranked[0], ranked[1]
     if metric(_map(first)) == metric(_map(second)):
         return f"{first.label} and {second.label} reach the same mAP50-95, {metric(_map(first))}."

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from accel_yolo.config.data_folder import find_data
+from accel_yolo.config.dataset import SPLITS
 from accel_yolo.config.settings import flag_of
+from accel_yolo.errors import UserError
 from accel_yolo.reports.html.history import real
 from accel_yolo.reports.html.run import Run, read_run
 from accel_yolo.reports.html.settings import Setting
@@ -18,6 +21,8 @@ from accel_yolo.reports.html.wording import NOTHING, duration, metric, rate, sha
 
 NOT_RECIPE = ("project", "name", "exist_ok", "resume", "quiet", "debug", "verbose")
 """Settings that say what a run is called and what it prints: they always differ and never matter."""
+NOT_MACHINE = ("env RANK", "env LOCAL_RANK", "env MASTER_PORT")
+"""Variables in which a launcher tells a process its place: another port at every start, the same work."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,8 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 
 def summary(members: Sequence[Member]) -> tuple[list[str], list[list[Cell]]]:
-    """Return titles and rows of the table of results: a row for each run; metrics on the same data are marked."""
-    marked = _marked if same_data(members) else _unmarked
+    """Return titles and rows of the table of results: a row for each run, the best marked where they compare."""
+    marked = _marking(members)
     columns: list[tuple[str, list[Cell]]] = [("State", [Cell(each.status.state) for each in members])]
     for title, values in (
         ("mAP50-95", [each.numbers.map50_95 for each in members]),
@@ -88,7 +93,7 @@ def summary(members: Sequence[Member]) -> tuple[list[str], list[list[Cell]]]:
     best = [str(each.status.best_epoch + 1) if each.status.best_epoch is not None else NOTHING for each in members]
     columns += [("Epochs", list(map(Cell, epochs))), ("Best epoch", list(map(Cell, best)))]
     rates = [images_per_s(each.run) for each in members]
-    columns.append(("Images/s", _marked([rate(value) for value in rates], rates)))
+    columns.append(("Images/s", marked([rate(value) for value in rates], rates)))
     columns.append(("Duration", [Cell(duration(total_s(each.run))) for each in members]))
     kept = [(title, cells) for title, cells in columns if any(cell.text != NOTHING for cell in cells)]
     return [title for title, _ in kept], [[cells[place] for _, cells in kept] for place in range(len(members))]
@@ -113,22 +118,54 @@ def _unmarked(texts: Sequence[str], values: Sequence[float | None]) -> list[Cell
     return list(map(Cell, texts))
 
 
-def data_of(member: Member) -> str:
-    """Return the names of the data sets of a run, "" where they are not known."""
+def _marking(members: Sequence[Member]) -> Callable[[Sequence[str], Sequence[float | None]], list[Cell]]:
+    """Return what makes cells of values: the highest is marked only where it is a merit."""
+    return _unmarked if not_comparable(members) else _marked
+
+
+def data_of(member: Member) -> tuple[tuple[str, ...], str] | None:
+    """Return the places of the data sets of a run and the split that was measured; None where they are not known.
+
+    Names do not tell data sets apart: that of an export by a labelling tool is `data.yaml`, whatever is in it.
+    """
     settings = member.run.settings.content
-    return " ".join(Path(name).stem for name in settings.words("data")) if settings is not None else ""
+    if settings is None or not settings.words("data"):
+        return None
+    task = str(settings.value("task", "val"))
+    return tuple(map(_place, settings.words("data"))), task if task in SPLITS else "val"
+
+
+def _place(word: str) -> str:
+    """Return the whole path of a data set; the word where that is not known."""
+    try:
+        return str(find_data(word, "--data")[1].resolve())
+    except (UserError, OSError, RuntimeError):  # it is gone, or was never here
+        return str(Path(word).absolute()) if Path(word).suffix else word
 
 
 def same_data(members: Sequence[Member]) -> bool:
-    """Return whether nothing says that the runs were measured on different data sets."""
-    return len({name for each in members if (name := data_of(each))}) <= 1
+    """Return whether nothing says that the runs were measured on different data sets or splits."""
+    return len({data for each in members if (data := data_of(each)) is not None}) <= 1
+
+
+def _told_data(members: Sequence[Member]) -> str:
+    """Return on what each run was measured, as short as tells the different ones apart."""
+    known = [data_of(each) for each in members]
+    different = set(filter(None, known))
+    forms: list[Callable[[tuple[tuple[str, ...], str]], str]] = [
+        lambda data: " ".join(Path(place).stem for place in data[0]),
+        lambda data: f"{' '.join(Path(place).stem for place in data[0])} ({data[1]})",
+        lambda data: f"{' '.join(data[0])} ({data[1]})",
+    ]
+    form = next((form for form in forms if len(set(map(form, different))) == len(different)), forms[-1])
+    texts = [form(data) if data is not None else "unknown" for data in known]
+    return ", ".join(f"{each.letter} {text}" for each, text in zip(members, texts, strict=True))
 
 
 def not_comparable(members: Sequence[Member]) -> str:
     """Return why the metrics do not measure the same; "" where nothing speaks against it."""
     if not same_data(members):
-        listed = ", ".join(f"{each.letter} {data_of(each) or 'unknown'}" for each in members)
-        return f"Measured on different data ({listed}): the metrics do not say which is better."
+        return f"Measured on different data ({_told_data(members)}): the metrics do not say which is better."
     sizes = {(each.numbers.images, each.numbers.objects) for each in members if each.numbers.images is not None}
     if len(sizes) > 1:
         listed = ", ".join(f"{each.letter} {each.numbers.images}" for each in members)
@@ -164,6 +201,7 @@ def differing_classes(members: Sequence[Member]) -> list[tuple[str, list[Cell], 
         for each in members
     ]
     names = dict.fromkeys(name for table in tables for name in table)
+    marked = _marking(members)
     found = []
     for name in names:
         values = [table.get(name) for table in tables]
@@ -172,7 +210,7 @@ def differing_classes(members: Sequence[Member]) -> list[tuple[str, list[Cell], 
         # Of two runs the sign says which way it went.
         told = (values[1] or 0.0) - (values[0] or 0.0) if len(members) == 2 and len(there) == 2 else None
         text = signed(told) if told is not None else metric(spread) if len(there) > 1 else NOTHING
-        found.append((spread, name, _marked([metric(value) for value in values], values), text))
+        found.append((spread, name, marked([metric(value) for value in values], values), text))
     return [(name, cells, text) for _, name, cells, text in sorted(found, key=lambda row: -row[0])]
 
 
@@ -180,10 +218,11 @@ def differing_sizes(members: Sequence[Member]) -> list[tuple[str, list[Cell]]]:
     """Return COCO's AP by size of object."""
     tables = [each.run.metrics.content.by_size if each.run.metrics.content else {} for each in members]
     names = dict.fromkeys(name for table in tables for name in table)
+    marked = _marking(members)
     rows = []
     for name in names:
         values = [table[name].ap if name in table else None for table in tables]
-        rows.append((name, _marked([metric(value) for value in values], values)))
+        rows.append((name, marked([metric(value) for value in values], values)))
     return rows
 
 
@@ -226,7 +265,11 @@ def differing_environment(members: Sequence[Member]) -> list[tuple[str, list[Cel
             **lines,
         }
         # What is free now is another number at every start.
-        environment = {name: str(fact) for name, fact in sessions[-1].environment.items() if "free" not in name}
+        environment = {
+            name: str(fact)
+            for name, fact in sessions[-1].environment.items()
+            if "free" not in name and name not in NOT_MACHINE
+        }
         facts.append({**topology, **environment})
     names = dict.fromkeys(name for table in facts for name in table)
     rows = []

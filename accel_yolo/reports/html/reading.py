@@ -16,7 +16,8 @@ from accel_yolo.errors import UserError, first_line
 
 T = TypeVar("T")
 LARGEST_BYTES = 256 << 20
-"""No file of a run is larger, apart from weights."""
+"""No file of a run that is read as a whole is larger. Of weights only the header is read, and the record, which grows
+as long as the run goes on, line by line."""
 
 _UNREADABLE = (OSError, UserError, ValueError, KeyError, TypeError, IndexError, RecursionError, csv.Error)
 
@@ -34,12 +35,18 @@ class Found(Generic[T]):
     problem: str = ""
 
 
-def read(path: Path, reader: Callable[[Path], T]) -> Found[T]:
-    """Return what `reader` makes of a file, or why it could not."""
+def read(path: Path, reader: Callable[[Path], T], *, is_whole: bool = True) -> Found[T]:
+    """Return what `reader` makes of a file, or why it could not.
+
+    Args:
+        path: the file.
+        reader: of it.
+        is_whole: whether it takes the whole file into memory.
+    """
     try:
         if not path.exists():
             return Found(problem=f"{path.name} is not there.")
-        if path.stat().st_size > LARGEST_BYTES:
+        if is_whole and path.stat().st_size > LARGEST_BYTES:
             return Found(problem=f"{path.name} is too large to be a file of a run.")
         return Found(reader(path))
     except json.JSONDecodeError as error:

@@ -106,14 +106,14 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         settings=read(folder / "config.yaml", read_settings),
         epochs=read(folder / "results.csv", epochs_table),
-        history=read(folder / METRICS, read_history),
+        history=read(folder / METRICS, read_history, is_whole=False),
         sessions=Found(sessions.content.sessions if sessions.content else None, sessions.problem),
         metrics=read(folder / "metrics.json", json_as(Metrics)),
         failure=read(folder / "failure.json", json_as(Failure)),
         worst=read(folder / "worst.csv", csv_rows),
         curves={stem: read(folder / f"{stem}.csv", _curve) for stem in CURVES},
         confusion=read(folder / "confusion_matrix.csv", _confusion),
-        weights={name: read(folder / "weights" / f"{name}.safetensors", _weights) for name in WEIGHTS},
+        weights={name: read(folder / "weights" / f"{name}.safetensors", _weights, is_whole=False) for name in WEIGHTS},
         newest_s=_newest_s(folder),
     )
 

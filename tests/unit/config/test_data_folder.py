@@ -178,6 +178,13 @@ def test_yolo_labels_without_names_are_refused_with_what_to_write() -> None:
         load_data_spec(folder)
 
 
+def test_class_names_in_another_encoding_are_one_line() -> None:
+    folder = laid_out({"images/a.jpg": "", "labels/a.txt": ROW})
+    (folder / "classes.txt").write_bytes("dog\nBär\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"^class names are not UTF-8 text in mine/classes.txt:2; save it as UTF-8$"):
+        load_data_spec(folder)
+
+
 def test_a_folder_without_a_data_set_tells_what_it_holds() -> None:
     with pytest.raises(DataError, match="no data set is recognised in mine: it holds a.jpg, b.md"):
         load_data_spec(laid_out({"a.jpg": "", "b.md": ""}))

@@ -90,6 +90,19 @@ def test_a_process_that_cannot_be_started_is_a_failure_too(tmp_path: Path, monke
     assert drawer.is_idle and drawer.failure == "the process could not be started"
 
 
+def test_where_no_file_can_be_handed_over_nothing_is_started_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(draughtsman.socket, "send_fds")  # as on Windows
+    drawer = Draughtsman()
+    assert drawer._process is None
+    drawer.ask(drawings.draw, tmp_path / "a.txt")
+    drawer.wait()
+    drawer.close()
+    assert drawer.is_idle and drawer.finished() == [] and not (tmp_path / "a.txt").exists()
+    assert drawer.failure == "pictures of a run are drawn on Linux and macOS only"
+
+
 def test_a_drawing_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draughtsman, "LONGEST_DRAWING_S", 0.5)
     drawer = Draughtsman()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from accel_yolo import cli
 from accel_yolo.engine import environment as module
 from accel_yolo.engine.environment import PACKAGES, environment, installed
-from accel_yolo.engine.surroundings import VARIABLES
+from accel_yolo.engine.surroundings import VARIABLES, variables
+from accel_yolo.errors import EnvironmentFault
+from accel_yolo.files import cache_dir, home_folder
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -61,6 +66,49 @@ def test_what_accelerate_config_wrote_is_told_in_a_line(tmp_path: Path) -> None:
     )
     file.write_text("{")
     assert str(environment()["accelerate_config"]).startswith(f"{told} cannot be read: ")
+
+
+def test_the_home_folder_is_a_whole_name_in_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/al")
+    paths = ["/home/al", "/home/al/x", "/home/alice/x", "/home/al.old", "/mnt/home/al"]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    assert variables()["env PYTHONPATH"] == os.pathsep.join(["~", "~/x", *paths[2:]])
+
+
+def test_a_user_without_a_home_has_facts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", no_entry)  # as in a container that runs as any number
+    assert home_folder() is None
+    assert "accelerate_config" not in environment()
+    monkeypatch.setenv("HF_HOME", "~/hub")
+    assert environment()["env HF_HOME"] == "~/hub"
+    monkeypatch.delenv("ACCEL_YOLO_CACHE")
+    with pytest.raises(EnvironmentFault, match="^no home folder for the cache; name a folder in ACCEL_YOLO_CACHE$"):
+        cache_dir()
+
+
+def no_entry(number: int) -> Any:
+    raise KeyError(number)
+
+
+@pytest.mark.parametrize("variable", ["HF_HOME", "XDG_CACHE_HOME"])
+def test_a_folder_that_may_not_be_read_costs_one_fact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    monkeypatch.setenv(variable, str(locked))
+    original = os.stat
+
+    # Nothing is locked for root, as whom tests may run.
+    def stat(path: Any, *arguments: Any, **more: Any) -> os.stat_result:
+        if str(path).startswith(f"{locked}{os.sep}"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return original(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "stat", stat)
+    facts = environment()
+    assert "accelerate_config" not in facts and facts["cpu"]
 
 
 def test_a_package_that_was_removed_halfway_is_damaged_and_stops_nothing(

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
+from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.config.schema import TrainConfig
-from accel_yolo.engine.gallery import _Rhythm, shown_batches, shown_images
+from accel_yolo.config.val_schema import ValConfig
+from accel_yolo.data.index import build_index
+from accel_yolo.engine.evaluate import Evaluation
+from accel_yolo.engine.gallery import Gallery, _renumbered, _Rhythm, shown_batches, shown_images
+from accel_yolo.engine.subject import Subject
+from accel_yolo.engine.world import World
+from accel_yolo.inference.output.batch_sheet import LEAST_CONFIDENCE
+from accel_yolo.inference.output.run_pictures import VAL_LABELS, VAL_PREDICTIONS
 
 
 def config(**changes: int | bool) -> TrainConfig:
@@ -52,3 +63,35 @@ def test_unasked_drawing_takes_a_small_share_of_the_time_and_asked_drawing_what_
     assert not long.allows(10.0)
     asked = _Rhythm.of(config(epochs=10, bbox_interval=1))
     assert all(asked.allows(spent_s) for spent_s in (4.0, 60.0, 600.0))
+
+
+def test_only_confident_detections_of_the_shown_images_are_searched_for_and_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sure, unsure = LEAST_CONFIDENCE + 0.1, LEAST_CONFIDENCE - 0.1
+    rows = [(image, 1, 2, 3, 4, confidence, 5) for image in range(6) for confidence in (sure, unsure, unsure)]
+    searched: list[int] = []
+    original = np.isin
+
+    def isin(values: np.ndarray, among: np.ndarray) -> np.ndarray:
+        searched.append(len(values))
+        return original(values, among)
+
+    monkeypatch.setattr(np, "isin", isin)
+    drawn = _renumbered(np.array(rows, float), np.array([1, 4]))
+    assert drawn.tolist() == [[0, 1, 2, 3, 4, sure, 5], [1, 1, 2, 3, 4, sure, 5]]
+    assert searched == [6], "most detections are unsure: a split has millions of them"
+
+
+def test_nothing_is_drawn_beside_the_evaluation_that_a_validation_times(sparse_data: Path, tmp_path: Path) -> None:
+    index = build_index(load_data_spec(sparse_data), "val", single_cls=False, bad_data="fail", workers=1)
+    nothing: Any = None
+    subject = Subject(nothing, nothing, nothing, {0: "a", 1: "b", 2: "c"}, index)
+    (tmp_path / VAL_LABELS[0]).write_text("of an earlier validation")
+    gallery = Gallery.of_validation(tmp_path, ValConfig(weights=("a.pt",)), subject, World.start("cpu"))
+    assert gallery._draughtsman is not None and not gallery._draughtsman._asked
+    assert not (tmp_path / VAL_LABELS[0]).exists()
+    zeros = Evaluation(nothing, len(index), (0.0, 0.0, 0.0), np.zeros((0, 7)), {}, 0.0, 0.0)
+    gallery.conclude(zeros)
+    gallery.close()
+    assert {path.name for path in tmp_path.iterdir()} == {VAL_LABELS[0], VAL_PREDICTIONS[0]}

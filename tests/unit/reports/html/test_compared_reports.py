@@ -20,11 +20,13 @@ from accel_yolo.reports.html.comparison import (
     differing_classes,
     differing_environment,
     differing_settings,
+    differing_sizes,
     letter_of,
     members_of,
     not_comparable,
     summary,
 )
+from accel_yolo.reports.html.run import read_run
 
 Typed = Callable[..., tuple[int, str, str]]
 
@@ -161,6 +163,65 @@ def test_runs_on_different_data_are_not_ranked(report_runs: ReportRuns, tmp_path
     )
     assert verdict(members) == "These runs were measured on different data."
     assert not any(cell.is_best for row in summary(members)[1] for cell in row)
+
+
+def marks(folders: list[Path]) -> tuple[str, str, int]:
+    """Return why runs do not compare, the verdict, and how many cells are marked, on the page and in all tables."""
+    members = members_of(folders)
+    cells = [cell for row in summary(members)[1] for cell in row]
+    cells += [cell for _, row, _ in differing_classes(members) for cell in row]
+    cells += [cell for _, row in differing_sizes(members) for cell in row]
+    marked = sum(cell.is_best for cell in cells)
+    assert Page(compare_page(members)).text.count("★") == marked
+    return not_comparable(members), verdict(members), marked
+
+
+def test_a_data_set_is_its_place_and_not_its_name(
+    report_runs: ReportRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = with_metrics(report_runs.copied(WHOLE, tmp_path), map50_95=0.5)
+    config = other / "config.yaml"
+    data = str(read_run(other).settings.content.words("data")[0])  # pyright: ignore[reportOptionalMemberAccess]
+    assert marks([report_runs[WHOLE], other])[2] > 0
+    typed_elsewhere = config.read_text()
+    monkeypatch.chdir(Path(data).parent)
+    config.write_text(typed_elsewhere.replace(data, Path(data).name))
+    assert marks([report_runs[WHOLE], other])[0] == "", "the same place, typed in another way"
+    copy = tmp_path / "another" / Path(data).name
+    copy.parent.mkdir()
+    copy.write_text("")
+    config.write_text(typed_elsewhere.replace(data, str(copy)))
+    reason = f"Measured on different data (A {data} (val), B {copy} (val)): the metrics do not say which is better."
+    assert marks([report_runs[WHOLE], other]) == (reason, "These runs were measured on different data.", 0)
+
+
+def test_splits_are_not_ranked_with_each_other(report_runs: ReportRuns, tmp_path: Path) -> None:
+    other = with_metrics(report_runs.copied(MEASURED, tmp_path), map50_95=0.5)
+    assert marks([report_runs[WHOLE], other])[0] == "", "a training is measured on its validation split"
+    config = other / "config.yaml"
+    assert "task: val" in config.read_text()
+    config.write_text(config.read_text().replace("task: val", "task: test"))
+    reason = "Measured on different data (A data (val), B data (test)): the metrics do not say which is better."
+    assert marks([report_runs[WHOLE], other]) == (reason, "These runs were measured on different data.", 0)
+
+
+def test_runs_on_different_numbers_of_images_are_not_ranked(report_runs: ReportRuns, tmp_path: Path) -> None:
+    other = with_metrics(report_runs.copied(WHOLE, tmp_path), map50_95=0.5, images=5)
+    reason, said, marked = marks([report_runs[WHOLE], other])
+    assert reason.startswith("Measured on different numbers of images (A 6, B 5)")
+    assert (said, marked) == ("These runs were measured on different numbers of images.", 0)
+
+
+def test_the_place_that_a_launcher_gives_a_process_is_no_difference(report_runs: ReportRuns, tmp_path: Path) -> None:
+    folders = [report_runs.copied(WHOLE, tmp_path / name) for name in "ab"]
+    for number, folder in enumerate(folders):
+        path = folder / "environment.json"
+        content = json.loads(path.read_text())
+        launched = {"RANK": f"{number}", "LOCAL_RANK": f"{number}", "MASTER_PORT": f"2950{number}"}
+        steering = {**launched, "OMP_NUM_THREADS": f"{number + 1}"}
+        content["sessions"][-1]["environment"].update({f"env {name}": value for name, value in steering.items()})
+        path.write_text(json.dumps(content))
+    assert [name for name, _ in differing_environment(members_of(folders))] == ["env OMP_NUM_THREADS"]
 
 
 @pytest.mark.parametrize(

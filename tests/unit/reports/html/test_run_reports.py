@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from report_runs import CONTINUED, HOSTILE, INTERRUPTED, MEASURED, NAME, OLD, WHOLE, ReportRuns
 
+from accel_yolo.reports.html import reading
 from accel_yolo.reports.html.report import REPORT, leave_report, write_report
 from accel_yolo.reports.html.run import read_run
 from accel_yolo.reports.html.run_page import run_page
@@ -239,6 +240,16 @@ def test_a_file_that_is_not_json_is_named_in_one_sentence(report_runs: ReportRun
     assert (
         "environment.json is damaged: Expected `int`, got `str` - at `$.sessions[0].topology.processes`." in page.text
     )
+
+
+def test_only_files_that_are_read_as_a_whole_can_be_too_large(
+    report_runs: ReportRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "LARGEST_BYTES", 100)
+    run = read_run(report_runs[WHOLE])
+    assert run.metrics.problem == "metrics.json is too large to be a file of a run."
+    assert run.history.content is not None and len(run.history.content.epochs) == 2, "the record is read line by line"
+    assert all(found.content is not None for found in run.weights.values()), "of weights the header is read"
 
 
 def test_a_folder_may_be_empty(tmp_path: Path) -> None:
