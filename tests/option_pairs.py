@@ -70,7 +70,7 @@ LEFT_OUT = {
     "connect_timeout": "belongs to --machines",
     "debug": "shows tracebacks",
     "quiet": "hides what is checked",
-    "report_to": "tells others of the run: test_tracking.py",
+    "report_to": "tells others of the run: test_trackers.py",
     "report_timeout": "belongs to --report-to",
     "entity": "belongs to --report-to",
     "compile": "needs a GPU",

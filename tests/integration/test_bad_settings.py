@@ -42,7 +42,7 @@ BAD_FLAGS = {
     "--epochs 0": "wrong value in --epochs: 0; give a whole number of at least 1",
     "--epochs -1": "wrong value in --epochs: -1; give a whole number of at least 1",
     "--epochs few": "wrong value in --epochs: few; give a whole number of at least 1",
-    "--epochs": "cannot read the command line: --epochs: expected one argument; see `train.py --help`",
+    "--epochs": "a value is missing in --epochs; give one after it: see `train.py --help`",
     "--batch 0": "wrong value in --batch: 0; give a whole number of at least 1",
     "--batch -2": "wrong value in --batch: -2; give a whole number of at least 1, or -1 (auto) to have it chosen",
     "--batch -1 --bit-exact": "what fits into memory depends on the processes in --bit-exact and --batch -1; leave out",

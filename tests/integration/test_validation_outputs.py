@@ -78,7 +78,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_pictures_and_tables_have_the_names_of_the_reference(done: Path) -> None:
     names = {path.name for path in done.glob("[!.]*")}
-    assert names == PICTURES | TABLES | {"config.yaml", "labels", "yolov5n_predictions.json"}
+    assert names == PICTURES | TABLES | {"config.yaml", "report.html", "labels", "yolov5n_predictions.json"}
     for name in PICTURES:
         assert min(cv2.imread(str(done / name)).shape[:2]) > 300
 
