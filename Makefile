@@ -35,6 +35,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/hadolint docker/Dockerfile.cpu docker/Dockerfile.gpu
 
 ## Write the pages that are made from the code, and the site of all pages to site/: open site/index.html.
 docs: $(READY)
