@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +95,7 @@ def check(config: DataCheckConfig) -> None:
         raise DataError("the data set has problems", union.files, f"{len(bad)} in {files} files", remedy)
     if not bad:
         console.say("No image would be left out" if problems else "Nothing is wrong with it")
+        console.say(f"Look at it: accel-yolo data show --data {shlex.quote(config.data)}")
 
 
 def split(config: DataSplitConfig) -> None:
@@ -149,6 +151,7 @@ def show(config: DataShowConfig) -> None:
         sheet = contact_sheet(index, sorted(drawn.tolist()), union.names, columns=config.columns, tile_px=config.tile)
         file = write_image(folder / f"{Path(config.data).stem}-{name}.jpg", sheet)
         console.say(f"{name}: {len(drawn)} of {len(shown)} images in {printable(str(file))}")
+    console.say(f"Train on it: accel-yolo train --data {shlex.quote(config.data)}")
 
 
 def _examined(spec: DataSpec, splits: Sequence[str], workers: int) -> dict[str, Verified]:

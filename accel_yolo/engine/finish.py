@@ -145,6 +145,7 @@ def conclude(
     console.say(f"  {start} val --weights {best} --data {shlex.join(training.config.data)} {size}{single}")
     images = shlex.quote(str(_from_here(Path(index.paths[0]).parent)))
     console.say(f"  {start} predict --weights {best} --source {images} {size}")
+    console.say(f"  {start} export --weights {best} --include onnx {size}")
     return state
 
 

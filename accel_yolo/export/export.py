@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -82,11 +83,13 @@ def export(config: ExportConfig) -> list[Path]:
         refuse_existing(target, exist_ok=config.exist_ok)
     # All are read before the first is written: damaged weights at the end are told at the start.
     requests = [_request(path, config, device) for path in found]
-    return [
+    written = [
         _written(request, form, target, images)
         for request, row in zip(requests, targets, strict=True)
         for form, target in zip(forms, row, strict=True)
     ]
+    console.say(f"Use it: accel-yolo predict --weights {shlex.quote(str(written[0]))} --source ...")
+    return written
 
 
 def _found(word: str) -> Path:

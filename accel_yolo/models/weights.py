@@ -234,7 +234,9 @@ def transfer(
     }
     shared = sum(name in fitting for name in body)
     skipped = [_why_not(key, value, state) for key, value in own.items() if key not in fitting]
-    listed = ", ".join(skipped[:10]) + (f" and {len(skipped) - 10} more" if len(skipped) > 10 else "")
+    listed = "not " + ", ".join(skipped[:10]) + (f" and {len(skipped) - 10} more" if len(skipped) > 10 else "")
+    if all(key in fitting or (key in state and key.startswith(f"{head}m.")) for key in own):
+        listed = f"the last layers ({head}m) start anew, because the weights know another number of classes"
     if shared == 0:
         remedy = "choose the --cfg that these weights were trained with, " + FROM_SCRATCH
         first = next((line for line in skipped if ".weight (" in line), skipped[0])
@@ -247,7 +249,7 @@ def transfer(
     anchors_key = f"{head}anchors"
     if anchors_key in fitting and bool((detector.anchors > 0).all()):
         detector.set_anchors_px(detector.anchors_px)
-    console.note(f"transferred {len(fitting)}/{len(own)} entries" + (f"; not {listed}" if skipped else ""))
+    console.note(f"transferred {len(fitting)}/{len(own)} entries" + (f"; {listed}" if skipped else ""))
     return len(fitting), len(own)
 
 

@@ -207,10 +207,7 @@ def test_a_different_number_of_classes_keeps_everything_but_the_head(published_w
     assert torch.equal(detector.model[0].conv.weight, weights.state["model.0.conv.weight"])
     assert detector.anchors_px.tolist() == weights.meta.anchors_px
     noted = capsys.readouterr().err
-    assert (
-        "transferred 343/349" in noted
-        and "model.24.m.0.weight ([255, 64, 1, 1] in the file, [24, 64, 1, 1] here)" in noted
-    )
+    assert "transferred 343/349 entries; the last layers (model.24.m) start anew, because the weights know" in noted
 
 
 def test_anchors_can_be_left_out(tiny_spec, tiny):
