@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from own_data import make_own_data  # noqa: E402
 
-CLASSES = ("person", "car", "dog", "chair", "bottle")
+CLASSES = ("person", "car")
 FRAMES, FRAME_WH, FPS = 100, (640, 480), 10
 
 

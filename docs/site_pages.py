@@ -18,9 +18,6 @@ RESULTS = "benchmarks/results"
 PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "LICENSE": "licence.md"}
 """Files of the repository -> pages of the site; those below `RESULTS` are added to them."""
 
-PLANNED = ("start.md", "docker.md")
-"""Pages that have their place in the navigation before they are written."""
-
 SAME = {"README.md": "docs/index.md", "docs": "docs/index.md", RESULTS: "docs/performance.md"}
 """What a code host shows at a path -> the page that says it here."""
 
@@ -32,23 +29,6 @@ def repository_pages() -> dict[str, str]:
     """Return path in the repository -> path of the page, for files that lie outside docs/."""
     results = sorted((ROOT / RESULTS).glob("*.md"))
     return {**PAGES, **{f"{RESULTS}/{path.name}": f"results/{path.name}" for path in results}}
-
-
-def on_config(config: Any) -> Any:
-    """Return the settings without the places of pages that are not written yet."""
-    config.nav = _written(config.nav)
-    return config
-
-
-def _written(nav: list[Any]) -> list[Any]:
-    kept = []
-    for entry in nav:
-        ((title, what),) = entry.items()
-        if isinstance(what, list):
-            kept.append({title: _written(what)})
-        elif what not in PLANNED or (ROOT / "docs" / what).exists():
-            kept.append(entry)
-    return kept
 
 
 def on_files(files: Files, config: Any) -> Files:

@@ -58,7 +58,13 @@ FOREIGN_FLAGS = {
     "--no-deps": "of pip",
     "--onnx": "of trtexec",
     "--rdzv_backend": "of torchrun",
+    "--gpus": "of docker",
+    "--index-url": "of pip",
+    "--init": "of docker",
+    "--ipc": "of docker",
     "--shm-size": "of docker",
+    "--time": "of docker",
+    "--user": "of docker",
 }
 """Flags that pages mention and that are not ours."""
 
@@ -101,7 +107,14 @@ def blocks_of(page: Path) -> list[Block]:
 IN_A_COPY = "docs/extending.md"
 """The page whose blocks change the project: test_extending.py runs them in a copy."""
 
-BLOCKS = [block for page in PAGES if page != ROOT / IN_A_COPY for block in blocks_of(page)]
+ELSEWHERE = {
+    IN_A_COPY: "test_extending.py runs it in a copy of the project",
+    "docs/start.md": "test_first_hour.py walks it in one folder, step by step",
+    "docs/docker.md": "it needs Docker; test_dockerfiles.py holds the files and what runs inside",
+}
+"""Pages whose blocks have a test of their own."""
+
+BLOCKS = [block for page in PAGES if page.relative_to(ROOT).as_posix() not in ELSEWHERE for block in blocks_of(page)]
 
 
 def commands_of(*pages: str) -> list[str]:
