@@ -83,7 +83,7 @@ def predict(config: PredictConfig) -> Path:
         finally:
             report.close()
             if report.pictures:
-                report.end(outputs.folder, options.imgsz, outputs.write_ms)
+                report.end(outputs.folder, predictor.network.fixed_hw or options.imgsz, outputs.write_ms)
     return outputs.folder
 
 

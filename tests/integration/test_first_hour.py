@@ -71,7 +71,6 @@ def walked(folder: Path) -> Iterator[list[Typed]]:
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "ACCEL_YOLO_CACHE": str(folder / "cache"),
-        "OMP_NUM_THREADS": "2",
     }
     environment.pop("ACCEL_YOLO_DATASETS_DIR", None)
     typed = []
@@ -135,7 +134,3 @@ def test_nothing_is_written_into_the_images_and_the_python_of_the_page_runs(walk
     done = subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert ".jpg: " in done.stdout
-
-
-def test_no_time_is_left_open() -> None:
-    assert not re.findall(r"\b(?:TIME|OUTPUT|TIMED)_[A-Z]+\b", PAGE)
