@@ -33,7 +33,6 @@ def session(step: int, lines: Sequence[str], world: World) -> dict[str, Any]:
             "processes": world.size,
             "machines": world.machines,
             "launcher": world.launcher,
-            "device": devices[0],
             "devices": devices,
             "threads_per_process": torch.get_num_threads(),
             "precision": world.precision,

@@ -41,7 +41,7 @@ class Link:
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind, self.log = kind, folder / "trackers" / f"{kind}.log"
         self._waiting: queue.Queue[bytes] = queue.Queue(WAITING)
-        self._dropped, self._sent, self._last = 0, 0, {"delivered": 0, "lost": 0}
+        self._dropped, self._sent, self._last = 0, 0, {"delivered": 0}
         self._is_ending, self._is_done, self._over = False, False, threading.Event()
         self._process = _started(kind, self.log)
         if self._process is None:

@@ -50,7 +50,6 @@ class Inbox:
         self._waiting: deque[Message] = deque()
         self._arrived = threading.Condition()
         self._ended = False
-        self.left_out = 0
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
     def _read(self, stream: TextIO) -> None:
@@ -58,7 +57,6 @@ class Inbox:
             message = json.loads(line)
             with self._arrived:
                 if message["do"] == "step" and len(self._waiting) >= MOST_WAITING:
-                    self.left_out += 1
                     continue
                 self._waiting.append(message)
                 self._arrived.notify()
@@ -98,7 +96,7 @@ class Speaker:
         self._kind, self._inbox, self._answers = kind, inbox, answers
         self._adapter: Any = None
         self._failed_once = False
-        self.delivered, self.lost = 0, 0
+        self._delivered = 0
 
     def run(self) -> None:
         """Deliver everything, in order."""
@@ -111,13 +109,13 @@ class Speaker:
                 self._warn_once(error)
                 message["tries"] = message.get("tries", 0) + 1
                 if message["tries"] >= self._most_tries(message, error):
-                    self.lost, pause_s = self.lost + 1, FIRST_PAUSE_S
+                    pause_s = FIRST_PAUSE_S
                     continue
                 self._inbox.return_first(message)
                 self._inbox.rest(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
-                self.delivered, pause_s = self.delivered + 1, FIRST_PAUSE_S
+                self._delivered, pause_s = self._delivered + 1, FIRST_PAUSE_S
                 self._answer("took", "")
         self._answer("done", "")
 
@@ -159,7 +157,7 @@ class Speaker:
 
     def _answer(self, kind: str, text: str) -> None:
         text = _USER_INFO.sub("//", text)  # an address may hold a password
-        told = {"say": kind, "text": text, "delivered": self.delivered, "lost": self.lost + self._inbox.left_out}
+        told = {"say": kind, "text": text, "delivered": self._delivered}
         print(json.dumps(told), file=self._answers, flush=True)
 
 

@@ -259,7 +259,7 @@ def differing_environment(members: Sequence[Member]) -> list[tuple[str, list[Cel
         topology = {
             "processes": str(of.processes),
             "machines": str(of.machines),
-            "device": of.device,
+            "device": of.devices_shown,
             "threads per process": str(of.threads_per_process or NOTHING),
             "precision": of.precision,
             **lines,

@@ -58,7 +58,7 @@ def _facts(session: Session) -> Facts:
     of = session.topology
     processes = count(of.processes, "process", "processes")
     where = f"{processes} on {count(of.machines, 'machine')}" if of.machines > 1 else processes
-    devices = ", ".join(of.devices) if len(set(of.devices)) > 1 else of.device
+    devices = of.devices_shown
     rows = [
         ("started", moment(session.started)),
         ("processes", where),

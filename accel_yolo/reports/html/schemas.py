@@ -69,11 +69,15 @@ class Topology(Struct, frozen=True):
     processes: int = 1
     machines: int = 1
     launcher: str = ""
-    device: str = ""
     devices: list[str] = []
     threads_per_process: int | None = None
     precision: str = ""
     lines: list[str] = []
+
+    @property
+    def devices_shown(self) -> str:
+        """The device of all processes, or that of each where they differ."""
+        return ", ".join(self.devices if len(set(self.devices)) > 1 else self.devices[:1])
 
 
 class Session(Struct, frozen=True):
