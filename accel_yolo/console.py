@@ -12,34 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from accel_yolo import bars
-from accel_yolo.bars import duration
 from accel_yolo.errors import escaped
 
 if TYPE_CHECKING:
     from accel_yolo.errors import UserError
-
-__all__ = [
-    "aligned",
-    "detail",
-    "duration",
-    "error_line",
-    "is_first_here",
-    "is_follower",
-    "is_quiet",
-    "leave_to_first",
-    "log",
-    "log_to",
-    "note",
-    "painted",
-    "progress",
-    "quiet",
-    "quiet_unless",
-    "say",
-    "table",
-    "timed",
-    "verbose",
-    "warn",
-]
 
 FIRST_WORD_S = 5.0
 """How long the other processes of a machine leave the word to the first one, at most."""
@@ -236,9 +212,9 @@ def _write(stream: TextIO, line: str) -> None:
         line.encode(stream.encoding or "utf-8")
     except UnicodeEncodeError:
         line = line.encode(stream.encoding or "utf-8", "backslashreplace").decode(stream.encoding or "utf-8")
-    bars = sys.modules.get("tqdm")
-    if bars is None:
+    drawing = sys.modules.get("tqdm")
+    if drawing is None:
         print(line, file=stream, flush=True)
         return
-    with bars.tqdm.external_write_mode(file=stream):
+    with drawing.tqdm.external_write_mode(file=stream):
         print(line, file=stream, flush=True)

@@ -37,6 +37,7 @@ from accel_yolo.files import next_run_folder, write_text_atomic
 from accel_yolo.inference.output.contact_sheet import contact_sheet
 from accel_yolo.inference.output.encoding import write_image
 from accel_yolo.reports.data_plot import plot_split
+from accel_yolo.shell import program
 
 _LISTED = 50
 """Findings that `check` prints; `--list` writes all."""
@@ -95,7 +96,7 @@ def check(config: DataCheckConfig) -> None:
         raise DataError("the data set has problems", union.files, f"{len(bad)} in {files} files", remedy)
     if not bad:
         console.say("No image would be left out" if problems else "Nothing is wrong with it")
-        console.say(f"Look at it: accel-yolo data show --data {shlex.quote(config.data)}")
+        console.say(f"Look at it: {program()} data show --data {shlex.quote(config.data)}")
 
 
 def split(config: DataSplitConfig) -> None:
@@ -151,7 +152,7 @@ def show(config: DataShowConfig) -> None:
         sheet = contact_sheet(index, sorted(drawn.tolist()), union.names, columns=config.columns, tile_px=config.tile)
         file = write_image(folder / f"{Path(config.data).stem}-{name}.jpg", sheet)
         console.say(f"{name}: {len(drawn)} of {len(shown)} images in {printable(str(file))}")
-    console.say(f"Train on it: accel-yolo train --data {shlex.quote(config.data)}")
+    console.say(f"Train on it: {program()} train --data {shlex.quote(config.data)}")
 
 
 def _examined(spec: DataSpec, splits: Sequence[str], workers: int) -> dict[str, Verified]:

@@ -26,6 +26,7 @@ L0 = {
     "fetch",
     "console",
     "lifeline",
+    "shell",
     "version",
 }
 L1 = {"models", "losses", "data", "metrics"}

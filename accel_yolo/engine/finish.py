@@ -6,8 +6,6 @@ import hashlib
 import json
 import platform
 import shlex
-import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
 from accel_yolo.models.weights import detector_from_weights
 from accel_yolo.reports.html.report import REPORT
+from accel_yolo.shell import from_here, program
 from accel_yolo.version import __version__
 
 SMALL_BATCH = 16
@@ -143,19 +142,7 @@ def conclude(
     single = " --single-cls" if training.config.single_cls else ""
     single += f" --classes {shlex.join(training.config.classes)}" if training.config.classes else ""
     console.say(f"  {start} val --weights {best} --data {shlex.join(training.config.data)} {size}{single}")
-    images = shlex.quote(str(_from_here(Path(index.paths[0]).parent)))
+    images = shlex.quote(str(from_here(Path(index.paths[0]).parent)))
     console.say(f"  {start} predict --weights {best} --source {images} {size}")
     console.say(f"  {start} export --weights {best} --include onnx {size}")
     return state
-
-
-def program() -> str:
-    """Return what starts this program from the user's shell: `accel-yolo`, or the interpreter if that is not there."""
-    if shutil.which("accel-yolo"):
-        return "accel-yolo"
-    return f"{shlex.quote(str(_from_here(Path(sys.executable))))} -m accel_yolo"
-
-
-def _from_here(path: Path) -> Path:
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from accel_yolo import console
+from accel_yolo.bars import duration
 from accel_yolo.engine.schedule import Schedule
 
 _FEW_STEPS = 10
@@ -59,4 +59,4 @@ class RunClock:
         if seconds is None:
             return ""
         is_whole = self._between_s is not None or self.schedule.config.noval
-        return f"ETA {'' if is_whole else 'over '}{console.duration(seconds)}"
+        return f"ETA {'' if is_whole else 'over '}{duration(seconds)}"

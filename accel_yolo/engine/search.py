@@ -17,7 +17,6 @@ from accel_yolo.config.launching import plan_launch
 from accel_yolo.config.schema import Hyp
 from accel_yolo.config.search_words import AskedSearch, several_machines
 from accel_yolo.config.settings import rules_of
-from accel_yolo.engine.finish import program
 from accel_yolo.engine.launched import adopt_launch
 from accel_yolo.engine.search_results import tell_best, write_results
 from accel_yolo.engine.search_settings import StudySettings
@@ -26,6 +25,7 @@ from accel_yolo.engine.search_trial import HYP, LOG, TrialTraining, stopped_from
 from accel_yolo.errors import CheckpointError, ConfigError, DataError, EnvironmentFault, PeerError, UserError
 from accel_yolo.files import next_run_folder
 from accel_yolo.reports.search_table import TrialRow, ranked
+from accel_yolo.shell import program
 
 POLL_S = 0.25
 _USERS = (ConfigError.exit_code, DataError.exit_code, CheckpointError.exit_code)

@@ -20,7 +20,7 @@ from accel_yolo.engine.launch import GRACE_S, findable
 from accel_yolo.engine.launched import SEARCHED_BY
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.trial_lock import TrialLock
-from accel_yolo.metrics.average_precision import fitness_of
+from accel_yolo.metrics.fitness import fitness_of
 
 LOG, HYP, LOCK = "output.txt", "hyp.yaml", "trial.lock"
 _METRICS = ("metrics/precision", "metrics/recall", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95")

@@ -205,12 +205,12 @@ def tracked(run: RunFolder, config: TrainConfig, world: World) -> Iterator[None]
     """Have the trackers of a run told of it for the length of a context; they are ended with it."""
     tracking = Tracking(config.report_to if world.is_leader else (), _subject(run, config))
     run.record.followers.append(tracking)
+    failed = True
     try:
         yield
-    except BaseException:
-        tracking.end(AFTER_A_FAULT_S, failed=True)
-        raise
-    tracking.end(config.report_timeout, failed=False)
+        failed = False
+    finally:
+        tracking.end(AFTER_A_FAULT_S if failed else config.report_timeout, failed=failed)
 
 
 def step_values(event: Event) -> dict[str, float]:

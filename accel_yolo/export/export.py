@@ -31,6 +31,7 @@ from accel_yolo.inference.runtimes.opening import open_exported
 from accel_yolo.inference.runtimes.packages import optional
 from accel_yolo.models.made_of import beside_weights
 from accel_yolo.models.weights import detector_from_weights, find_weights, load_weights
+from accel_yolo.shell import program
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def export(config: ExportConfig) -> list[Path]:
         for request, row in zip(requests, targets, strict=True)
         for form, target in zip(forms, row, strict=True)
     ]
-    console.say(f"Use it: accel-yolo predict --weights {shlex.quote(str(written[0]))} --source ...")
+    console.say(f"Use it: {program()} predict --weights {shlex.quote(str(written[0]))} --source ...")
     return written
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from accel_yolo.metrics.fitness import fitness_of
+
 CURVE_POINTS = 1000
 _EPS = 1e-16
 _SMOOTHING = 0.1
@@ -79,11 +81,6 @@ class AveragePrecision:
         """
         found = dict(zip(self.classes.tolist(), self.ap.mean(axis=1).tolist(), strict=True))
         return tuple(found.get(number, self.map50_95) for number in range(count))
-
-
-def fitness_of(map50: float, map50_95: float) -> float:
-    """Return the one number by which weights, and trials of a search, are compared."""
-    return 0.1 * map50 + 0.9 * map50_95
 
 
 def average_precision(

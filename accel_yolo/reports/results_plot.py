@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from accel_yolo.metrics.average_precision import fitness_of
+from accel_yolo.metrics.fitness import fitness_of
 from accel_yolo.reports.figures import BLUE, GREY, MARK, name_axes, save_figure
 
 if TYPE_CHECKING:

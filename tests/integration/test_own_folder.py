@@ -52,3 +52,13 @@ def test_a_folder_is_trained_on_measured_and_exported_with(commands: Commands, m
     assert 0 < len(ids) <= 5, "only what was held out is measured"
     words = ("--include", "torchscript", "--imgsz", 64, "--device", "cpu")
     commands("export", "--weights", best, "--data", mine, *words).succeeded()
+
+
+def test_a_folder_is_split_alike_by_several_processes(commands: Commands, mine: Path) -> None:
+    for processes in ("1", "2"):
+        commands.train(mine, "--processes", processes, "--sync-bn", "--name", processes).succeeded()
+    runs = [commands.project / processes for processes in ("1", "2")]
+    one, two = (json.loads((run / "metrics.json").read_text()) for run in runs)
+    assert one["images"] == two["images"] == 5 and one["instances"] == two["instances"]
+    losses = [json.loads((run / "metrics.jsonl").read_text().splitlines()[1])["train/box_loss"] for run in runs]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)

@@ -188,4 +188,4 @@ def test_a_loop_that_is_left_early_takes_its_bar_away(monkeypatch: pytest.Monkey
     [(0, "0:00"), (65.4, "1:05"), (3599.6, "1:00:00"), (7384, "2:03:04"), (363600, "4.2 days"), (-1, "0:00")],
 )
 def test_durations_are_short(seconds: float, words: str) -> None:
-    assert console.duration(seconds) == words
+    assert bars.duration(seconds) == words

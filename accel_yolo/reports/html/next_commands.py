@@ -8,6 +8,7 @@ from pathlib import Path
 
 from accel_yolo.reports.html.run import Run
 from accel_yolo.reports.html.status import INTERRUPTED, RUNNING
+from accel_yolo.shell import from_here
 
 _PLACEHOLDER = "path/to/images"
 
@@ -15,7 +16,7 @@ _PLACEHOLDER = "path/to/images"
 def next_commands(run: Run, state: str) -> list[tuple[str, str]]:
     """Return pairs of a purpose and the command for it."""
     settings = run.settings.content
-    folder = _from_here(run.folder)
+    folder = str(from_here(run.folder))
     if not run.is_training:
         weights = settings.words("weights") if settings is not None else []
         predict = [("Look at what they find:", _command("predict", "--weights", *weights, *_source(run), *_side(run)))]
@@ -55,10 +56,4 @@ def _source(run: Run) -> list[str]:
     """Return the flag of images to look at: those of the validation set, where its worst images say where it is."""
     _, *rows = run.worst.content or [[]]
     folder = str(Path(rows[0][0]).parent) if rows and rows[0] else ""
-    return ["--source", _from_here(Path(folder)) if folder else _PLACEHOLDER]
-
-
-def _from_here(path: Path) -> str:
-    """Return a path as it is typed from the current folder."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_absolute() and path.is_relative_to(here) else str(path)
+    return ["--source", str(from_here(Path(folder))) if folder else _PLACEHOLDER]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from accel_yolo.metrics.fitness import fitness_of
 from accel_yolo.reports.html.history import real
 from accel_yolo.reports.html.run import Run
 from accel_yolo.reports.html.wording import duration
@@ -57,7 +58,7 @@ def status_of(run: Run, now_s: float | None = None) -> Status:
 
 
 def best_epoch(run: Run) -> int | None:
-    """Return the epoch (from 0) whose weights are `best`, as the run chose it: by 0.1 mAP50 + 0.9 mAP50-95."""
+    """Return the epoch (from 0) whose weights are `best`, as the run chose it."""
     if run.history.content is not None and run.history.content.end is not None:
         said = real(run.history.content.end, "best_epoch")
         if said is not None:
@@ -67,8 +68,8 @@ def best_epoch(run: Run) -> int | None:
         map50, map50_95, epoch = row.get(MAP50), row.get(MAP50_95), row.get("epoch")
         if map50 is None or map50_95 is None or epoch is None:
             continue
-        if 0.1 * map50 + 0.9 * map50_95 > fitness:
-            best, fitness = int(epoch), 0.1 * map50 + 0.9 * map50_95
+        if fitness_of(map50, map50_95) > fitness:
+            best, fitness = int(epoch), fitness_of(map50, map50_95)
     return best
 
 
