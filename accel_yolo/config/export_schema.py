@@ -16,6 +16,7 @@ from accel_yolo.config.settings import (
     data_files,
     filled,
     flag_of,
+    run_name,
     setting,
     share,
     size,
@@ -96,7 +97,7 @@ class BenchmarkConfig:
     pt_only: bool = switch()
     hard_fail: bool = switch()
     project: str = filled("runs/benchmark", "a folder")
-    name: str = filled("exp", "a folder name")
+    name: str = run_name()
     exist_ok: bool = switch()
     verbose: bool = switch()
     quiet: bool = switch()

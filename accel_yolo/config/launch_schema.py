@@ -13,6 +13,7 @@ from accel_yolo.config.settings import (
     filled,
     flag_of,
     precision_choice,
+    run_name,
     setting,
     size,
     switch,
@@ -107,7 +108,7 @@ class ProfileConfig:
     interface: str = setting("", Text())
     into: str = setting("", Text())
     project: str = utf8_folder("runs/profile", "a folder")
-    name: str = utf8_folder("exp", "a folder name")
+    name: str = run_name(utf8=True)
     exist_ok: bool = switch()
     verbose: bool = switch()
     quiet: bool = switch()

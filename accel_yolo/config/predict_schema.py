@@ -18,6 +18,7 @@ from accel_yolo.config.settings import (
     fusion_choice,
     precision_choice,
     real,
+    run_name,
     setting,
     share,
     switch,
@@ -57,7 +58,7 @@ class PredictConfig:
     classes: tuple[str, ...] = class_choice()
     agnostic_nms: bool = switch()
     project: str = filled("runs/detect", "a folder")
-    name: str = filled("exp", "a folder name")
+    name: str = run_name()
     exist_ok: bool = switch()
     line_thickness: int = count(3, low=1)
     hide_labels: bool = switch()

@@ -19,6 +19,7 @@ from accel_yolo.config.settings import (
     flag_of,
     precision_choice,
     real,
+    run_name,
     setting,
     share,
     size,
@@ -107,7 +108,7 @@ class TrainConfig:
     cuda_graphs: bool = switch()
     workers: int = setting(8, Number(whole=True, low=0, high=1024))
     project: str = utf8_folder("runs/train", "a folder")
-    name: str = utf8_folder("exp", "a folder name")
+    name: str = run_name(utf8=True)
     exist_ok: bool = switch()
     cos_lr: bool = switch()
     label_smoothing: float = real(0.0, low=0, below=1)

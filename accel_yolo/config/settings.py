@@ -55,6 +55,14 @@ def filled(default: str, meaning: str) -> Any:
     return setting(default, Text(empty=False, meaning=meaning))
 
 
+def run_name(default: str = "exp", *, utf8: bool = False) -> Any:
+    """Return the field of the name of a run folder: it lies in the folder of runs, never beside it."""
+    inside = r"(?!/)(?!(.*/)?\.\.(/|$))"
+    letters, where = ("[^\udc80-\udcff]+", " in UTF-8") if utf8 else ("(?s:.+)", "")
+    meaning = f"a folder name{where}, in --project and without '..'"
+    return setting(default, Text(empty=False, pattern=inside + letters, meaning=meaning))
+
+
 def utf8_folder(default: str, meaning: str) -> Any:
     """Return the field of a setting that is a folder whose name is UTF-8."""
     # The library of safetensors opens nothing below a folder whose name is not UTF-8.

@@ -20,6 +20,7 @@ from accel_yolo.config.settings import (
     flag_of,
     fusion_choice,
     precision_choice,
+    run_name,
     setting,
     share,
     switch,
@@ -60,7 +61,7 @@ class ValConfig:
     worst: int = count(16)
     noplots: bool = switch()
     project: str = filled("runs/val", "a folder")
-    name: str = filled("exp", "a folder name")
+    name: str = run_name()
     exist_ok: bool = switch()
     augment: bool = switch()
     dnn: bool = switch()

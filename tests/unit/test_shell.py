@@ -28,7 +28,14 @@ def test_without_the_command_it_is_the_interpreter_that_runs_now(
     asked = [*shlex.split(program()), "--version"]
     root = str(Path(__file__).resolve().parents[2])
     done = subprocess.run(asked, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": root})
-    assert done.stdout.startswith("accel-yolo ") and asked[0] == sys.executable
+    assert done.stdout.startswith("accel-yolo ") and Path(asked[0]).absolute() == Path(sys.executable)
+
+
+def test_the_interpreter_of_a_folder_is_typed_from_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+    monkeypatch.chdir(tmp_path)
+    assert program() == ".venv/bin/python -m accel_yolo"
 
 
 def test_paths_below_the_current_folder_are_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -58,6 +58,11 @@ def test_what_is_typed_is_what_is_kept(command: str, line: str, values: dict[str
     assert parse(command, line.split()).values == values
 
 
+@pytest.mark.parametrize("name", ["exp", "day/exp", "a..b", "..x", "x..", "été"])
+def test_a_run_may_lie_in_folders_of_the_project(name: str) -> None:
+    assert parse("train", ["--name", name]).values["name"] == name
+
+
 def test_an_empty_word_is_a_value() -> None:
     assert parse("train", ["--weights", ""]).values == {"weights": ""}
 
@@ -82,6 +87,13 @@ def test_the_spelling_used_is_remembered() -> None:
         ("train", "extra", "unexpected word in the command line: extra"),
         ("train", "--epochs", "a value is missing in --epochs; give one after it: see `accel-yolo train --help`"),
         ("train", "--cos-lr=1", "this flag takes no value in --cos-lr: '1'; leave the value out"),
+        (
+            "train",
+            "--name a/../../b",
+            "wrong value in --name: a/../../b; give a folder name in UTF-8, in --project and",
+        ),
+        ("val", "--name ..", "wrong value in --name: ..; give a folder name, in --project and without '..'"),
+        ("predict", "--name /tmp/x", "wrong value in --name: /tmp/x; give a folder name, in --project"),
         ("val", "--conf 2", "wrong value in --conf: 2; give a number from 0 to 1"),
         ("val", "--half --precision bf16", "two flags disagree in --half and --precision"),
         ("predict", "--imgsz 64 64 64", "wrong value in --imgsz: 64 64 64"),
