@@ -17,6 +17,9 @@ from namespaces import Machine, enter, two_machines
 from accel_yolo.engine.network import free_port
 
 JOB_TIMEOUT_S = 300
+PRELOADED = ["accel_yolo.engine.train", "accel_yolo.engine.validate", "accel_yolo.reports.html.report", "torch._dynamo"]
+"""Modules that every process of a job finds imported. The last one costs seconds; the first optimizer asks for it."""
+
 _PORT_OF_MACHINE_ZERO = 29500  # nobody else is in its network
 
 
@@ -57,7 +60,7 @@ Place = tuple[dict[str, str], tuple[int, Path] | None]
 
 def _run(places: Sequence[Place], job: Callable[..., Any], arguments: tuple) -> list[Any]:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["accel_yolo.engine.train", "accel_yolo.engine.validate"])
+    context.set_forkserver_preload(PRELOADED)
     pipes = [context.Pipe(duplex=False) for _ in places]
     processes = [
         context.Process(target=_process, args=(place, pipe[1], job, arguments), daemon=False)

@@ -55,7 +55,7 @@ def test_the_run_that_others_are_compared_with_learns_from_numbers(alone: dict[s
     assert losses[0] != losses[2]
 
 
-@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("size", [2, 3, pytest.param(4, marks=pytest.mark.slow)])
 def test_any_number_of_processes_gives_the_same_bits(
     run_processes: Run, sparse_data: Path, tmp_path: Path, alone: dict[str, Any], size: int
 ) -> None:

@@ -46,7 +46,7 @@ def evaluated(
     return run
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_metrics_are_identical_for_any_number_of_processes(evaluated: Callable, processes: int) -> None:
     alone = without_speed(evaluated(1, 32)[0])
     assert alone["map50"] == pytest.approx(0.449, abs=2e-3)
@@ -54,7 +54,7 @@ def test_metrics_are_identical_for_any_number_of_processes(evaluated: Callable, 
         assert without_speed(metrics) == alone
 
 
-@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("batch", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_metrics_do_not_depend_on_the_batch_size(evaluated: Callable, batch: int) -> None:
     usual, other = evaluated(1, 32)[0], evaluated(1, batch)[0]
     assert other["map50"] == pytest.approx(usual["map50"], abs=1e-4)

@@ -31,8 +31,14 @@ def test_micro_batches_cover_a_share_once_and_keep_groups_together() -> None:
                         assert not most or max(map(len, parts)) <= most
 
 
-@pytest.mark.parametrize("kind", ["grouped", "frozen"])
-@pytest.mark.parametrize(("size", "micro"), [(1, 2), (1, 4), (2, 2)])
+@pytest.mark.parametrize(
+    ("size", "micro", "kind"),
+    [(1, 4, "frozen"), (2, 2, "grouped")]
+    + [
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in ((1, 2, "grouped"), (1, 2, "frozen"), (1, 4, "grouped"), (2, 2, "frozen"))
+    ],
+)
 def test_the_gradient_is_that_of_the_whole_batch(
     run_processes: Run, sparse_data: Path, tmp_path: Path, kind: str, size: int, micro: int
 ) -> None:
@@ -100,7 +106,7 @@ def test_how_the_batch_is_shared_is_said_and_a_small_share_is_remarked(
     ]
 
 
-@pytest.mark.parametrize("settings", [{"sync_bn": True}, {"bn_group": 2}])
+@pytest.mark.parametrize("settings", [{"sync_bn": True}, pytest.param({"bn_group": 2}, marks=pytest.mark.slow)])
 def test_who_has_chosen_a_batchnorm_over_processes_gets_no_remark(
     run_processes: Run, sparse_data: Path, tmp_path: Path, settings: dict[str, Any]
 ) -> None:

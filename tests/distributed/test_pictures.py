@@ -64,7 +64,9 @@ def trained(config: TrainConfig, folder: str) -> dict[int, str]:
     return seen
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [case if case in ("mosaic", "quad") else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+)
 def test_pictures_show_the_pixels_and_labels_of_the_loop(
     case: str, sparse_data: Path, tmp_path: Path, run_processes: Callable[..., list[Any]], monkeypatch: Any
 ) -> None:
@@ -85,6 +87,7 @@ def test_pictures_show_the_pixels_and_labels_of_the_loop(
         assert (tmp_path / "exp" / name).read_bytes() == encoded(sheet, ".jpg", JPEG_QUALITY)
 
 
+@pytest.mark.slow
 def test_pictures_are_the_same_to_the_byte_on_two_processes(
     sparse_data: Path, tmp_path: Path, run_processes: Callable[..., list[Any]]
 ) -> None:

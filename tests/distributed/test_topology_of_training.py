@@ -50,8 +50,11 @@ def trainings(run_processes: Run, sparse_data: Path, tmp_path_factory: pytest.Te
     return run
 
 
-@pytest.mark.parametrize("kind", BATCHNORMS)
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize(
+    ("size", "kind"),
+    [(2, "synchronised"), (3, "grouped"), (2, "frozen")]
+    + [pytest.param(*case, marks=pytest.mark.slow) for case in ((3, "synchronised"), (2, "grouped"), (3, "frozen"))],
+)
 def test_gradients_equal_those_of_one_process_tensor_by_tensor(trainings: Callable, size: int, kind: str) -> None:
     (alone,), together = trainings(1, kind), trainings(size, kind)
     assert alone["gradients"]
@@ -129,7 +132,7 @@ def test_the_gradient_of_quad_images_is_that_of_one_process(trainings: Callable,
             assert worst_difference(alone["weights"], process["weights"]) < WEIGHTS[True]
 
 
-@pytest.mark.parametrize("option", ["multi_scale", "rect"])
+@pytest.mark.parametrize("option", ["multi_scale", pytest.param("rect", marks=pytest.mark.slow)])
 def test_image_sizes_that_change_do_not_depend_on_the_processes(trainings: Callable, option: str) -> None:
     # Frozen, because the deepest maps of the smallest images are single pixels: no statistics to speak of.
     (alone,), together = (trainings(n, "frozen", **{option: True}) for n in (1, 2))

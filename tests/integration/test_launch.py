@@ -28,7 +28,7 @@ def launch(folder: Path, config: str, *words: str) -> subprocess.CompletedProces
 def words(sparse_data: Path) -> list[str]:
     return [
         "--data", str(sparse_data), "--weights", "", "--cfg", "yolov5n.yaml", "--imgsz", "64", "--batch", "8",
-        "--epochs", "2", "--workers", "1", "--bn-group", "4", "--noautoanchor", "--device", "cpu",
+        "--epochs", "2", "--workers", "1", "--bn-group", "4", "--noautoanchor", "--device", "cpu", "--noplots",
     ]  # fmt: skip
 
 
@@ -37,6 +37,7 @@ def results(folder: Path) -> np.ndarray:
         return np.array([[float(value) for value in row] for row in list(csv.reader(stream))[1:]])
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_results_of_one(tmp_path: Path, words: list[str]) -> None:
     found = []
     for config in ("cpu.yaml", "2cpu.yaml"):
@@ -59,6 +60,7 @@ def test_an_error_on_every_process_is_spoken_once(tmp_path: Path, words: list[st
     assert lines == ["error: fp16 does not work on a CPU in --precision: fp16; use --precision bf16 or fp32"]
 
 
+@pytest.mark.slow
 def test_a_batch_smaller_than_the_processes_is_spoken_once(tmp_path: Path, words: list[str]) -> None:
     words[words.index("--batch") + 1] = "4"  # one group of four images for two processes
     done = launch(tmp_path, "2cpu.yaml", *words)

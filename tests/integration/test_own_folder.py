@@ -54,6 +54,7 @@ def test_a_folder_is_trained_on_measured_and_exported_with(commands: Commands, m
     commands("export", "--weights", best, "--data", mine, *words).succeeded()
 
 
+@pytest.mark.slow
 def test_a_folder_is_split_alike_by_several_processes(commands: Commands, mine: Path) -> None:
     for processes in ("1", "2"):
         commands.train(mine, "--processes", processes, "--sync-bn", "--name", processes).succeeded()

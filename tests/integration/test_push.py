@@ -160,6 +160,7 @@ def test_looking_before_uploading_and_mistakes(commands: Commands, weights: Path
     assert not other.exists()
 
 
+@pytest.mark.slow
 def test_a_card_that_was_written_before_its_repository_was_known_names_it_after_the_upload(
     server: HubServer, weights: Path, tmp_path: Path
 ) -> None:

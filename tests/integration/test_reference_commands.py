@@ -89,6 +89,7 @@ def test_training_from_scratch(machine: Path) -> None:
     check_trained(machine / "runs" / "train" / "exp", 1)
 
 
+@pytest.mark.slow
 def test_validation(machine: Path, published_weights: Path) -> None:
     done = run(
         machine, "val.py", "--imgsz", "64", "--batch", "32", "--weights", str(published_weights), "--device", "cpu"

@@ -107,6 +107,7 @@ def recorded(run: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in event.items() if key.split("/")[0] not in measured} for event in events]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_precision_and_does_not_need_the_weights_it_started_from(
     run_processes: Callable, sparse_data: Path, straight: Path, tmp_path: Path
 ) -> None:

@@ -38,6 +38,7 @@ def epochs_of(run: Path) -> list[dict[str, float]]:
         return [{key.strip(): float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
 
 
+@pytest.mark.slow
 def test_tensorboard_holds_epochs_readings_settings_and_pictures(commands: Commands, data: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -91,7 +91,10 @@ def test_nosave_and_noval_still_end_with_weights_and_metrics(run: Callable, tmp_
     assert json.loads((folder / "metrics.json").read_text())["images"] == 9
 
 
-@pytest.mark.parametrize("how", ["straight", "nosave", "resumed after the best epoch"])
+@pytest.mark.parametrize(
+    "how",
+    ["straight", *(pytest.param(how, marks=pytest.mark.slow) for how in ("nosave", "resumed after the best epoch"))],
+)
 def test_the_metrics_of_a_run_are_those_of_its_best_weights(
     run_processes: Callable, sparse_data: Path, tmp_path: Path, how: str
 ) -> None:

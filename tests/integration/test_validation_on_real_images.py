@@ -59,6 +59,7 @@ def test_the_most_confident_2400_candidates_first_change_no_detection(
     assert crowded > 30
 
 
+@pytest.mark.slow
 def test_passes_over_few_images_give_the_metrics_and_losses_of_large_ones(detector: Detector, coco128: Path) -> None:
     loss = LossOptions(box=0.05, obj=1.0, cls=0.5).scaled(160)
     options, world = EvalOptions(OPTIONS, loss), World.start("cpu")

@@ -48,17 +48,22 @@ UNDER_A_LAUNCHER = [
     (TORCHRUN, "--device 0,1,2", "--device names 3 devices but torchrun started 2 processes on this machine"),
     (TORCHRUN, "--processes 3", "two launchers at once in --processes: 3; torchrun says 2"),
     ("accelerate.commands.launch --config_file {configs}/2cpu.yaml", "--config_file 4cpu", "two launchers at once in"),
+    ("accelerate.commands.launch --config_file mine.yaml", "", "MULTI_CPU; use accelerate_configs/2cpu.yaml"),
+]
+SLOWLY = [
     (
         "accelerate.commands.launch --config_file {configs}/2gpu.yaml",
         "",
         "2gpu.yaml asks for GPUs and this machine",
     ),
     ("accelerate.commands.launch --config_file {configs}/fp16.yaml", "--device cpu", "fp16 does not work on a CPU in"),
-    ("accelerate.commands.launch --config_file mine.yaml", "", "MULTI_CPU; use accelerate_configs/2cpu.yaml"),
 ]
 
 
-@pytest.mark.parametrize(("launcher", "words", "says"), UNDER_A_LAUNCHER)
+@pytest.mark.parametrize(
+    ("launcher", "words", "says"),
+    [*UNDER_A_LAUNCHER, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOWLY)],
+)
 def test_under_another_launcher_it_is_said_once(
     commands: Commands, data: Path, launcher: str, words: str, says: str
 ) -> None:

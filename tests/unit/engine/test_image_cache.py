@@ -39,7 +39,9 @@ def config(sparse_data: Path, tmp_path: Path) -> TrainConfig:
     return TrainConfig(data=str(sparse_data), imgsz=64, device="cpu", workers=2, cache_dir=str(tmp_path / "packed"))
 
 
-@pytest.mark.parametrize("kind", ["ram", "disk", "device"])
+@pytest.mark.parametrize(
+    "kind", ["ram", pytest.param("disk", marks=pytest.mark.slow), pytest.param("device", marks=pytest.mark.slow)]
+)
 def test_two_processes_share_one_file_of_the_pixels_that_decoding_gives(
     config: TrainConfig, run_processes: Callable[..., list[Any]], kind: str
 ) -> None:
