@@ -240,7 +240,7 @@ class _Worker:
         path = claim.folder.path
         if resume:
             return [*self._asked.resuming_words(), "--resume", str(path)]
-        own = ["--hyp", str(path / HYP), "--project", str(path.parent), "--name", path.name, "--exist-ok"]
+        own = ["--hyp", str(path / HYP), "--project", str(path.parent), "--name", path.name, "--exist-ok", "--noplots"]
         return [*self._asked.training_words(), *own]
 
     def _tell(self, number: int, rows: list[TrialRow]) -> None:

@@ -17,7 +17,6 @@ import pytest
 from own_data import make_own_data
 
 from accel_yolo.config.flags import COMMANDS, parse
-from accel_yolo.shell import program
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "start.md").read_text()
@@ -70,6 +69,7 @@ def walked(folder: Path) -> Iterator[list[Typed]]:
     """All commands of the page, typed in its order; each must succeed."""
     environment = {
         **os.environ,
+        "PATH": f"{Path(sys.executable).absolute().parent}{os.pathsep}{os.environ['PATH']}",  # as after `activate`
         "PYTHONPATH": str(ROOT),
         "ACCEL_YOLO_CACHE": str(folder / "cache"),
     }
@@ -105,8 +105,8 @@ def test_the_installation_is_of_the_checkout_with_an_extra_that_there_is() -> No
 def test_each_step_names_the_next_and_leaves_what_the_page_says(walked: list[Typed], folder: Path) -> None:
     check, show, train = of(walked, "data check"), of(walked, "data show"), of(walked, "train")
     assert any("my_images is read as COCO" in line for line in check.err)
-    assert check.out[-1] == f"Look at it: {program()} data show --data my_images"
-    assert show.out[-1] == f"Train on it: {program()} train --data my_images"
+    assert check.out[-1] == "Look at it: accel-yolo data show --data my_images"
+    assert show.out[-1] == "Train on it: accel-yolo train --data my_images"
     sheets = {path.name for path in (folder / "runs" / "data").glob("*.jpg")}
     assert sheets == {"my_images-train.jpg", "my_images-val.jpg"}
     following = [line.partition(" --weights")[0].split()[-1] for line in train.out[-3:]]
