@@ -27,9 +27,10 @@ demo: $(READY)
 test: $(READY)
 	$(TEST_ENV) $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist worksteal -q
 
-## What is slow: whole trainings, installed wheels.
+## What is slow: whole trainings, installed wheels. A file stays in one process: its tests share what they train.
 slow: $(READY)
-	$(TEST_ENV) $(BIN)/python -m pytest -m slow -q
+	$(TEST_ENV) $(BIN)/python -m pytest -m "slow and not alone" -n $(JOBS) --dist loadfile -q
+	$(TEST_ENV) $(BIN)/python -m pytest -m "slow and alone" -q
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ PHASES = ("forward", "backward", "validation", "saving")
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.alone,
     pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc, and only Linux ends orphans"),
 ]
 
