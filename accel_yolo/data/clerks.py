@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 import os
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from types import TracebackType
 
@@ -38,13 +38,16 @@ class Clerks:
             module: dotted name of the module whose `answer(bytes) -> bytes` they call.
         """
         self._module = module
-        self._idle: SimpleQueue[subprocess.Popen[bytes] | None] = SimpleQueue()
+        self._questions: SimpleQueue[_Question | None] = SimpleQueue()
         # Started by the calling thread: a process that ends with its parent ends with the thread that started it.
         self._started = [_start(module) for _ in range(count)]
-        for clerk in self._started:
-            self._idle.put(clerk)
-        self._threads = ThreadPoolExecutor(max(count, 1))
         self._is_over = False
+        # Threads and queues of our own: a Ctrl-C can leave the locks of an executor taken, and its end would be awaited
+        # for ever. A `SimpleQueue` has none that Python code holds.
+        clerks = self._started or [None]
+        self._threads = [threading.Thread(target=self._work, args=(clerk,), daemon=True) for clerk in clerks]
+        for thread in self._threads:
+            thread.start()
 
     def __enter__(self) -> Clerks:
         return self
@@ -52,28 +55,58 @@ class Clerks:
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
         # Killed first: a thread that waits for an answer then stops waiting.
         self._is_over = True
-        self._threads.shutdown(wait=False, cancel_futures=True)
         for clerk in self._started:
             if clerk is not None:
                 clerk.kill()
-        self._threads.shutdown(wait=True)
+        for _ in self._threads:
+            self._questions.put(None)
+        for thread in self._threads:
+            thread.join()
         for clerk in self._started:
             if clerk is not None:
                 _close(clerk)
 
     def answers(self, questions: Sequence[bytes]) -> Iterator[bytes]:
         """Return an iterator over the answers, in the order of the questions; work on all of them begins at once."""
-        return self._threads.map(self._answer, questions)
+        answers: SimpleQueue[tuple[int, bytes | Exception]] = SimpleQueue()
+        for number, question in enumerate(questions):
+            self._questions.put((answers, number, question))
+        return _in_order(answers, len(questions))
 
-    def _answer(self, question: bytes) -> bytes:
-        clerk = self._idle.get()
+    def _work(self, clerk: subprocess.Popen[bytes] | None) -> None:
+        while (asked := self._questions.get()) is not None:
+            answers, number, question = asked
+            answer: bytes | Exception = b""
+            try:
+                answer = _ask(clerk, question)
+            except _Gone:
+                clerk = None
+                answer = self._answered_here(question)
+            answers.put((number, answer))
+
+    def _answered_here(self, question: bytes) -> bytes | Exception:
+        if self._is_over:
+            return b""
         try:
-            return _ask(clerk, question)
-        except _Gone:
-            clerk = None
-        finally:
-            self._idle.put(clerk)
-        return b"" if self._is_over else importlib.import_module(self._module).answer(question)
+            return importlib.import_module(self._module).answer(question)
+        except Exception as error:  # noqa: BLE001 - raised where the answer is taken
+            return error
+
+
+_Question = tuple[SimpleQueue[tuple[int, bytes | Exception]], int, bytes]
+"""Where the answer goes, its number there, and what is asked."""
+
+
+def _in_order(answers: SimpleQueue[tuple[int, bytes | Exception]], count: int) -> Iterator[bytes]:
+    early: dict[int, bytes | Exception] = {}
+    for wanted in range(count):
+        while wanted not in early:
+            number, answer = answers.get()
+            early[number] = answer
+        answer = early.pop(wanted)
+        if isinstance(answer, Exception):
+            raise answer
+        yield answer
 
 
 def _start(module: str) -> subprocess.Popen[bytes] | None:

@@ -99,9 +99,8 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite that runs in the background hands on an ignored one
 from accel_yolo.data.clerks import Clerks
 with Clerks(2, "slow_answers") as clerks:
-    answers = clerks.answers([b"?"] * 4)
     print(*[clerk.pid for clerk in clerks._started], flush=True)
-    list(answers)
+    list(clerks.answers([b"?"] * 100_000))  # it is interrupted while it asks, or while it waits
 """
 
 
