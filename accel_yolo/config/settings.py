@@ -8,6 +8,10 @@ from typing import Any
 
 from accel_yolo.config.rules import Choice, Number, Rule, Several, Switch, Text
 
+# The library of safetensors opens nothing below a folder whose name is not UTF-8.
+_UTF8 = "[^\udc80-\udcff]+"
+_INSIDE = r"(?s)(?!/)(?!(.*/)?\.\.(/|\Z))"
+
 SMALLEST_IMGSZ, LARGEST_IMGSZ = 32, 16384
 DEVICE = Text(
     pattern=r"(cpu|mps|cuda|(cuda:)?[0-9]+(,[0-9]+)*)?",
@@ -55,18 +59,16 @@ def filled(default: str, meaning: str) -> Any:
     return setting(default, Text(empty=False, meaning=meaning))
 
 
-def run_name(default: str = "exp", *, utf8: bool = False) -> Any:
+def run_name(*, utf8: bool = False) -> Any:
     """Return the field of the name of a run folder: it lies in the folder of runs, never beside it."""
-    inside = r"(?!/)(?!(.*/)?\.\.(/|$))"
-    letters, where = ("[^\udc80-\udcff]+", " in UTF-8") if utf8 else ("(?s:.+)", "")
+    letters, where = (_UTF8, " in UTF-8") if utf8 else (".+", "")
     meaning = f"a folder name{where}, in --project and without '..'"
-    return setting(default, Text(empty=False, pattern=inside + letters, meaning=meaning))
+    return setting("exp", Text(empty=False, pattern=_INSIDE + letters, meaning=meaning))
 
 
 def utf8_folder(default: str, meaning: str) -> Any:
     """Return the field of a setting that is a folder whose name is UTF-8."""
-    # The library of safetensors opens nothing below a folder whose name is not UTF-8.
-    rule = Text(empty=False, pattern="[^\udc80-\udcff]+", meaning=f"{meaning} in UTF-8")
+    rule = Text(empty=False, pattern=_UTF8, meaning=f"{meaning} in UTF-8")
     return setting(default, rule)
 
 

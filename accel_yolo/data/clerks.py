@@ -20,10 +20,6 @@ from accel_yolo.lifeline import start_program
 MOST_CLERKS = 16
 
 
-class _Gone(Exception):
-    """A clerk has ended, or could not be started."""
-
-
 class Clerks:
     """Some processes that answer questions by the function `answer` of a module; a context manager.
 
@@ -74,23 +70,17 @@ class Clerks:
         return _in_order(answers, len(questions))
 
     def _work(self, clerk: subprocess.Popen[bytes] | None) -> None:
-        while (asked := self._questions.get()) is not None:
+        while (asked := self._questions.get()) is not None and not self._is_over:
             answers, number, question = asked
-            answer: bytes | Exception = b""
+            answer: bytes | Exception | None
             try:
                 answer = _ask(clerk, question)
-            except _Gone:
-                clerk = None
-                answer = self._answered_here(question)
-            answers.put((number, answer))
-
-    def _answered_here(self, question: bytes) -> bytes | Exception:
-        if self._is_over:
-            return b""
-        try:
-            return importlib.import_module(self._module).answer(question)
-        except Exception as error:  # noqa: BLE001 - raised where the answer is taken
-            return error
+                if answer is None and not self._is_over:
+                    clerk = None
+                    answer = importlib.import_module(self._module).answer(question)
+            except Exception as error:  # noqa: BLE001 - raised where the answer is taken
+                answer = error
+            answers.put((number, answer or b""))
 
 
 _Question = tuple[SimpleQueue[tuple[int, bytes | Exception]], int, bytes]
@@ -120,24 +110,18 @@ def _start(module: str) -> subprocess.Popen[bytes] | None:
     )
 
 
-def _ask(clerk: subprocess.Popen[bytes] | None, question: bytes) -> bytes:
-    """Return the answer of one process.
-
-    Raises:
-        _Gone: there is none.
-    """
+def _ask(clerk: subprocess.Popen[bytes] | None, question: bytes) -> bytes | None:
+    """Return the answer of one process; None when it has ended, or could not be started."""
     if clerk is None or clerk.stdin is None or clerk.stdout is None:
-        raise _Gone
+        return None
     try:
         clerk.stdin.write(len(question).to_bytes(LENGTH_BYTES, "little") + question)
         clerk.stdin.flush()
         length = int.from_bytes(clerk.stdout.read(LENGTH_BYTES), "little")
         reply = clerk.stdout.read(length)
-    except (OSError, ValueError) as error:
-        raise _Gone from error
-    if not length or len(reply) < length:
-        raise _Gone
-    return reply
+    except (OSError, ValueError):
+        return None
+    return reply if length and len(reply) == length else None
 
 
 def _close(clerk: subprocess.Popen[bytes]) -> None:

@@ -72,7 +72,7 @@ def test_training_from_weights(machine: Path, published_weights: Path) -> None:
     check_trained(machine / "runs" / "train" / "exp", 1)
     _, _, last_words = done.stdout.partition("Next:")
     suggested = [shlex.split(line) for line in last_words.strip().splitlines()]
-    assert [sum(name in words for name in ("val", "predict", "export")) for words in suggested] == [1, 1, 1]
+    assert all(name in words for name, words in zip(("val", "predict", "export"), suggested, strict=True))
     for words in suggested:
         run_suggested(machine, words)
     assert "AGPL-3.0" in done.stderr

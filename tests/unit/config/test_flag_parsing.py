@@ -63,6 +63,13 @@ def test_a_run_may_lie_in_folders_of_the_project(name: str) -> None:
     assert parse("train", ["--name", name]).values["name"] == name
 
 
+@pytest.mark.parametrize("command", ["train", "val"])
+@pytest.mark.parametrize("name", ["a\n/../../b", "\n/..", "/elsewhere", "../exp", "a/.."])
+def test_no_name_leads_out_of_the_project(command: str, name: str) -> None:
+    with pytest.raises(ConfigError, match="wrong value in --name"):
+        parse(command, ["--name", name])
+
+
 def test_an_empty_word_is_a_value() -> None:
     assert parse("train", ["--weights", ""]).values == {"weights": ""}
 
@@ -93,7 +100,7 @@ def test_the_spelling_used_is_remembered() -> None:
             "wrong value in --name: a/../../b; give a folder name in UTF-8, in --project and",
         ),
         ("val", "--name ..", "wrong value in --name: ..; give a folder name, in --project and without '..'"),
-        ("predict", "--name /tmp/x", "wrong value in --name: /tmp/x; give a folder name, in --project"),
+        ("predict", "--name /elsewhere", "wrong value in --name: /elsewhere; give a folder name, in --project"),
         ("val", "--conf 2", "wrong value in --conf: 2; give a number from 0 to 1"),
         ("val", "--half --precision bf16", "two flags disagree in --half and --precision"),
         ("predict", "--imgsz 64 64 64", "wrong value in --imgsz: 64 64 64"),

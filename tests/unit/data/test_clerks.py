@@ -43,6 +43,25 @@ def test_when_none_can_be_started_the_questions_are_answered_here(monkeypatch: p
         assert len(list(clerks.answers([b"yolo\0/a", b"yolo\0/b"]))) == 2
 
 
+def test_an_error_in_answering_here_is_raised_where_the_answer_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(file_states, "answer", {b"known": b"!"}.__getitem__)
+    with Clerks(1, MODULE) as clerks:
+        answers = clerks.answers([b"known", b"unknown", b"known"])
+        assert next(answers) == b"!"
+        with pytest.raises(KeyError, match="unknown"):
+            next(answers)
+
+
+def test_those_that_nobody_waits_for_any_more_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    asked: list[bytes] = []
+    monkeypatch.setattr(file_states, "answer", lambda question: asked.append(question) or time.sleep(0.01) or b"!")
+    with Clerks(1, MODULE) as clerks:
+        next(clerks.answers([b"?"] * 1000))
+    assert len(asked) < 1000
+
+
 def test_nothing_is_left_running() -> None:
     with Clerks(3, MODULE) as clerks:
         started = [clerk for clerk in clerks._started if clerk is not None]
