@@ -28,6 +28,7 @@ L0 = {
     "lifeline",
     "shell",
     "version",
+    "waypoints",
 }
 L1 = {"models", "losses", "data", "metrics"}
 MAY_IMPORT = {

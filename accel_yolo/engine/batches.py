@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from accel_yolo import waypoints
 from accel_yolo.data.loader import HostBatch, TrainLoader
 from accel_yolo.devices import moved
 from accel_yolo.engine.messages import PendingSum
@@ -107,10 +108,13 @@ class Batches:
             return
         source = iter(self.loader.epoch(state.epoch, state.class_ap))
         first = state.step
+        waypoints.reach("data", first)
         ahead = self._prepare(source, first)
         for step in range(first, first + self.schedule.steps_per_epoch):
+            waypoints.reach("agreement", step)
             current = self._finish(ahead, step)
             if step + 1 < first + self.schedule.steps_per_epoch:
+                waypoints.reach("data")
                 ahead = self._prepare(source, step + 1)
             yield self._to_batch(*current)
 

@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor
 
+from accel_yolo import waypoints
 from accel_yolo.models.detector import Detector
 
 
@@ -36,6 +37,7 @@ class Ema:
             applied: whether the optimizer took a step; bool [] on the device where only the device knows. It then
                 counts in `updates` until `discount` puts that right.
         """
+        waypoints.reach("average")
         if self._pairs is None or not self._pairs.follows(detector):
             self._pairs = _Pairs(self.detector, detector)
         pairs = self._pairs

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from accel_yolo import console
+from accel_yolo import console, waypoints
 from accel_yolo.data.eval_loader import EvalBatch, EvalLoader
 from accel_yolo.data.split_index import SplitIndex
 from accel_yolo.engine.kernels import sizes_vary
@@ -102,6 +102,7 @@ def evaluate(detector: Detector | Network, loader: EvalLoader, options: EvalOpti
         if part.losses is not None:
             loss_rows.append(np.concatenate(([number], part.losses))[None])
     worked_until = time.perf_counter()
+    waypoints.reach("merging")
     merged = world.gather_rows(np.concatenate(tables))
     # By image, so that the order does not depend on who evaluated what; within an image by confidence.
     merged = merged[np.argsort(merged[:, 0], kind="stable")]
@@ -130,6 +131,7 @@ def _kept_batches(loader: EvalLoader, world: World, *, several: bool) -> Iterato
     images = sum(len(batch) for batch in loader.batches[world.rank :: world.size])
     with console.progress(None, images, "validating") as bar:
         for batch in loader.share(world.rank, world.size):
+            waypoints.reach("validation")
             yield replace(batch, images=batch.images.clone()) if several else batch
             bar.update(len(batch.ids))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from accel_yolo import waypoints
 from accel_yolo.engine.batches import DeviceBatch, MicroBatch
 from accel_yolo.engine.batchnorm import GroupedBatchNorm2d
 from accel_yolo.engine.optim import laid_like
@@ -38,6 +39,7 @@ class Gradient:
         self.sums = torch.zeros_like(self.sums)
         last = batch.parts[-1]
         for part in batch.parts:
+            waypoints.reach("forward")
             with self._world.gradient_sync(self._model, on=exchange and part is last):
                 yield part
         for layer in self._grouped:
@@ -52,6 +54,7 @@ class Gradient:
             loss: this micro-batch's part of the loss of the whole batch.
             sums: [L, 3] its loss sums.
         """
+        waypoints.reach("backward")
         self._world.backward(loss * self._world.size)
         self.sums += sums.detach()
 
@@ -82,10 +85,12 @@ class OrderedGradient(Gradient):
         """Yield the micro-batches of a step, each to be followed by `backward`; see `Gradient.micro_batches`."""
         rows = []
         for part in batch.parts:
+            waypoints.reach("forward")
             yield part
             rows.append(self._taken_row())
         statistics = sum(2 * layer.num_features for layer in self._grouped)
         start = torch.cat((self._held, self._held.new_zeros(statistics + self.sums.numel())))
+        waypoints.reach("exchange")
         total = self._world.sum_in_order(rows, start)
         self._held, seen, sums = total.split([self._held.numel(), statistics, self.sums.numel()])
         self.sums = sums.view_as(self.sums)
@@ -99,6 +104,7 @@ class OrderedGradient(Gradient):
 
     def backward(self, loss: Tensor, sums: Tensor) -> None:
         """Run the backward pass of one micro-batch; nothing is exchanged."""
+        waypoints.reach("backward")
         self._world.backward(loss)
         self.sums = sums.detach()
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from accel_yolo import console
+from accel_yolo import console, waypoints
 from accel_yolo.config.resolve import save_config
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine import failures
@@ -135,6 +135,7 @@ class RunFolder:
         """
         if not self._world.is_leader:
             return
+        waypoints.reach("results")
         path = self.path / "results.csv"
         lines = _kept_lines(path, row.epoch)
         lines.append(",".join(f"{value:20.5g}" for value in row.values))

@@ -15,7 +15,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import DDPCommunicationHookType, DistributedDataParallelKwargs, patch_environment
 from torch import Tensor, nn
 
-from accel_yolo import console
+from accel_yolo import console, waypoints
 from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.engine.comparison import Fact, require_equal
 from accel_yolo.engine.device import choose_device, choose_precision
@@ -65,6 +65,7 @@ class World(Messages):
         launch = launch or LaunchConfig()
         with spoken_once():
             launched = adopt_launch()
+            waypoints.begin(launched.rank)
             on_cpu = choose_device(device)
             if launched.machines > 1:
                 await_name(os.environ["MASTER_ADDR"], launch.connect_timeout)
@@ -158,6 +159,7 @@ class World(Messages):
 
     def clip(self, model: nn.Module, max_norm: float) -> Tensor:
         """Clip the global L2 gradient norm and return its value before clipping, equal on all processes."""
+        waypoints.reach("update")
         norm = self._accelerator.clip_grad_norm_(model.parameters(), max_norm)
         if norm is None:
             raise EnvironmentFault("gradient norm is not available under this launcher")
