@@ -11,6 +11,7 @@ from torch import Tensor
 from accel_yolo import console
 from accel_yolo.engine.batches import DeviceBatch
 from accel_yolo.engine.build import Training
+from accel_yolo.engine.divergence import COMPARE_EVERY, require_equal_weights
 from accel_yolo.engine.evaluate import Evaluation
 from accel_yolo.engine.memory import Memory, resident_bytes
 from accel_yolo.engine.rows import EpochRow, Pace, StepRow
@@ -35,7 +36,8 @@ class EpochMeter:
     def __init__(self, run: RunFolder, clock: RunClock, state: TrainState, training: Training, world: World) -> None:
         self._run, self._clock, self._epoch, self._world = run, clock, state.epoch, world
         self._schedule, self._first_step = clock.schedule, state.step
-        self._options, self._gradient, self._ema = training.loss, training.gradient, training.ema
+        self._training, self._options = training, training.loss
+        self._gradient, self._ema = training.gradient, training.ema
         world.skips = Skips(world.device, state.skips_in_a_row)
         self._terms = torch.zeros(3, device=world.device)
         self._steps, self._images, self._waited_s, self._started = 0, 0, 0.0, time.perf_counter()
@@ -60,6 +62,7 @@ class EpochMeter:
 
         Raises:
             NonFiniteError: no update has had a finite gradient for a long time.
+            PeerError: the weights of a process differ from those of the others.
         """
         self._images += batch.samples
         self._terms += term_means(sums.detach(), batch.entry_counts, batch.cell_counts, self._options)
@@ -77,6 +80,9 @@ class EpochMeter:
             row = self._step_row(tuple(means), state)
             self._run.add_step(row)
             self._show(row, batch)
+        if state.step % COMPARE_EVERY == 0:
+            settled = bool(self._schedule.is_update[state.step - 1])
+            require_equal_weights(self._training, self._world, state.step, settled=settled)
         return state
 
     def _step_row(self, losses: tuple[float, ...], state: TrainState) -> StepRow:

@@ -37,6 +37,7 @@ class World(Messages):
         self.device = device
         self.precision = "fp32"
         self.skips = Skips(device)
+        self.equal_at_step: int | None = None  # where `require_equal_weights` last found all processes equal
         self._accelerator: Any = None
 
     @classmethod
