@@ -73,6 +73,28 @@ class EnvironmentFault(UserError):
     exit_code = 7
 
 
+class Preempted(UserError):
+    """A signal asked the run to stop; all processes did so after one step, whose checkpoint is durable.
+
+    The exit status differs: a loop that starts what was pre-empted again must not start what a person has stopped.
+
+    Args:
+        name: of the signal.
+        where: epoch and step.
+        command: continues the run.
+    """
+
+    exit_code = 75
+
+    def __init__(self, name: str, where: str, command: str) -> None:
+        is_person = name == "SIGINT"
+        super().__init__(
+            f"{'interrupted' if is_person else 'stopped'} by {name}", where, None, f"continue with: {command}"
+        )
+        if is_person:
+            self.exit_code = 130
+
+
 class StoppedByPeer(UserError):
     """Another process failed and says why; this one stops with it and stays silent."""
 

@@ -35,6 +35,7 @@ VALUES: dict[str, tuple[object, ...]] = {
     "workers": (2,),
     "bbox_interval": (1,),
     "save_period": (1,),
+    "save_every": ("2steps",),
     "precision": ("bf16",),
     "cache": ("ram", "val"),
     "fraction": (0.7,),

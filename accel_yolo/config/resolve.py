@@ -41,6 +41,7 @@ RESUMABLE_KEYS = (
     "workers",
     "patience",
     "save_period",
+    "save_every",
     "nosave",
     "noval",
     "noplots",

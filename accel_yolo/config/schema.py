@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from accel_yolo.config.consistency import QUAD, check_consistent
 from accel_yolo.config.rules import BatchSize, Choice, LayerName, Number, Several, Text
+from accel_yolo.config.save_every import Interval
 from accel_yolo.config.settings import (
     CALLABLE,
     DEVICE,
@@ -115,6 +116,7 @@ class TrainConfig:
     patience: int = count(100)
     freeze: tuple[int | str, ...] = setting((0,), Several(LayerName()))
     save_period: int = count(-1, low=-1)
+    save_every: str = setting("15min", Interval())
     seed: int = setting(0, Number(whole=True, low=0, high=2**63 - 1))
     precision: str = precision_choice()
     nominal_batch: int = count(64, low=1)

@@ -83,6 +83,12 @@ TRAIN = (
         _OUTPUT,
         "N",
     ),
+    value(
+        "--save-every",
+        "save the run so often: 15min, 90s, 2h, 500steps, or 5epochs for no other checkpoints than those",
+        _OUTPUT,
+        "INTERVAL",
+    ),
     value("--save-period", "also keep the weights of every n-th epoch; -1 keeps none", _OUTPUT, "N"),
     Flag(
         ("--report-to", "--report_to"),

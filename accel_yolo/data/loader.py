@@ -75,18 +75,19 @@ class TrainLoader:
         largest = max(int(np.prod(self.task(0, step).shape)) for step in range(self.steps_per_epoch))
         self._ring = Ring(samples, largest, workers.at_most(len(places)))
 
-    def epoch(self, epoch: int, class_ap: tuple[float, ...] = ()) -> Iterator[HostBatch]:
+    def epoch(self, epoch: int, class_ap: tuple[float, ...] = (), first: int = 0) -> Iterator[HostBatch]:
         """Yield the batches of an epoch.
 
         Args:
             epoch: >= 0.
             class_ap: AP of every class by which its order is drawn (`--image-weights`); () for that of the source.
+            first: step of the epoch to begin with; nothing before it is rendered.
 
         Raises:
             DataError: an image could not be read; named.
             EnvironmentFault: a worker is gone.
         """
-        tasks = [self.task(epoch, step, class_ap) for step in range(self.steps_per_epoch)]
+        tasks = [self.task(epoch, step, class_ap) for step in range(first, self.steps_per_epoch)]
         for task, images, answers in self._ring.rendered(tasks):
             yield self.collected(task, images, answers)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -87,11 +88,44 @@ class _Prepared:
     waited_s: float
 
 
-class Batches:
-    """The steps of an epoch as device batches, one prepared ahead."""
+class Word(Protocol):
+    """What processes tell each other beside the counts of a batch."""
 
-    def __init__(self, loader: TrainLoader, detector: Detector, schedule: Schedule, world: World) -> None:
-        self.loader, self.schedule, self.world = loader, schedule, world
+    def word(self) -> list[int]:
+        """Return what this process says."""
+        ...
+
+    def hear(self, total: list[int]) -> None:
+        """Take in the sum of what all processes said, before the step with which it came."""
+        ...
+
+
+class NoWord:
+    """Nothing to say."""
+
+    def word(self) -> list[int]:
+        """Return nothing."""
+        return []
+
+    def hear(self, total: list[int]) -> None:
+        """Do nothing."""
+
+
+class Batches:
+    """The steps of an epoch as device batches, one prepared ahead.
+
+    Args:
+        loader: this process's share of the batches.
+        detector: whose cells are matched.
+        schedule: of the run.
+        world: all processes.
+        word: what they tell each other besides.
+    """
+
+    def __init__(
+        self, loader: TrainLoader, detector: Detector, schedule: Schedule, world: World, word: Word | None = None
+    ) -> None:
+        self.loader, self.schedule, self.world, self._word = loader, schedule, world, word or NoWord()
         self.strides, self.anchor_t = detector.strides, schedule.config.hyp.anchor_t
         self.anchors_grid = detector.anchors.detach().cpu().numpy()
         self.samples, self.images = schedule.config.batch, schedule.config.batch // schedule.config.unit
@@ -99,21 +133,22 @@ class Batches:
         self._transfer = Transfer(world.device)
 
     def steps(self, state: TrainState) -> Iterator[DeviceBatch]:
-        """Yield the batches of an epoch in the global order; none when only its validation is left.
+        """Yield the batches that are left of an epoch in the global order; none when only its validation is.
 
         Raises:
             PeerError: the processes are not at the same step.
         """
         if state.phase != "train":
             return
-        source = iter(self.loader.epoch(state.epoch, state.class_ap))
-        first = state.step
+        first, done = state.step, self.schedule.within_epoch(state.step)
+        end = first - done + self.schedule.steps_per_epoch
+        source = iter(self.loader.epoch(state.epoch, state.class_ap, done))
         waypoints.reach("data", first)
         ahead = self._prepare(source, first)
-        for step in range(first, first + self.schedule.steps_per_epoch):
+        for step in range(first, end):
             waypoints.reach("agreement", step)
             current = self._finish(ahead, step)
-            if step + 1 < first + self.schedule.steps_per_epoch:
+            if step + 1 < end:
                 waypoints.reach("data")
                 ahead = self._prepare(source, step + 1)
             yield self._to_batch(*current)
@@ -135,8 +170,9 @@ class Batches:
             matched = assign(targets, self.anchors_grid, grids, self.anchor_t)
             counts += entry_counts(matched)
             entries.append([level.to(device) for level in matched])
-        # The control word: counts for the loss, and the step so that processes that drift apart are caught.
-        word = torch.tensor([*counts.tolist(), len(host.targets), step], dtype=torch.int64)
+        # The control word: counts for the loss, the step so that processes that drift apart are caught, and what else
+        # there is to say.
+        word = torch.tensor([*counts.tolist(), len(host.targets), step, *self._word.word()], dtype=torch.int64)
         return _Prepared(
             images=images,
             gains=None if host.gains is None else moved(host.gains, device),
@@ -157,10 +193,11 @@ class Batches:
         return tuple(-int(-side * ratio // stride) * stride for side in (height, width))  # pyright: ignore
 
     def _finish(self, prepared: _Prepared, step: int) -> tuple[_Prepared, list[int]]:
-        word = prepared.word.wait().tolist()
-        if word[-1] != step * self.world.size:
+        word, place = prepared.word.wait().tolist(), len(self.strides) + 1
+        if word[place] != step * self.world.size:
             drift = PeerError("processes are at different steps", "control word", f"step {step} here", "report this")
             raise self.world.common(drift)
+        self._word.hear(word[place + 1 :])
         return prepared, word
 
     def _to_batch(self, prepared: _Prepared, word: list[int]) -> DeviceBatch:

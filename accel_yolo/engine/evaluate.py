@@ -14,6 +14,7 @@ from torch import Tensor
 from accel_yolo import console, waypoints
 from accel_yolo.data.eval_loader import EvalBatch, EvalLoader
 from accel_yolo.data.split_index import SplitIndex
+from accel_yolo.engine.interruption import Interruption
 from accel_yolo.engine.kernels import sizes_vary
 from accel_yolo.engine.matched import COLUMNS, DETECTION_COLUMNS, label_candidates, matched_rows
 from accel_yolo.engine.world import World
@@ -77,7 +78,13 @@ class Evaluation:
 
 @torch.inference_mode()
 @sizes_vary()
-def evaluate(detector: Detector | Network, loader: EvalLoader, options: EvalOptions, world: World) -> Evaluation:
+def evaluate(
+    detector: Detector | Network,
+    loader: EvalLoader,
+    options: EvalOptions,
+    world: World,
+    interruption: Interruption | None = None,
+) -> Evaluation:
     """Return the metrics of a detector on a split; the detector itself is left as it is.
 
     Args:
@@ -85,6 +92,10 @@ def evaluate(detector: Detector | Network, loader: EvalLoader, options: EvalOpti
         loader: the split.
         options: see `EvalOptions`.
         world: all processes take part.
+        interruption: what may stop it.
+
+    Raises:
+        StopAsked: all processes have agreed to stop.
     """
     started = time.perf_counter()
     network = detector if isinstance(detector, Network) else TorchNetwork(detector)
@@ -93,7 +104,7 @@ def evaluate(detector: Detector | Network, loader: EvalLoader, options: EvalOpti
     tables, loss_rows, seconds = [np.zeros((0, COLUMNS))], [parts], np.zeros(len(STAGES))
     mine = range(world.rank, len(loader.batches), world.size)
     lanes, _ = lanes_of(world.device) if network.parallel else (1, 0)
-    batches = _kept_batches(loader, world, several=lanes > 1)
+    batches = _kept_batches(loader, world, interruption, several=lanes > 1)
     work = partial(_evaluated, network=network, index=index, options=options)
     parts_of = in_lanes(work, batches, world.device) if lanes > 1 else map(work, batches)
     for number, part in zip(mine, parts_of, strict=True):
@@ -126,14 +137,21 @@ def images_per_pass(batch: int, device: torch.device) -> int:
     return min(batch, CPU_PASS_IMAGES) if device.type == "cpu" else batch
 
 
-def _kept_batches(loader: EvalLoader, world: World, *, several: bool) -> Iterator[EvalBatch]:
+def _kept_batches(
+    loader: EvalLoader, world: World, interruption: Interruption | None, *, several: bool
+) -> Iterator[EvalBatch]:
     """Yield the batches of this process under a bar; where several are held at once, each with images of its own."""
     images = sum(len(batch) for batch in loader.batches[world.rank :: world.size])
+    rounds = interruption.rounds(-(-len(loader.batches) // world.size)) if interruption is not None else None
     with console.progress(None, images, "validating") as bar:
         for batch in loader.share(world.rank, world.size):
             waypoints.reach("validation")
+            if rounds is not None:
+                rounds.turn()
             yield replace(batch, images=batch.images.clone()) if several else batch
             bar.update(len(batch.ids))
+    if rounds is not None:
+        rounds.end()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,10 +39,11 @@ class EpochMeter:
         self._schedule, self._first_step = clock.schedule, state.step
         self._training, self._options = training, training.loss
         self._gradient, self._ema = training.gradient, training.ema
-        world.skips = Skips(world.device, state.skips_in_a_row)
-        self._terms = torch.zeros(3, device=world.device)
-        self._steps, self._images, self._waited_s, self._started = 0, 0, 0.0, time.perf_counter()
-        self._seconds = 0.0
+        skipped, in_a_row = state.unread or (0, state.skips_in_a_row)
+        world.skips = Skips(world.device, in_a_row, skipped)
+        self._terms = torch.tensor(_share(state.terms, training, world), device=world.device)
+        self._steps, self._images, self._waited_s, self._started = state.counted, 0, 0.0, time.perf_counter()
+        self._last_step, self._seconds = state.step, 0.0
         self._read_at, self._read_images = self._started, state.images
         self._bar = None
 
@@ -50,11 +52,11 @@ class EpochMeter:
         per_epoch, epochs = self._schedule.steps_per_epoch, self._schedule.config.epochs
         self._clock.begin_epoch(self._first_step)
         with console.progress(None, per_epoch, f"epoch {self._epoch + 1}/{epochs}", "step") as self._bar:
-            self._bar.update(self._first_step % per_epoch)  # an interrupted epoch goes on where it was
+            self._bar.update(self._schedule.within_epoch(self._first_step))  # an interrupted epoch goes on where it was
             for batch in batches:
                 yield batch
                 self._bar.update()
-        self._clock.end_steps(self._first_step + self._steps)
+        self._clock.end_steps(self._last_step)
         self._seconds = time.perf_counter() - self._started
 
     def add(self, batch: DeviceBatch, sums: Tensor, state: TrainState) -> TrainState:
@@ -66,7 +68,7 @@ class EpochMeter:
         """
         self._images += batch.samples
         self._terms += term_means(sums.detach(), batch.entry_counts, batch.cell_counts, self._options)
-        self._steps += 1
+        self._steps, self._last_step = self._steps + 1, state.step
         self._waited_s += batch.waited_s
         due = self._steps % LOG_EVERY == 1
         means: list[float] = []
@@ -81,7 +83,7 @@ class EpochMeter:
             self._run.add_step(row)
             self._show(row, batch)
         if state.step % COMPARE_EVERY == 0:
-            settled = bool(self._schedule.is_update[state.step - 1])
+            settled = self._schedule.at(state.step - 1).is_update
             require_equal_weights(self._training, self._world, state.step, settled=settled)
         return state
 
@@ -130,6 +132,21 @@ class EpochMeter:
         self._ema.discount(int(skipped))
         return terms, state.corrected(int(skipped), int(in_a_row))
 
+    def is_end(self, state: TrainState) -> bool:
+        """Return whether all steps of the epoch are done."""
+        return self._schedule.within_epoch(state.step) == 0
+
+    def within(self, state: TrainState) -> TrainState:
+        """Return the state in mid-epoch, to be saved with what all processes have gathered of the epoch.
+
+        What the device has counted stays uncounted here: a run that is saved goes on as one that is not.
+        """
+        terms = self._terms.tolist()
+        rows = self._world.gather_rows(np.array([terms])).tolist() if self._gradient.sharers > 1 else [terms]
+        skips = self._world.skips
+        unread = tuple(map(int, skips.numbers.tolist())) if skips.on_device else ()
+        return state.within_epoch(self._steps, tuple(map(tuple, rows)), unread)
+
     def completed(self, state: TrainState) -> TrainState:
         """Return the state after the last step, with the losses meaned over the epoch and summed over processes.
 
@@ -169,3 +186,14 @@ class EpochMeter:
     def _wait_share(self) -> float:
         spent = self._seconds or time.perf_counter() - self._started
         return self._waited_s / spent if spent else 0.0
+
+
+def _share(rows: tuple[tuple[float, ...], ...], training: Training, world: World) -> list[float]:
+    """Return the loss terms with which this process takes an epoch up, from those of each process that left it."""
+    if not rows:
+        return [0.0, 0.0, 0.0]
+    if len(rows) == 1 and training.gradient.sharers == 1:  # they are those of all processes
+        return list(rows[0])
+    if len(rows) == world.size:
+        return list(rows[world.rank])
+    return np.sum(rows, axis=0).tolist() if world.is_leader else [0.0, 0.0, 0.0]

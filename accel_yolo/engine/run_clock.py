@@ -49,7 +49,7 @@ class RunClock:
             pace_s = (time.perf_counter() - self._started_s) / steps
         if pace_s is None:
             return None
-        left = self.schedule.total_steps - step
+        left = self.schedule.left(step)
         validations = 0 if self.schedule.config.noval else -(-left // self.schedule.steps_per_epoch)
         return pace_s * left + validations * (self._between_s or 0.0)
 

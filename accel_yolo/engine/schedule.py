@@ -43,12 +43,17 @@ class Knobs:
 class Schedule:
     """The schedule of a whole run: `at(step)` needs nothing but the step.
 
+    Args:
+        config: the run.
+        steps_per_epoch: steps of an epoch.
+        shift: what the steps of the run are ahead of those of this schedule: see `TrainState.shift`.
+
     Raises:
         ConfigError: the run has more steps than there is room for.
     """
 
-    def __init__(self, config: TrainConfig, steps_per_epoch: int) -> None:
-        self.config = config
+    def __init__(self, config: TrainConfig, steps_per_epoch: int, shift: int = 0) -> None:
+        self.config, self.shift = config, shift
         self.steps_per_epoch = steps_per_epoch
         self.total_steps = steps_per_epoch * config.epochs
         self.warmup_steps = max(round(config.hyp.warmup_epochs * steps_per_epoch), config.warmup_min_steps)
@@ -74,6 +79,7 @@ class Schedule:
 
     def at(self, step: int) -> Knobs:
         """Return the knobs of a step, counted from 0 over the whole run."""
+        step -= self.shift
         hyp, epoch = self.config.hyp, step // self.steps_per_epoch
         if self.warmup_steps and step <= self.warmup_steps:
             share, target = step / self.warmup_steps, hyp.lr0 * self.factor(epoch)
@@ -89,11 +95,20 @@ class Schedule:
         lr = hyp.lr0 * self.factor(epoch if epoch == warm else max(epoch - 1, 0))
         return Knobs(lr_bias=lr, lr_weight=lr, momentum=hyp.momentum, is_update=bool(self.is_update[step]))
 
+    def left(self, step: int) -> int:
+        """Return how many steps are left when `step` steps of the run are done."""
+        return self.total_steps - (step - self.shift)
+
+    def within_epoch(self, step: int) -> int:
+        """Return how many steps of its epoch are done when `step` steps of the run are."""
+        return (step - self.shift) % self.steps_per_epoch
+
     def image_size(self, step: int, stride: int) -> int:
         """Return the image size in px of a step, the same on every process: multi-scale draws it from the step."""
         imgsz = self.config.imgsz
         if not self.config.multi_scale:
             return imgsz
+        step -= self.shift
         draw = generator(self.config.seed, 0, step, Stream.MULTI_SCALE).integers(imgsz // 2, imgsz * 3 // 2 + stride)
         return max(int(draw) // stride * stride, stride)
 

@@ -13,16 +13,16 @@ class Skips:
         on_device: the device decides. If not, the host does and nothing is counted here.
     """
 
-    def __init__(self, device: torch.device, in_a_row: int = 0) -> None:
+    def __init__(self, device: torch.device, in_a_row: int = 0, skipped: int = 0) -> None:
         self.on_device = device.type == "cuda"
-        self._device, self._in_a_row = device, in_a_row
+        self._device, self._begin = device, (float(skipped), float(in_a_row))
         self._numbers: Tensor | None = None
 
     @property
     def numbers(self) -> Tensor:
         """[2] float32 on the device: updates skipped since the last `forget`, and those in a row up to now."""
         if self._numbers is None:  # not before there is work: processes are started before the device is
-            self._numbers = torch.tensor([0.0, self._in_a_row], device=self._device)
+            self._numbers = torch.tensor(self._begin, device=self._device)
         return self._numbers
 
     def count(self, finite: Tensor) -> None:

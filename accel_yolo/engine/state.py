@@ -30,6 +30,11 @@ class TrainState:
         losses: mean (box, objectness, class) training losses of the last completed epoch.
         class_ap: AP of every class in the last validation, where the next order is drawn by it (`--image-weights`); ()
             before the first.
+        position: samples of the current epoch that are done.
+        shift: by how much `step` is ahead of the step of the schedule; not 0 after the batch was changed on the way.
+        counted: steps that `terms` are summed over.
+        terms: the loss terms of the epoch so far, of each process, in a checkpoint in mid-epoch.
+        unread: what the device had counted there and the host had not read: updates skipped, and those in a row.
     """
 
     phase: str = "train"
@@ -44,6 +49,11 @@ class TrainState:
     stopped: bool = False
     losses: tuple[float, ...] = (0.0, 0.0, 0.0)
     class_ap: tuple[float, ...] = ()
+    position: int = 0
+    shift: int = 0
+    counted: int = 0
+    terms: tuple[tuple[float, ...], ...] = ()
+    unread: tuple[int, ...] = ()
 
     def after_step(self, images: int, is_update: bool, applied: bool | Tensor) -> TrainState:
         """Return the state after one step.
@@ -59,7 +69,11 @@ class TrainState:
         return replace(
             self,
             step=self.step + 1,
+            counted=0,
+            terms=(),
+            unread=(),
             images=self.images + images,
+            position=self.position + images,
             updates=self.updates + int(applied),
             skips=self.skips + int(skipped),
             skips_in_a_row=0 if applied else self.skips_in_a_row + int(skipped),
@@ -78,6 +92,26 @@ class TrainState:
         """Return the state after the last step of an epoch, with its mean training losses."""
         return replace(self, phase="validate", losses=losses)
 
+    def within_epoch(self, counted: int, terms: tuple[tuple[float, ...], ...], unread: tuple[int, ...]) -> TrainState:
+        """Return the state to be saved in mid-epoch: with what the epoch has gathered so far."""
+        return replace(self, counted=counted, terms=terms, unread=unread)
+
+    def placed(self, steps_per_epoch: int, batch: int) -> TrainState:
+        """Return the state on a schedule: its place is counted in samples, which a changed batch leaves where they are.
+
+        Args:
+            steps_per_epoch: of the run as it goes on.
+            batch: samples of a step as it goes on. Samples of a step that was begun are shown again.
+        """
+        done = min(self.position // batch, steps_per_epoch - 1)
+        if self.phase == "validate":
+            done = steps_per_epoch
+        shift = self.step - (self.epoch * steps_per_epoch + done)
+        if shift == self.shift:
+            return self
+        position = self.position if self.phase == "validate" else done * batch
+        return replace(self, shift=shift, position=position)
+
     def after_epoch(self, epoch_fitness: float | None, patience: int) -> TrainState:
         """Return the state after an epoch.
 
@@ -90,7 +124,8 @@ class TrainState:
             best, best_epoch = epoch_fitness, self.epoch
         waited = self.epoch - best_epoch
         stopped = epoch_fitness is not None and patience > 0 and waited >= patience
-        return replace(self, phase="train", epoch=self.epoch + 1, best=best, best_epoch=best_epoch, stopped=stopped)
+        after = replace(self, phase="train", epoch=self.epoch + 1, position=0)
+        return replace(after, best=best, best_epoch=best_epoch, stopped=stopped)
 
     def weighing(self, class_ap: tuple[float, ...]) -> TrainState:
         """Return the state in which the next order is drawn by these AP of all classes.
@@ -111,5 +146,6 @@ class TrainState:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TrainState:
         """Return the state that `to_json` described."""
-        rows = {"losses": tuple(data["losses"]), "class_ap": tuple(data.get("class_ap", ()))}
-        return cls(**{**data, **rows})
+        rows = {name: tuple(data.get(name, ())) for name in ("losses", "class_ap", "unread")}
+        terms = tuple(map(tuple, data.get("terms", ())))
+        return cls(**{**data, **rows, "terms": terms})

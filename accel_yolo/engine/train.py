@@ -8,14 +8,16 @@ from dataclasses import replace
 from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.config.rules import AUTO_BATCH
 from accel_yolo.config.schema import TrainConfig
+from accel_yolo.data.eval_loader import EvalLoader
 from accel_yolo.engine.autobatch import with_chosen_batch
 from accel_yolo.engine.batches import Batches, batch_loss
 from accel_yolo.engine.build import Data, build_training, open_data
 from accel_yolo.engine.dealing import dealt_out
-from accel_yolo.engine.evaluate import evaluate
+from accel_yolo.engine.evaluate import Evaluation, evaluate
 from accel_yolo.engine.faults import named_faults
 from accel_yolo.engine.finish import conclude, evaluate_best, introduce
 from accel_yolo.engine.gallery import Gallery
+from accel_yolo.engine.interruption import Interruption
 from accel_yolo.engine.loaders import build_loaders, require_augmentation
 from accel_yolo.engine.preflight import preflight
 from accel_yolo.engine.progress import EpochMeter
@@ -28,6 +30,7 @@ from accel_yolo.engine.sharing import share_numbers
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.tracking import require_trackers, tracked
 from accel_yolo.engine.world import World
+from accel_yolo.errors import Preempted
 
 
 def train(config: TrainConfig, origins: dict[str, str], launch: LaunchConfig | None = None) -> TrainState:
@@ -42,8 +45,12 @@ def train(config: TrainConfig, origins: dict[str, str], launch: LaunchConfig | N
         UserError: bad data, weights, or settings; one line.
     """
     world = World.connect(config.device, launch, "train --resume" if config.resume else "train")
-    with _faults_of(config, world):
-        state = _train(config, origins, launch, world)
+    try:
+        with _faults_of(config, world):
+            state = _train(config, origins, launch, world)
+    except Preempted:  # by all processes at once
+        world.end()
+        raise
     world.end()
     return state
 
@@ -77,17 +84,29 @@ def _faults_of(config: TrainConfig, world: World) -> AbstractContextManager[None
 def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data) -> TrainState:
     """Run the loop in an open run folder and return where it ended."""
     training = build_training(config, data, run.resumable_weights(), world)
+    config = training.config
+    train_loader, val_loader = build_loaders(config, data, training, world)
+    interruption = Interruption(world)
+    checkpoints = Checkpoints(run, training, config, world, interruption)
+    state = checkpoints.restore_or(TrainState()).placed(train_loader.steps_per_epoch, config.batch)
+    schedule = Schedule(config, train_loader.steps_per_epoch, state.shift)
+    batches = Batches(train_loader, training.detector, schedule, world, checkpoints)
+    introduce(run, training, batches, state, world)
+    gallery = Gallery.of_training(run.path, config, data, training.detector, world)
+    with interruption:  # what comes before and after can be repeated, so a signal ends it as it ends any program
+        state, best = _epochs(state, batches, val_loader, checkpoints, gallery)
+    result = best or evaluate_best(run, training, val_loader, world)
+    return conclude(state, run, training, data.val, result, gallery, world)
+
+
+def _epochs(
+    state: TrainState, batches: Batches, val_loader: EvalLoader, checkpoints: Checkpoints, gallery: Gallery
+) -> tuple[TrainState, Evaluation | None]:
+    """Run the loop and return where it ended, with the evaluation of the best weights if this process made it."""
+    run, training, world = checkpoints.run, checkpoints.training, batches.world
     config, detector, model = training.config, training.detector, training.model
     optimizer, ema, gradient = training.optimizer, training.ema, training.gradient
-    train_loader, val_loader = build_loaders(config, data, training, world)
-    schedule = Schedule(config, train_loader.steps_per_epoch)
-    clock = RunClock(schedule)
-    checkpoints = Checkpoints(run, training, config, world)
-    state = checkpoints.restore_or(TrainState())
-    batches = Batches(train_loader, detector, schedule, world)
-    introduce(run, training, batches, state, world)
-    gallery = Gallery.of_training(run.path, config, data, detector, world)
-    best = None  # the evaluation of the best weights, if this process made it
+    schedule, clock, best = batches.schedule, RunClock(batches.schedule), None
 
     while state.epoch < config.epochs and not state.stopped:
         meter = EpochMeter(run, clock, state, training, world)
@@ -105,10 +124,13 @@ def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data) -> T
                 ema.update(detector, applied=applied)
             state = state.after_step(batch.samples, knobs.is_update, applied)
             state = meter.add(batch, gradient.sums, state)  # reads the device on the log interval only
+            if knobs.is_update:
+                checkpoints.after_update(state, meter)  # saves where it is due, and stops where all have agreed to
         state = checkpoints.save(meter.completed(state))
         result = None
         if not config.noval or state.epoch + 1 == config.epochs:
-            result = evaluate(ema.detector, val_loader, training.evaluation, world)
+            with checkpoints.stopping(state):
+                result = evaluate(ema.detector, val_loader, training.evaluation, world, checkpoints.interruption)
         state = state.after_epoch(result.ap.fitness if result else None, config.patience)
         if result and config.image_weights:
             state = state.weighing(share_numbers(result.ap.of_classes(detector.nc), world))
@@ -119,5 +141,4 @@ def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data) -> T
         checkpoints.finish_epoch(state)
         gallery.add_epoch(state, result)  # asks for pictures and does not wait for them
         run.record.show(gallery.finished())
-    result = best or evaluate_best(run, training, val_loader, world)
-    return conclude(state, run, training, data.val, result, gallery, world)
+    return state, best

@@ -52,8 +52,8 @@ def trained(config: TrainConfig, folder: str) -> dict[int, str]:
     seen: dict[int, str] = {}
     original = TrainLoader.epoch
 
-    def epoch(loader: TrainLoader, number: int, class_ap: tuple[float, ...] = ()) -> Any:
-        for batch in original(loader, number, class_ap):
+    def epoch(loader: TrainLoader, number: int, class_ap: tuple[float, ...] = (), first: int = 0) -> Any:
+        for batch in original(loader, number, class_ap, first):
             for place, position in enumerate(batch.positions):
                 labels = batch.targets[batch.targets[:, 0] == place, 1:]
                 seen[position] = digest(batch.images[place].numpy(), labels)

@@ -29,9 +29,9 @@ class SlowLoader:
 
     pieces = (range(BATCH // 2), range(BATCH // 2, BATCH))
 
-    def epoch(self, epoch: int, class_ap: tuple[float, ...] = ()) -> Iterator[HostBatch]:
+    def epoch(self, epoch: int, class_ap: tuple[float, ...] = (), first: int = 0) -> Iterator[HostBatch]:
         targets = np.array([[0, 1, 0.5, 0.5, 0.4, 0.4], [2, 0, 0.3, 0.3, 0.2, 0.3]], dtype=np.float32)
-        for step in range(STEPS):
+        for step in range(first, STEPS):
             time.sleep(SLEEP_S)
             yield HostBatch(torch.zeros(BATCH, 64, 64, 3, dtype=torch.uint8), targets, tuple(range(step, step + BATCH)))
 
