@@ -44,6 +44,11 @@ class KeyedPlans:
         """Return the number of the image that lies at the position of a key, whatever is shown beside it."""
         return index_at(self._source_of(key.class_ap).order(self.seed, key.epoch), key.position)
 
+    def images_of(self, key: Key) -> list[int]:
+        """Return the numbers of the images that are seen in a sample, the one that lies at its position first."""
+        own = self.image_of(key)
+        return [own, *dict.fromkeys(image for image in self.plan(key).indices() if image != own)]
+
     def _source_of(self, class_ap: tuple[float, ...]) -> PlanSource:
         """Return what the plans of an epoch are made from; its order is drawn once."""
         if self._drawn[0] != class_ap:

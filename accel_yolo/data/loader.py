@@ -35,6 +35,10 @@ class Samples(Renders, Protocol):
         """Return the (height, width) in px of an image."""
         ...
 
+    def annotated(self, key: Key, /) -> dict[str, list[list[float]]]:
+        """Return the files that are seen in an image, each with the rows of its labels."""
+        ...
+
 
 @dataclass(frozen=True)
 class HostBatch:
@@ -97,6 +101,19 @@ class TrainLoader:
         height, width = self._samples.out_hw_at(positions[0])
         keys = tuple(Key(epoch, position, class_ap) for position in positions)
         return Task((len(positions), height, width, 3), keys)
+
+    def contents(self, epoch: int, step: int, class_ap: tuple[float, ...] = ()) -> dict[str, list[list[float]]]:
+        """Return the image files of this process's share of a step, each with the rows of its labels.
+
+        They follow from the seed: nothing is remembered, and no pixel is read.
+
+        Args:
+            epoch: >= 0.
+            step: of the epoch.
+            class_ap: see `epoch`.
+        """
+        keys = self.task(epoch, step, class_ap).keys
+        return {path: rows for key in keys for path, rows in self._samples.annotated(key).items()}
 
     def collected(self, task: Task, images: np.ndarray, answers: list[tuple[np.ndarray, tuple]]) -> HostBatch:
         """Return the batch of a step from its images and what its samples say of themselves."""

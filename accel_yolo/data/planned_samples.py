@@ -34,6 +34,10 @@ class PlannedSamples:
         """Return the (height, width) in px of the sample at a position."""
         return self.source.out_hw_at(position)
 
+    def annotated(self, key: Key) -> dict[str, list[list[float]]]:
+        """Return the files that are seen in a sample, each with the rows of its labels; see `TrainSamples`."""
+        return self.index.annotated(self._plans.images_of(key))
+
     def render(self, key: Key, into: np.ndarray) -> tuple[np.ndarray, SampleRow]:
         """Return labels float32 [k, 5] and the numbers of a key; no pixel is touched here."""
         plan = self._plans.plan(key)

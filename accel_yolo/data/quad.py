@@ -60,7 +60,11 @@ class QuadSamples:
 
     def shown(self, key: Key) -> list[str]:
         """Return the files that are seen in a unit, the one that lies at its first position first."""
-        return list(dict.fromkeys(path for part in self._keys(key) for path in self.samples.shown(part)))
+        return list(self.annotated(key))
+
+    def annotated(self, key: Key) -> dict[str, list[list[float]]]:
+        """Return the same files, each with the rows of its labels; see `TrainSamples`."""
+        return {path: rows for part in self._keys(key) for path, rows in self.samples.annotated(part).items()}
 
     def _keys(self, key: Key) -> list[Key]:
         """Return the keys of the samples that a unit shows: one, or four."""

@@ -62,9 +62,11 @@ class TrainSamples:
 
     def shown(self, key: Key) -> list[str]:
         """Return the files that are seen in a sample, the one that lies at its position first."""
-        own = self._plans.image_of(key)
-        others = dict.fromkeys(image for image in self._plans.plan(key).indices() if image != own)
-        return [self.index.paths[image] for image in (own, *others)]
+        return list(self.annotated(key))
+
+    def annotated(self, key: Key) -> dict[str, list[list[float]]]:
+        """Return the same files, each with the rows of its labels: class, cx, cy, w, h (0..1)."""
+        return self.index.annotated(self._plans.images_of(key))
 
     def _load_for(self, epoch: int, position: int) -> Load:
         """Return what loads images for one sample: images of a partner group are kept until its last step."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,6 +89,10 @@ class SplitIndex:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def annotated(self, images: Iterable[int]) -> dict[str, list[list[float]]]:
+        """Return the files of images by their numbers, each with the rows of its labels, see `labels_of`."""
+        return {self.paths[image]: self.labels_of(image).tolist() for image in images}
 
     def labels_of(self, image: int) -> np.ndarray:
         """Return the labels of one image, [k, 5] float32: class, cx, cy, w, h (0..1); a read-only view."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from accel_yolo import waypoints
 from accel_yolo.data.loader import HostBatch, TrainLoader
 from accel_yolo.devices import moved
 from accel_yolo.engine.messages import PendingSum
+from accel_yolo.engine.own_share import Contents
 from accel_yolo.engine.schedule import Schedule
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.transfer import Arriving, Transfer
@@ -55,6 +57,7 @@ class DeviceBatch:
         entry_counts: [L] float32 on the device, matched cells per level over all processes.
         cell_counts: [L] float32 on the device, B·A·H·W per level over all processes.
         waited_s: seconds the loop waited for the data of this batch.
+        contents: finds the image files of this process's share, each with the rows of its labels.
     """
 
     parts: list[MicroBatch]
@@ -66,6 +69,7 @@ class DeviceBatch:
     entry_counts: Tensor
     cell_counts: Tensor
     waited_s: float
+    contents: Contents
 
 
 def batch_loss(sums: Tensor, batch: DeviceBatch, options: LossOptions) -> Tensor:
@@ -151,7 +155,11 @@ class Batches:
             if step + 1 < end:
                 waypoints.reach("data")
                 ahead = self._prepare(source, step + 1)
-            yield self._to_batch(*current)
+            within = self.schedule.within_epoch(step)
+            contents = partial(self.loader.contents, state.epoch, within, state.class_ap)
+            waypoints.tell_files(lambda contents=contents: list(contents()))
+            yield self._to_batch(*current, contents)
+        waypoints.tell_files(None)
 
     def _prepare(self, source: Iterator[HostBatch], step: int) -> _Prepared:
         self._transfer.finish_all_but_last()  # workers write there as soon as the next batch is asked for
@@ -200,7 +208,7 @@ class Batches:
         self._word.hear(word[place + 1 :])
         return prepared, word
 
-    def _to_batch(self, prepared: _Prepared, word: list[int]) -> DeviceBatch:
+    def _to_batch(self, prepared: _Prepared, word: list[int], contents: Contents) -> DeviceBatch:
         levels = len(self.strides)
         anchors = self.anchors_grid.shape[1]
         cells = [self.images * anchors * height * width for height, width in prepared.grids]
@@ -222,4 +230,5 @@ class Batches:
             entry_counts=counts[0],
             cell_counts=counts[1],
             waited_s=prepared.waited_s,
+            contents=contents,
         )

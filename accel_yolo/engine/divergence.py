@@ -78,7 +78,7 @@ def _one(numbers: np.ndarray) -> int:
 def _state(training: Training, *, settled: bool) -> dict[str, Tensor]:
     """Return what must be equal, by name."""
     detector: nn.Module = training.detector
-    parts = {f"weight {name}": value for name, value in detector.named_parameters()}
+    parts: dict[str, Tensor] = {f"weight {name}": value for name, value in detector.named_parameters()}
     if settled:
         parts |= {f"statistic {name}": value for name, value in detector.named_buffers()}
     return parts | {f"average of {name}": value for name, value in training.ema.detector.state_dict().items()}

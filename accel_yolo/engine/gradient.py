@@ -11,6 +11,7 @@ from accel_yolo import waypoints
 from accel_yolo.engine.batches import DeviceBatch, MicroBatch
 from accel_yolo.engine.batchnorm import GroupedBatchNorm2d
 from accel_yolo.engine.optim import laid_like
+from accel_yolo.engine.own_share import OwnShare
 from accel_yolo.engine.world import World
 from accel_yolo.models.detector import Detector
 
@@ -21,10 +22,12 @@ class Gradient:
     Attributes:
         sums: [L, 3] float32, the loss sums of the step: of this process's share.
         sharers: processes over which `sums` are spread.
+        own: what this process saw of its share of the step.
     """
 
     def __init__(self, model: nn.Module, detector: Detector, world: World) -> None:
         self._model, self._detector, self._world = model, detector, world
+        self.own = OwnShare(detector, world.device)
         self._grouped = [layer for layer in detector.modules() if isinstance(layer, GroupedBatchNorm2d)]
         self.sums = torch.zeros(len(detector.strides), 3, device=world.device)
         self.sharers = world.size
@@ -36,12 +39,13 @@ class Gradient:
             batch: the step.
             exchange: this step completes an update: afterwards the parameters hold the gradient of all processes.
         """
-        self.sums = torch.zeros_like(self.sums)
+        self.own.begin()
         last = batch.parts[-1]
         for part in batch.parts:
             waypoints.reach("forward")
             with self._world.gradient_sync(self._model, on=exchange and part is last):
                 yield part
+        self.sums = self.own.sums
         for layer in self._grouped:
             layer.fold()
 
@@ -55,8 +59,8 @@ class Gradient:
             sums: [L, 3] its loss sums.
         """
         waypoints.reach("backward")
-        self._world.backward(loss * self._world.size)
-        self.sums += sums.detach()
+        self._world.backward(_spoilt(loss) * self._world.size)
+        self.own.add(sums)
 
     def settle_statistics(self, local_images: int) -> None:
         """Make the running statistics equal on all processes, after an update and before the weight average."""
@@ -65,6 +69,11 @@ class Gradient:
     def total(self, terms: Tensor) -> Tensor:
         """Return the sum over all processes of something that was computed from `sums`, on the host in float64."""
         return self._world.sum(terms.cpu().double())
+
+
+def _spoilt(loss: Tensor) -> Tensor:
+    """Return the same loss; where it is not finite, its gradient is not either, so that all processes get to see it."""
+    return loss * (1 + 0 * loss.detach())
 
 
 class OrderedGradient(Gradient):
@@ -84,6 +93,7 @@ class OrderedGradient(Gradient):
     def micro_batches(self, batch: DeviceBatch, *, exchange: bool) -> Iterator[MicroBatch]:
         """Yield the micro-batches of a step, each to be followed by `backward`; see `Gradient.micro_batches`."""
         rows = []
+        self.own.begin()
         for part in batch.parts:
             waypoints.reach("forward")
             yield part
@@ -105,8 +115,9 @@ class OrderedGradient(Gradient):
     def backward(self, loss: Tensor, sums: Tensor) -> None:
         """Run the backward pass of one micro-batch; nothing is exchanged."""
         waypoints.reach("backward")
-        self._world.backward(loss)
+        self._world.backward(_spoilt(loss))
         self.sums = sums.detach()
+        self.own.add(sums)
 
     def settle_statistics(self, local_images: int) -> None:
         """Do nothing: the statistics are those of all processes already."""

@@ -15,20 +15,16 @@ from accel_yolo.engine.build import Training
 from accel_yolo.engine.divergence import COMPARE_EVERY, require_equal_weights
 from accel_yolo.engine.evaluate import Evaluation
 from accel_yolo.engine.memory import Memory, resident_bytes
+from accel_yolo.engine.nonfinite import NumberWatch
 from accel_yolo.engine.rows import EpochRow, Pace, StepRow
 from accel_yolo.engine.run_clock import RunClock
 from accel_yolo.engine.run_folder import RunFolder
-from accel_yolo.engine.skips import Skips
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
-from accel_yolo.errors import NonFiniteError
 from accel_yolo.losses.detection import term_means
 
 LOG_EVERY = 10
 """Steps between two reads of the device."""
-
-MOST_SKIPS_IN_A_ROW = 20
-"""More updates than this without a finite gradient stop the run."""
 
 
 class EpochMeter:
@@ -40,7 +36,8 @@ class EpochMeter:
         self._training, self._options = training, training.loss
         self._gradient, self._ema = training.gradient, training.ema
         skipped, in_a_row = state.unread or (0, state.skips_in_a_row)
-        world.skips = Skips(world.device, in_a_row, skipped)
+        world.count_skips(in_a_row, skipped)
+        self._numbers = NumberWatch(training, world, run.path, state)
         self._terms = torch.tensor(_share(state.terms, training, world), device=world.device)
         self._steps, self._images, self._waited_s, self._started = state.counted, 0, 0.0, time.perf_counter()
         self._last_step, self._seconds = state.step, 0.0
@@ -67,25 +64,30 @@ class EpochMeter:
             PeerError: the weights of a process differ from those of the others.
         """
         self._images += batch.samples
-        self._terms += term_means(sums.detach(), batch.entry_counts, batch.cell_counts, self._options)
+        terms = self._terms_of(sums, batch)
+        own = self._gradient.own.sums
+        own_terms = terms if own is sums else self._terms_of(own, batch)
+        is_update = self._schedule.at(state.step - 1).is_update
+        self._numbers.take(own_terms, batch.contents, step=state.step - 1, is_update=is_update)
+        self._terms += terms
         self._steps, self._last_step = self._steps + 1, state.step
         self._waited_s += batch.waited_s
         due = self._steps % LOG_EVERY == 1
         means: list[float] = []
         if due:
             means, state = self._read(state)
-        if state.skips_in_a_row > MOST_SKIPS_IN_A_ROW:
-            what = f"the gradient was not finite in {state.skips_in_a_row} updates in a row"
-            place, remedy = f"epoch {self._epoch + 1}, step {state.step}", "lower lr0, or use --precision fp32 or bf16"
-            raise self._world.common(NonFiniteError(what, place, remedy=remedy))
+        if due or not self._world.skips.on_device:
+            self._numbers.judge(state)
         if due:
             row = self._step_row(tuple(means), state)
             self._run.add_step(row)
             self._show(row, batch)
         if state.step % COMPARE_EVERY == 0:
-            settled = self._schedule.at(state.step - 1).is_update
-            require_equal_weights(self._training, self._world, state.step, settled=settled)
+            require_equal_weights(self._training, self._world, state.step, settled=is_update)
         return state
+
+    def _terms_of(self, sums: Tensor, batch: DeviceBatch) -> Tensor:
+        return term_means(sums.detach(), batch.entry_counts, batch.cell_counts, self._options)
 
     def _step_row(self, losses: tuple[float, ...], state: TrainState) -> StepRow:
         """Return what the device was just read for, with the pace since the reading before."""
@@ -155,6 +157,7 @@ class EpochMeter:
         if not self._steps:
             return state
         _, state = self._read(state)
+        self._numbers.judge(state)
         means = self._gradient.total(self._terms) / self._steps
         return state.to_validate(tuple(means.tolist()))
 

@@ -77,6 +77,7 @@ class RunFolder:
         shutil.rmtree(self.path / "tensorboard", ignore_errors=True)  # two runs in it would be read as one
         names = ("results.csv", "metrics.json", METRICS, ENVIRONMENT, REPORT, *PICTURES, *TABLES)
         stale = [self.path / name for name in names]
+        stale += self.path.glob("nonfinite-*.json")
         for path in (*stale, *(self.weights / f"{name}.safetensors" for name in ("last", "best"))):
             path.unlink(missing_ok=True)
 

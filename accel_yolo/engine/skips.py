@@ -13,8 +13,16 @@ class Skips:
         on_device: the device decides. If not, the host does and nothing is counted here.
     """
 
-    def __init__(self, device: torch.device, in_a_row: int = 0, skipped: int = 0) -> None:
-        self.on_device = device.type == "cuda"
+    def __init__(self, device: torch.device, in_a_row: int = 0, skipped: int = 0, *, by_scaler: bool = False) -> None:
+        """Begin to count.
+
+        Args:
+            device: that of the run.
+            in_a_row: updates skipped in a row up to now.
+            skipped: updates skipped that nobody has read yet.
+            by_scaler: a loss scaler decides, and tells the host.
+        """
+        self.on_device = device.type == "cuda" and not by_scaler
         self._device, self._begin = device, (float(skipped), float(in_a_row))
         self._numbers: Tensor | None = None
 

@@ -37,6 +37,7 @@ class World(Messages):
         self.device = device
         self.precision = "fp32"
         self.skips = Skips(device)
+        self.gradient_norms: Tensor | None = None  # [P] of the last update, see `clip`
         self.equal_at_step: int | None = None  # where `require_equal_weights` last found all processes equal
         self._accelerator: Any = None
 
@@ -159,11 +160,18 @@ class World(Messages):
         self._accelerator.backward(loss)
 
     def clip(self, model: nn.Module, max_norm: float) -> Tensor:
-        """Clip the global L2 gradient norm and return its value before clipping, equal on all processes."""
+        """Clip the global L2 gradient norm and return its value before clipping, equal on all processes.
+
+        The norms of the single gradients, which it is computed from, are kept as `gradient_norms`.
+        """
         waypoints.reach("update")
-        norm = self._accelerator.clip_grad_norm_(model.parameters(), max_norm)
-        if norm is None:
-            raise EnvironmentFault("gradient norm is not available under this launcher")
+        self._accelerator.unscale_gradients()
+        learning = [parameter for parameter in model.parameters() if parameter.grad is not None]
+        with torch.no_grad():
+            norms = torch._foreach_norm([each.grad for each in learning])  # pyright: ignore
+            self.gradient_norms = torch.stack(norms)
+            norm = torch.linalg.vector_norm(self.gradient_norms)
+        nn.utils.clip_grads_with_norm_(learning, max_norm, norm)
         return norm
 
     def apply(self, optimizer: Any, norm: Tensor) -> bool | Tensor:
@@ -198,6 +206,10 @@ class World(Messages):
         pieces = (flat[:-1] / flat[-1]).split([buffer.numel() for buffer in buffers])
         means = [piece.view_as(buffer) for piece, buffer in zip(pieces, buffers, strict=True)]
         torch._foreach_copy_(buffers, means)  # pyright: ignore[reportPrivateImportUsage]
+
+    def count_skips(self, in_a_row: int, skipped: int = 0) -> None:
+        """Begin to count skipped updates anew; see `Skips`."""
+        self.skips = Skips(self.device, in_a_row, skipped, by_scaler=self._accelerator.scaler is not None)
 
     def scaler_state(self) -> dict[str, float]:
         """Return the state of the loss scaler, {} without one."""

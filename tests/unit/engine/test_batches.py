@@ -35,6 +35,9 @@ class SlowLoader:
             time.sleep(SLEEP_S)
             yield HostBatch(torch.zeros(BATCH, 64, 64, 3, dtype=torch.uint8), targets, tuple(range(step, step + BATCH)))
 
+    def contents(self, epoch: int, step: int, class_ap: tuple[float, ...] = ()) -> dict[str, list[list[float]]]:
+        return {f"{epoch}-{step}.jpg": []}
+
 
 @pytest.fixture
 def batches() -> Batches:

@@ -90,6 +90,22 @@ def test_a_device_skips_an_update_by_itself(name: str, world: World, detector: D
     assert world.skips.numbers.tolist() == [1, 0]
 
 
+def test_gradients_are_clipped_to_the_same_bits_as_torch_does(world: World, detector: Detector) -> None:
+    for parameter in detector.parameters():
+        parameter.grad = torch.rand_like(parameter)
+    other = copy.deepcopy(detector)
+    for parameter, original in zip(other.parameters(), detector.parameters(), strict=True):
+        assert original.grad is not None
+        parameter.grad = original.grad.clone()
+    expected = torch.nn.utils.clip_grad_norm_(other.parameters(), 10.0)
+    assert torch.equal(world.clip(detector, 10.0), expected)
+    for parameter, original in zip(other.parameters(), detector.parameters(), strict=True):
+        assert parameter.grad is not None and original.grad is not None
+        assert torch.equal(parameter.grad, original.grad)
+    assert world.gradient_norms is not None
+    assert len(world.gradient_norms) == len(list(detector.parameters()))
+
+
 def test_images_enter_in_the_type_of_the_first_convolution_and_channels_last() -> None:
     images = torch.arange(256, dtype=torch.uint8).repeat(3).view(1, 16, 16, 3)
     exact = network_input(images, torch.float32)

@@ -1,0 +1,195 @@
+"""NaN and infinity on one process: no weight changes on any, and the process, the loss and the images are named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from jobs import digest, tiny_config
+from torch import Tensor, nn
+
+from accel_yolo import console
+from accel_yolo.config.schema import Hyp, TrainConfig
+from accel_yolo.engine.train import train
+from accel_yolo.engine.trainable import Trainable
+from accel_yolo.engine.world import World
+from accel_yolo.errors import NonFiniteError
+
+Run = Callable[..., list[Any]]
+
+
+class Explosion(torch.autograd.Function):
+    """Passes numbers on as they are; their gradient becomes NaN."""
+
+    @staticmethod
+    def forward(ctx: Any, number: Tensor) -> Tensor:
+        return number.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient * float("nan")
+
+
+def faulty_training(config: TrainConfig, who: int, steps: range, kind: str) -> dict[str, Any]:
+    """Train while one process computes NaN at some steps, and return what was said and whether weights moved.
+
+    Args:
+        config: the run.
+        who: the process; -1 for all.
+        steps: forward passes that go wrong, counted from 0.
+        kind: "loss": the class loss of the second level is infinite, and its gradient is not; "gradient": the loss is
+            finite, the gradient that enters the network is not; "layer": the gradient goes wrong in the fifth layer.
+    """
+    said: list[str] = []
+    console.warn = said.append
+    original, passes = Trainable.forward, [0]
+    seen: dict[str, Any] = {"warnings": said, "moved": [], "error": ""}
+
+    def forward(trainable: Trainable, *arguments: Any, **options: Any) -> Tensor:
+        is_bad = passes[0] in steps and who in (-1, torch.distributed.get_rank() if seen["several"] else 0)
+        passes[0] += 1
+        hook = None
+        if is_bad and kind == "layer":
+            layer = trainable.detector.model[4]
+            hook = layer.register_forward_hook(lambda _module, _inputs, output: Explosion.apply(output))
+        sums = original(trainable, *arguments, **options)
+        if hook is not None:
+            hook.remove()
+        if is_bad and kind == "loss":
+            sums = sums + sums.new_tensor([[0.0, 0, 0], [0, 0, float("inf")], [0, 0, 0]])
+        return Explosion.apply(sums) if is_bad and kind == "gradient" else sums  # pyright: ignore
+
+    apply, prepare = World.apply, World.prepare
+
+    def recorded_apply(world: World, optimizer: Any, norm: Tensor) -> Any:
+        model: nn.Module = seen["model"]
+        before = digest(dict(model.named_parameters()))
+        applied = apply(world, optimizer, norm)
+        seen["moved"].append(digest(dict(model.named_parameters())) != before)
+        return applied
+
+    def prepared(world: World, model: nn.Module, *arguments: Any, **options: Any) -> Any:
+        seen["model"], seen["several"] = model, world.size > 1
+        return prepare(world, model, *arguments, **options)
+
+    Trainable.forward, World.apply, World.prepare = forward, recorded_apply, prepared  # pyright: ignore
+    try:
+        state = train(config, {})
+        seen["state"] = state.to_json()
+    except NonFiniteError as error:
+        seen["error"] = f"{error} [{error.exit_code}{' silent' if error.already_reported else ''}]"
+    seen["finite"] = all(bool(value.isfinite().all()) for value in seen["model"].state_dict().values())
+    return {name: value for name, value in seen.items() if name not in ("model", "several")}
+
+
+def config_of(data: Path, project: Path, **changes: Any) -> TrainConfig:
+    return tiny_config(data, project, **{"epochs": 2, "noval": True, **changes})
+
+
+@pytest.mark.parametrize("exact", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["loss", pytest.param("gradient", marks=pytest.mark.slow), "layer"])
+def test_what_is_not_finite_on_one_process_changes_no_weight_and_is_named(
+    run_processes: Run, sparse_data: Path, tmp_path: Path, kind: str, exact: bool
+) -> None:
+    changes = {"bit_exact": True, "bn_group": 4, "micro_batch": 4} if exact else {}
+    results = run_processes(2, faulty_training, config_of(sparse_data, tmp_path, **changes), 1, range(1, 3), kind)
+    for result in results:
+        assert result["moved"] == [True, False, False, *[True] * 5]
+        assert (result["state"]["skips"], result["state"]["skips_in_a_row"], result["state"]["updates"]) == (2, 0, 6)
+        assert result["finite"]
+    first = results[0]["warnings"][0]
+    assert first.startswith("the gradient of step 2 was not finite, so the update was left out: ")
+    expected = {
+        "loss": "the class loss of process 1 of machine 0 (",
+        "gradient": "all losses of process 1 of machine 0 (",
+        "layer": "all losses of process 1 of machine 0 (",
+    }
+    assert expected[kind] in first
+    assert (") is inf; its images: " if kind == "loss" else ") are finite, but the gradient of ") in first
+    assert ("model.24.m.2.bias has the norm nan" in first) == (kind == "gradient")
+    assert ("model.4." in first) == (kind == "layer")
+    assert f"see {tmp_path}/exp/nonfinite-2.json" in first
+    assert not any("left out" in line for line in results[0]["warnings"][1:]), "the others are counted"
+    written = json.loads((tmp_path / "exp" / "nonfinite-2.json").read_text())
+    assert (written["step"], written["process"]) == (2, 1)
+    here, there = (process["labels"] for process in written["processes"])
+    assert len(here) == len(there) == 4 and not set(here) & set(there), "each has its share of the batch"
+    assert all(Path(path).is_file() for path in (*here, *there))
+    assert list(there)[0] in first
+    losses = [process["losses"] for process in written["processes"]]
+    assert (losses[1]["class"] == "inf") == (kind == "loss") and losses[0]["class"] != "inf"
+
+
+def test_twenty_one_updates_in_a_row_stop_all_processes_alike(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    config = config_of(sparse_data, tmp_path, epochs=9, nosave=True)
+    results = run_processes(2, faulty_training, config, 1, range(5, 99), "loss")
+    errors = [result["error"] for result in results]
+    assert errors[0].startswith("the gradient was not finite in 21 updates in a row in epoch 7, step 26: ")
+    assert "the class loss of process 1 of machine 0 (" in errors[0] and ") is inf; its images: " in errors[0]
+    assert errors[0].endswith("; lower lr0, or use --precision fp32 or bf16 [6]")
+    assert errors[1] == errors[0].replace("[6]", "[6 silent]")
+    assert sum(results[0]["moved"]) == 5 and all(result["finite"] for result in results)
+    # The batch of the last of them, which the message speaks of.
+    written = json.loads((tmp_path / "exp" / "nonfinite-26.json").read_text())
+    assert written["processes"][1]["found"] == "the class loss of this process is inf"
+    assert list(written["processes"][1]["labels"])[0] in errors[0]
+
+
+@pytest.mark.slow
+def test_a_loss_that_overflows_everywhere_is_named_once(run_processes: Run, sparse_data: Path, tmp_path: Path) -> None:
+    hyp = Hyp(box=1e30, obj=1e38, cls=1e38, warmup_epochs=0, mosaic=0.0)
+    config = replace(config_of(sparse_data, tmp_path), hyp=hyp)
+    (result,) = run_processes(1, faulty_training, config, -1, range(0), "loss")
+    assert result["state"]["skips"] == 8
+    assert "so the update was left out: the gradient of model.24.m.2." in result["warnings"][0]
+    assert " has the norm inf; its images: " in result["warnings"][0]
+
+
+@pytest.mark.slow
+def test_images_of_a_step_are_those_that_were_rendered_for_it(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    """With mosaics, in the second epoch, found again from the seed: the files that were opened."""
+    config = config_of(sparse_data, tmp_path, hyp=Hyp(mosaic=1.0, warmup_epochs=0))
+    (rows,) = run_processes(1, opened_files, config)
+    assert len(rows) == 2 * 4
+    for told, opened in rows:
+        assert opened and set(opened) <= set(told)
+        assert len(told) <= len(opened) + 2, "of a mosaic the own image may be out of sight"
+
+
+def opened_files(config: TrainConfig) -> list[tuple[list[str], list[str]]]:
+    """Train without workers, and return for each step the files that are told and those that were opened."""
+    import accel_yolo.data.packed as packed
+    import accel_yolo.engine.batches as batches
+
+    opened: list[str] = []
+    read, prepare, to_batch = packed.read_resized, batches.Batches._prepare, batches.Batches._to_batch
+    per_step, rows = [], []
+
+    def noted_read(path: str, *arguments: Any, **options: Any) -> Any:
+        opened.append(path)
+        return read(path, *arguments, **options)
+
+    def noted_prepare(loader: Any, *arguments: Any) -> Any:
+        opened.clear()
+        prepared = prepare(loader, *arguments)
+        per_step.append(sorted(set(opened)))
+        return prepared
+
+    def noted_batch(loader: Any, *arguments: Any) -> Any:
+        batch = to_batch(loader, *arguments)
+        rows.append((sorted(batch.contents()), per_step[len(rows)]))
+        return batch
+
+    packed.read_resized = noted_read
+    batches.Batches._prepare, batches.Batches._to_batch = noted_prepare, noted_batch  # pyright: ignore
+    train(config, {})
+    return rows
