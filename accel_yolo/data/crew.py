@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -16,10 +17,21 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from accel_yolo import console
+from accel_yolo.data import whereabouts
+from accel_yolo.data.room import amount, free_memory_bytes
 from accel_yolo.data.slots import Slots
+from accel_yolo.data.whereabouts import Desks
 from accel_yolo.data.workers import start_worker
-from accel_yolo.errors import EnvironmentFault, UserError
+from accel_yolo.errors import EnvironmentFault, UserError, printable
 
+LOOK_EVERY_S = 5.0
+"""Seconds between two looks at a worker that does not answer."""
+
+WARN_EVERY_S = 60.0
+"""Seconds between two warnings about a worker that is at the same file."""
+
+_CRASHES = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT")
 _STOP_S = 1.0
 """How long a worker that was asked to end may take before it is ended."""
 
@@ -62,16 +74,26 @@ class Crew:
         slots: where they write. The places of a batch are shared out evenly.
         count: workers, at least 1.
         start_method: how they are started; None takes the platform's default.
+        patience_s: how long a worker may be at one file.
     """
 
-    def __init__(self, renderer: Renders, slots: Slots, count: int, start_method: str | None = None) -> None:
+    def __init__(
+        self,
+        renderer: Renders,
+        slots: Slots,
+        count: int,
+        start_method: str | None = None,
+        patience_s: float = math.inf,
+    ) -> None:
         context: Any = multiprocessing.get_context(start_method)
         self._connections: list[Connection] = []
+        self._slots, self._desks, self._patience_s = slots, Desks(count), patience_s
+        self._warned: dict[int, tuple[str, int]] = {}
         self._asked: deque[Task] = deque()
         processes = []
         for number in range(count):
             ours, theirs = context.Pipe()
-            mine = (theirs, renderer, slots, (number, count))
+            mine = (theirs, renderer, slots, (number, count), self._desks)
             process = context.Process(target=_work, args=mine, daemon=True, name=f"data worker {number}")
             process.start()
             theirs.close()  # so that the end of the worker is the end of the pipe
@@ -92,19 +114,22 @@ class Crew:
 
         Raises:
             UserError: a worker met one.
-            EnvironmentFault: a worker is gone.
+            EnvironmentFault: a worker is gone, or has been at one file for too long.
         """
         task, count = self._asked.popleft(), len(self._connections)
         found: list[Any] = []
         for number, connection in enumerate(self._connections):
             with self._named_death(number):
+                while not connection.poll(LOOK_EVERY_S):
+                    self._look_after(number)
                 found.append(connection.recv())
         said: list[Any] = [None] * len(task.keys)
         for number, answer in enumerate(found):
             if isinstance(answer, UserError):
                 raise answer
             if isinstance(answer, str):
-                raise RuntimeError(f"a data worker failed:\n{answer}")
+                at = self._desks.of(number).path
+                raise RuntimeError(f"data worker {number} failed{f' at {printable(at)}' if at else ''}:\n{answer}")
             places = task.part(number, count)
             said[places.start : places.stop] = answer
         return said
@@ -115,26 +140,58 @@ class Crew:
             with contextlib.suppress(UserError, RuntimeError):
                 self.answers()
 
+    def _look_after(self, number: int) -> None:
+        """Say every minute that a worker has been at one file all that time.
+
+        Raises:
+            EnvironmentFault: it has been there for too long.
+        """
+        at = self._desks.of(number)
+        if not at.path:
+            return
+        who, file = f"data worker {number}", printable(at.path)
+        if at.seconds >= self._patience_s:
+            self._asked.clear()
+            remedy = "look after the disk or the network it lies on; a longer --collective-timeout waits longer"
+            raise EnvironmentFault(f"{who} does not get on", file, f"since {at.seconds:.0f} s", remedy)
+        minute = int(at.seconds // WARN_EVERY_S)
+        if minute and self._warned.get(number) != (at.path, minute):
+            self._warned[number] = at.path, minute
+            console.warn(f"{who} waits for {file} since {at.seconds:.0f} s")
+
     @contextlib.contextmanager
     def _named_death(self, number: int) -> Any:
         try:
             yield
         except (EOFError, ConnectionError, BrokenPipeError):
             self._processes[number].join(_STOP_S)
-            code = self._processes[number].exitcode
+            code, count = self._processes[number].exitcode, len(self._processes)
             why = signal.Signals(-code).name if code is not None and code < 0 else f"exit status {code}"
+            path = self._desks.of(number).path
+            at = f" at {printable(path)}" if path else ""
             self._asked.clear()
+            where = f"worker {number} of {count}"
+            if why in _CRASHES:
+                remedy = "if the same file does it again, replace it or leave it out"
+                raise EnvironmentFault("a data worker crashed", where, f"{why}{at}", remedy) from None
+            if why == "SIGKILL":
+                room = f"{amount(self._slots.memory.count)} of batches, {amount(free_memory_bytes())} free now"
+                at += f", mostly for want of memory ({count} workers, {room})"
             remedy = "if memory is short, use fewer --workers; --workers 0 loads without any"
-            raise EnvironmentFault("a data worker is gone", f"worker {number}", why, remedy) from None
+            raise EnvironmentFault("a data worker is gone", where, f"{why}{at}", remedy) from None
 
 
-def _work(connection: Connection, renderer: Renders, slots: Slots, number_of: tuple[int, int]) -> None:
+def _work(connection: Connection, renderer: Renders, slots: Slots, number_of: tuple[int, int], desks: Desks) -> None:
     """Render until told to stop."""
     start_worker()
+    desks.take(number_of[0])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; ours decides
     with contextlib.suppress(EOFError, ConnectionError, BrokenPipeError):
         while (task := connection.recv()) is not None:
-            connection.send(_answer(task, renderer, slots, task.part(*number_of)))
+            answer = _answer(task, renderer, slots, task.part(*number_of))
+            if not isinstance(answer, str):  # else where it failed is asked for
+                whereabouts.note("")
+            connection.send(answer)
 
 
 def _answer(task: Task, renderer: Renders, slots: Slots, places: range) -> Sequence[Any] | UserError | str:
@@ -156,6 +213,6 @@ def _stop(owner: int, connections: Sequence[Connection], processes: Sequence[Any
     for process in processes:
         process.join(_STOP_S)
         if process.is_alive():
-            process.terminate()
+            process.kill()  # one that is stopped does not hear anything else
     for connection in connections:
         connection.close()

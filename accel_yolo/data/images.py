@@ -9,10 +9,13 @@ UTF-8.
 
 from __future__ import annotations
 
+import errno
 import io
 import math
+import os
+import stat
+import time
 import warnings
-from pathlib import Path
 from typing import Protocol
 
 import cv2
@@ -28,6 +31,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from accel_yolo.data import whereabouts
 from accel_yolo.data.image_header import Header, orientation_of, oriented_hw, plain_header
 from accel_yolo.data.problems import BadFile, Problem
 from accel_yolo.data.whole_image import whole_header
@@ -52,6 +56,14 @@ MAX_PIXELS = 100_000_000
 """Images with more are refused before they are decoded."""
 MIN_SIDE_PX = 10
 
+PAUSES_S = (0.1, 0.3, 1.0)
+"""Waits before an image that was there is tried again: network file systems fail for moments."""
+_PASSING = frozenset(
+    getattr(errno, name)
+    for name in ("EIO", "ESTALE", "ENOENT", "EAGAIN", "EBUSY", "ETIMEDOUT", "ENOTCONN", "EHOSTDOWN", "ECONNRESET")
+    if hasattr(errno, name)
+)
+
 # Only these of Pillow's many readers are ever tried; that of JPEG also reads MPO, TIFF: DNG, PPM: PFM.
 _KINDS = tuple(
     str(reader.format)
@@ -73,17 +85,18 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", message="Corrupt EXIF data", category=UserWarning)
 
 
-def read_image(path: str) -> np.ndarray:
+def read_image(path: str, *, patient: bool = False) -> np.ndarray:
     """Return the image as displayed, uint8 [H, W, 3], RGB.
 
     Args:
         path: any path the system can open, names that are not UTF-8 included.
+        patient: the file was there before: try again a few times when it cannot be read.
 
     Raises:
         DataError: the file is missing, damaged, cut short, too large or not an image.
     """
     try:
-        return decode(_read(path), path)
+        return decode(_read_patiently(path) if patient else _read(path), path)
     except BadFile as bad:
         problem = bad.problem
         raise DataError(
@@ -102,7 +115,7 @@ def read_resized(path: str, imgsz: int, *, augmenting: bool) -> np.ndarray:
     Raises:
         DataError: as `read_image`.
     """
-    image = read_image(path)
+    image = read_image(path, patient=True)
     source_hw = image.shape[0], image.shape[1]
     height, width = resized_hw(source_hw, imgsz)
     if (height, width) == source_hw:
@@ -161,11 +174,35 @@ def verify(content: bytes, path: str) -> tuple[int, int]:
         return oriented_hw(stored_hw if is_scaled else (image.height, image.width), _orientation(image))
 
 
-def _read(path: str) -> bytes:
+def _read(path: str, tried: str = "") -> bytes:
     try:
-        return Path(path).read_bytes()
+        return _content(path)
     except OSError as error:
-        raise BadFile(Problem(path, 0, error.strerror or "", "the image cannot be read")) from None
+        raise BadFile(Problem(path, 0, f"{error.strerror}{tried}", "the image cannot be read")) from error
+
+
+def _read_patiently(path: str) -> bytes:
+    for pause in PAUSES_S:
+        try:
+            return _content(path)
+        except OSError as error:
+            if error.errno not in _PASSING:
+                return _read(path)
+        time.sleep(pause)
+    return _read(path, f", tried {len(PAUSES_S) + 1} times")
+
+
+def _content(path: str) -> bytes:
+    whereabouts.note(path)
+    # Without waiting: a pipe may have taken the place of an image, and nobody may ever write to it.
+    with open(path, "rb", buffering=0, opener=_without_waiting) as file:  # noqa: PTH123
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return file.readall()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _check_size(size_hw: tuple[int, int], path: str) -> None:

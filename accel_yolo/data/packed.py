@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import xxhash
 
 from accel_yolo import console, files
 from accel_yolo.data.images import ALL_ROWS, Load, read_resized
 from accel_yolo.data.packed_file import Damaged, Layout, Reader, check_pixels, read_checksums, read_digest, write
 from accel_yolo.data.room import amount, free_disk_bytes, free_memory_bytes
-from accel_yolo.data.split_index import SplitIndex
+from accel_yolo.data.split_index import KEY_BYTES, SplitIndex
 from accel_yolo.errors import DataError, EnvironmentFault, printable
 from accel_yolo.letterbox import resized_hw
 
@@ -39,12 +40,29 @@ class DecodedImages:
     def __call__(self, image: int, rows: slice = ALL_ROWS) -> np.ndarray:
         """Return rows of the image, RGB uint8 [rows, w, 3]. Raises DataError."""
         path = self.index.paths[image]
-        pixels = read_resized(path, self.imgsz, augmenting=self.augmenting)
+        try:
+            pixels = read_resized(path, self.imgsz, augmenting=self.augmenting)
+        except DataError as error:
+            raise DataError(error.what, error.where, error.value, self._remedy(image)) from None
         height, width = self.index.sizes_hw[image].tolist()
         if pixels.shape[:2] != resized_hw((height, width), self.imgsz):
-            remedy = "the file changed since it was indexed: start again, so that it is read anew"
-            raise DataError("image has another size than its index entry", printable(path), pixels.shape[:2], remedy)
+            what = "the image changed its size since the data set was verified"
+            value = f"from {width}x{height}, now {pixels.shape[1]}x{pixels.shape[0]} when scaled to {self.imgsz}"
+            raise DataError(what, printable(path), value, self._remedy(image))
         return pixels[rows]
+
+    def _remedy(self, image: int) -> str:
+        """Return what to do about an image that was good when the data set was verified, and is not any more."""
+        path = self.index.paths[image]
+        if not os.path.exists(path):  # noqa: PTH110 - any name
+            return "it was there when the data set was verified: put it back, and a training goes on with --resume"
+        try:
+            content = Path(path).read_bytes() if os.path.isfile(path) else b""  # noqa: PTH113
+        except OSError:
+            return "look after the disk or the network it lies on; then a training goes on with --resume"
+        if xxhash.xxh3_128_digest(content)[:KEY_BYTES] != self.index.content_keys[image].tobytes():
+            return "replace the file: it is not what it was when the data set was verified"
+        return "replace the file, or leave it out"
 
 
 @dataclass(frozen=True)

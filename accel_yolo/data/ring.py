@@ -13,8 +13,10 @@ import torch
 
 from accel_yolo import console
 from accel_yolo.data.crew import Crew, Renders, Task
+from accel_yolo.data.room import UNKNOWN, amount, free_memory_bytes
 from accel_yolo.data.slots import Slots
 from accel_yolo.data.workers import Workers
+from accel_yolo.errors import EnvironmentFault
 
 SLOTS = 6
 """Batches in shared memory: one in use, one on its way to the device, the others being rendered."""
@@ -39,7 +41,7 @@ class Ring:
 
         Raises:
             UserError: a sample cannot be rendered.
-            EnvironmentFault: a worker is gone.
+            EnvironmentFault: a worker is gone or does not get on, or there is no memory for the batches.
         """
         placed = [replace(task, slot=number % SLOTS) for number, task in enumerate(tasks)]
         if not self._workers.count:
@@ -60,6 +62,7 @@ class Ring:
 
     @cached_property
     def _slots(self) -> Slots:
+        _require_room(SLOTS * self._largest_bytes, free_memory_bytes())
         slots = Slots(SLOTS, self._largest_bytes)
         if self._workers.pin_memory:
             _page_lock(slots)
@@ -67,7 +70,17 @@ class Ring:
 
     @cached_property
     def _crew(self) -> Crew:
-        return Crew(self._renderer, self._slots, self._workers.count, self._workers.start_method)
+        workers = self._workers
+        return Crew(self._renderer, self._slots, workers.count, workers.start_method, workers.patience_s)
+
+
+def _require_room(wanted_bytes: int, free_bytes: int) -> None:
+    """Check that the batches fit into memory, before a page of them is taken. Raises EnvironmentFault."""
+    if free_bytes == UNKNOWN or wanted_bytes <= free_bytes:
+        return
+    value = f"{SLOTS} of them take {amount(wanted_bytes)}, {amount(free_bytes)} is free"
+    remedy = "use a smaller --batch or --imgsz, or fewer processes on this machine"
+    raise EnvironmentFault("the batches do not fit into memory", "the data loader", value, remedy)
 
 
 def _page_lock(slots: Slots) -> None:

@@ -16,31 +16,31 @@ class SharedBytes:
     """Anonymous memory that travels to worker processes however they are started, and goes when the last one ends.
 
     On Linux it is a memory file without a name: not bounded by the size of /dev/shm, which containers keep small, and
-    nothing is left behind by a process that is killed.
+    nothing is left behind by a process that is killed. `count` is its size.
     """
 
     def __init__(self, count: int) -> None:
         """Allocate `count` bytes; pages take memory when they are first written."""
-        self._count = max(count, 1)
+        self.count = max(count, 1)
         self._file = -1
         if sys.platform == "linux":
             self._file = os.memfd_create("accel_yolo batches")
-            os.ftruncate(self._file, self._count)
-            self._memory: Any = mmap.mmap(self._file, self._count)
+            os.ftruncate(self._file, self.count)
+            self._memory: Any = mmap.mmap(self._file, self.count)
         else:
-            self._memory = multiprocessing.RawArray("B", self._count)
+            self._memory = multiprocessing.RawArray("B", self.count)
 
     def __getstate__(self) -> dict[str, Any]:
         handle: Any = DupFd(self._file) if self._file >= 0 else self._memory
-        return {"count": self._count, "handle": handle}
+        return {"count": self.count, "handle": handle}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._count, handle = state["count"], state["handle"]
+        self.count, handle = state["count"], state["handle"]
         self._file = -1
         self._memory = handle
         if hasattr(handle, "detach"):
             self._file = handle.detach()
-            self._memory = mmap.mmap(self._file, self._count)
+            self._memory = mmap.mmap(self._file, self.count)
 
     def __del__(self) -> None:
         # The mapping lives as long as arrays look at it; the descriptor is not needed for that.

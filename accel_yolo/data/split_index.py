@@ -15,6 +15,8 @@ ARRAYS = ("sizes_hw", "labels", "label_starts", "polygons", "polygon_starts", "c
 """The arrays of an index."""
 CONTENT_BYTES = 16
 """Length of the digest of an image file."""
+KEY_BYTES = 8
+"""How many of these bytes an index keeps."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -49,11 +50,13 @@ class Workers:
         count: worker processes, which persist; 0 works in the calling process.
         start_method: "fork", "spawn" or "forkserver"; None takes the platform's default.
         pin_memory: batches lie in page-locked memory, from where a GPU fetches them without waiting.
+        patience_s: how long one of them may be at one file before the run stops.
     """
 
     count: int = 0
     start_method: str | None = None
     pin_memory: bool = False
+    patience_s: float = math.inf
 
     def at_most(self, count: int) -> Workers:
         """Return the same with no more than `count` processes."""

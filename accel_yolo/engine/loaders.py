@@ -71,7 +71,8 @@ def loader_workers(wanted: int, images: int, world: World) -> Workers:
     count = default_workers(wanted, images, cores, world.local_size)
     threads = torch.get_num_threads()
     console.detail(f"{count} data workers of {wanted} wanted and {threads} threads in each process, {cores} cores")
-    return Workers(count, pin_memory=world.device.type == "cuda")
+    # Half of the time after which the other processes would give up waiting for this one.
+    return Workers(count, pin_memory=world.device.type == "cuda", patience_s=world.timeout_s / 2)
 
 
 def plan_source(config: TrainConfig, index: SplitIndex, stride: int, classes: int) -> PlanSource:

@@ -30,13 +30,14 @@ class Messages:
         local_rank, local_size: the same on this machine.
         machine, machines: number of this machine, and of all.
         launcher: what started them, see `Launched`.
+        timeout_s: how long a message may take.
     """
 
     def __init__(self, launched: Launched, host: str, timeout_s: float) -> None:
         self.rank, self.size = launched.rank, launched.size
         self.local_rank, self.local_size = launched.local_rank, launched.local_size
         self.machine, self.machines = launched.machine, launched.machines
-        self.launcher = launched.launcher
+        self.launcher, self.timeout_s = launched.launcher, timeout_s
         self._control = _host_group(self.size, timeout_s)
         self._patient = _host_group(self.size, max(timeout_s, PATIENCE_S))
         told = (text.partition(" ") for text in self.gather_text(f"{self.machine} {host}"))

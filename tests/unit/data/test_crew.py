@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
+import math
+import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from accel_yolo.data import crew as crew_module
+from accel_yolo.data import whereabouts
 from accel_yolo.data.crew import Crew, Task
 from accel_yolo.data.slots import Slots
 from accel_yolo.errors import DataError, EnvironmentFault
@@ -21,19 +27,25 @@ METHODS = ["fork", "spawn", "forkserver"] if sys.platform != "win32" else ["spaw
 
 
 class Painter:
-    """Paints each sample with its position; some positions are a problem."""
+    """Paints each sample with its position, and tells of a file; some positions are a problem."""
 
-    def __init__(self, bad: int = -1, fatal: int = -1, broken: int = -1) -> None:
-        self.bad, self.fatal, self.broken = bad, fatal, broken
+    def __init__(
+        self, bad: int = -1, fatal: int = -1, broken: int = -1, slow: int = -1, end: int = signal.SIGKILL
+    ) -> None:
+        self.bad, self.fatal, self.broken, self.slow, self.end = bad, fatal, broken, slow, end
 
     def render(self, key: tuple[int, int], into: np.ndarray) -> tuple[int, int]:
         epoch, position = key
+        whereabouts.note(f"/data/{position}.jpg")
+        if position == self.slow:
+            time.sleep(60)
         if position == self.bad:
             raise DataError("damaged", "picture.jpg")
         if position == self.broken:
             raise ZeroDivisionError("our own mistake")
         if position == self.fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
+            faulthandler.disable()
+            os.kill(os.getpid(), self.end)
         into[...] = epoch * 100 + position
         return os.getpid(), position
 
@@ -42,9 +54,11 @@ def task_of(slot: int, epoch: int, first: int) -> Task:
     return Task(SHAPE, tuple((epoch, first + place) for place in range(4, 10)), slot)
 
 
-def crew_of(painter: Painter, count: int, method: str | None = None) -> tuple[Crew, Slots]:
+def crew_of(
+    painter: Painter, count: int, method: str | None = None, patience_s: float = math.inf
+) -> tuple[Crew, Slots]:
     slots = Slots(3, int(np.prod(SHAPE)))
-    return Crew(painter, slots, count, method), slots
+    return Crew(painter, slots, count, method, patience_s), slots
 
 
 @pytest.mark.parametrize(("method", "count"), [(None, 1), (None, 4), (None, 6), *((each, 2) for each in METHODS)])
@@ -88,15 +102,67 @@ def test_an_error_of_a_worker_is_raised_as_it_is() -> None:
 def test_a_mistake_of_ours_is_shown_with_its_traceback() -> None:
     crew, _ = crew_of(Painter(broken=9), 2)
     crew.ask(task_of(0, 0, 0))
-    with pytest.raises(RuntimeError, match="ZeroDivisionError: our own mistake"):
+    with pytest.raises(RuntimeError, match="ZeroDivisionError: our own mistake") as raised:
         crew.answers()
+    assert str(raised.value).startswith("data worker 1 failed at /data/9.jpg:\n"), "worker and file are named"
 
 
-def test_a_killed_worker_is_named_at_once() -> None:
+def test_a_killed_worker_is_named_at_once_with_its_file_and_the_memory() -> None:
     crew, _ = crew_of(Painter(fatal=9), 2)
     crew.ask(task_of(0, 0, 0))
-    with pytest.raises(EnvironmentFault, match="a data worker is gone in worker 1: SIGKILL; .*--workers"):
+    with pytest.raises(EnvironmentFault) as raised:
         crew.answers()
+    message = re.sub(r"[0-9.]+ [GM]iB free", "1 MiB free", str(raised.value))
+    assert message == (
+        "a data worker is gone in worker 1 of 2: SIGKILL at /data/9.jpg, mostly for want of memory (2 workers, "
+        "1 MiB of batches, 1 MiB free now); if memory is short, use fewer --workers; --workers 0 loads without any"
+    )
+
+
+@pytest.mark.parametrize("end", [signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT], ids=lambda end: end.name)
+def test_a_worker_that_crashes_is_named_with_its_file(end: signal.Signals) -> None:
+    crew, _ = crew_of(Painter(fatal=4, end=end), 2)
+    crew.ask(task_of(0, 0, 0))
+    expected = f"a data worker crashed in worker 0 of 2: {end.name} at /data/4.jpg; if the same file does it again, "
+    with pytest.raises(EnvironmentFault, match=re.escape(expected)):
+        crew.answers()
+
+
+def test_a_worker_that_hangs_at_a_file_is_named_each_minute_and_stops_the_run_in_the_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(crew_module, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(crew_module, "WARN_EVERY_S", 0.4)
+    crew, _ = crew_of(Painter(slow=7), 2, patience_s=1.5)
+    crew.ask(task_of(0, 0, 0))
+    expected = r"data worker 1 does not get on in /data/7\.jpg: since \d+ s; look after the disk or the network"
+    with pytest.raises(EnvironmentFault, match=expected):
+        crew.answers()
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    assert len(warnings) == 3 and all("data worker 1 waits for /data/7.jpg since " in line for line in warnings)
+
+
+def test_a_worker_that_is_slow_but_gets_on_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew_module, "LOOK_EVERY_S", 0.05)
+    crew, _ = crew_of(Painter(), 1, patience_s=0.2)
+    crew.ask(task_of(0, 0, 0))
+    crew.answers()
+    time.sleep(0.4)  # it waits for work, which is no file
+    crew.ask(task_of(1, 0, 0))
+    crew.answers()
+
+
+def test_a_stopped_worker_ends_with_its_crew() -> None:
+    crew, _ = crew_of(Painter(), 1)
+    crew.ask(task_of(0, 0, 0))
+    ((process, _), *_) = crew.answers()
+    os.kill(process, signal.SIGSTOP)
+    crew.close()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and any(child.pid == process for child in multiprocessing.active_children()):
+        time.sleep(0.02)
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
 
 
 def test_batches_that_nobody_took_are_dropped() -> None:
