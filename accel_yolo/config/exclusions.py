@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _SUMS = "sums whose order depends on the processes"
 _ORDERS = "two settings for the order of the images"
 _COMPILED, _RECORDED = "--compile is for one image size", "--cuda-graphs is for one image size"
+_ONE_BY_ONE = "--debug-nan looks at modules one by one"
 _ONE_PASS = "--cuda-graphs records one forward pass of the whole share of a process"
 
 
@@ -52,6 +53,8 @@ EXCLUSIONS = (
     Exclusion("augment_with", "cache", "your augmentation runs in the workers, which need the pixels", ("device",)),
     Exclusion("compile", "multi_scale", _COMPILED),
     Exclusion("compile", "rect", _COMPILED),
+    Exclusion("debug_nan", "compile", _ONE_BY_ONE),
+    Exclusion("debug_nan", "cuda_graphs", _ONE_BY_ONE),
     Exclusion("cuda_graphs", "multi_scale", _RECORDED),
     Exclusion("cuda_graphs", "rect", _RECORDED),
     Exclusion("cuda_graphs", "micro_batch", _ONE_PASS),

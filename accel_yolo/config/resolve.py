@@ -58,6 +58,7 @@ RESUMABLE_KEYS = (
     "verbose",
     "quiet",
     "debug",
+    "debug_nan",
 )
 
 

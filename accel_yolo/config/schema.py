@@ -133,6 +133,7 @@ class TrainConfig:
     verbose: bool = switch()
     quiet: bool = switch()
     debug: bool = switch()
+    debug_nan: bool = switch()
     hyp: Hyp = field(default_factory=Hyp)
 
     def __post_init__(self) -> None:

@@ -68,6 +68,7 @@ TRAIN = (
     value("--ema-decay", "decay of the averaged weights", _HOW),
     value("--ema-tau", "updates over which that decay ramps up", _HOW),
     value("--max-grad-norm", "gradients are clipped to this norm", _HOW, "NORM"),
+    switch("--debug-nan", "stop at the first number that is not finite and name its module (slower)", _HOW),
     value("--warmup-min-steps", "least number of warm-up steps", _HOW, "N"),
     value("--bad-data", "limit: stop above 5 %% bad images; drop: leave all out; fail: stop at the first", _HOW),
     *LAUNCH,

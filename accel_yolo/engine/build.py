@@ -22,6 +22,7 @@ from accel_yolo.engine.ema import Ema
 from accel_yolo.engine.evaluate import EvalOptions
 from accel_yolo.engine.gradient import Gradient, OrderedGradient
 from accel_yolo.engine.kernels import choose_kernels, pixel_programs
+from accel_yolo.engine.module_watch import ModuleWatch
 from accel_yolo.engine.optim import build_optimizer
 from accel_yolo.engine.trainable import Trainable
 from accel_yolo.engine.world import World
@@ -64,6 +65,7 @@ class Training:
         loss: loss options, scaled.
         evaluation: how epochs are validated.
         meta: what the weights are and where they come from.
+        modules: looks into the detector (`--debug-nan`); None else.
     """
 
     config: TrainConfig
@@ -75,6 +77,7 @@ class Training:
     loss: LossOptions
     evaluation: EvalOptions
     meta: WeightsMeta
+    modules: ModuleWatch | None = None
 
 
 @console.timed("opening the data")
@@ -204,7 +207,8 @@ def build_training(config: TrainConfig, data: Data, resumed: Weights | None, wor
     gradient = (OrderedGradient if config.bit_exact else Gradient)(model, detector, world)
     nms = NmsOptions(conf_thres=0.001, iou_thres=0.6, multi_label=True, agnostic=config.single_cls)
     evaluation = EvalOptions(nms, loss, config.hyp.anchor_t, config.single_cls)
-    return Training(config, detector, model, optimizer, ema, gradient, loss, evaluation, meta)
+    modules = ModuleWatch(detector) if config.debug_nan else None
+    return Training(config, detector, model, optimizer, ema, gradient, loss, evaluation, meta, modules)
 
 
 def loss_options(config: TrainConfig, detector: Detector) -> LossOptions:

@@ -77,8 +77,9 @@ class NumberWatch:
             step: steps done before it.
             is_update: it completed an update.
         """
-        norms = self._world.gradient_norms if is_update else None
-        self._recent.append(StepNumbers(step, contents, terms, self._training.gradient.own.edges(), norms))
+        norms, modules = self._world.gradient_norms if is_update else None, self._training.modules
+        found = modules.taken(forward_only=bool(self._world.scaler_state())) if modules else ""
+        self._recent.append(StepNumbers(step, contents, terms, self._training.gradient.own.edges(), norms, found))
 
     def judge(self, state: TrainState) -> None:
         """Speak of updates that were left out since this was last called; equal on all processes.
@@ -100,8 +101,8 @@ class NumberWatch:
         too_many = state.skips_in_a_row > MOST_SKIPS_IN_A_ROW
         if too_many or (scale is not None and scale < LEAST_SCALE):
             raise self._world.common(self._error(state, scale))
-        if is_first:
-            self._warn(state, is_scaled=scale is not None)
+        if is_first or self._training.modules:
+            self._name_first(state, is_scaled=scale is not None)
 
     def _forget(self) -> None:
         """Drop the steps of updates that are done and were good."""
@@ -111,15 +112,20 @@ class NumberWatch:
         self._recent.clear()
         self._recent.extend(kept)
 
-    def _warn(self, state: TrainState, *, is_scaled: bool) -> None:
+    def _name_first(self, state: TrainState, *, is_scaled: bool) -> None:
+        """Warn of the first update of a run that was left out; with `--debug-nan` stop at any."""
         seen, place = self._gathered(latest=False)
         if is_scaled and seen[place].depth > 0:
             return  # the scale is too high, and is lowered: it happens to every run in fp16
-        file = self._write_down(seen, place)
+        file, step = self._write_down(seen, place), seen[place].step + 1
+        told = f"{self._told(seen, place)}; see {printable(str(file))}"
+        if self._training.modules:
+            where = f"epoch {state.epoch + 1}, step {step}"
+            remedy = "lower lr0, or look at the images and at that module"
+            raise self._world.common(NonFiniteError("a number was not finite", where, told, remedy))
         console.warn(
-            f"the gradient of step {seen[place].step + 1} was not finite, so the update was left out: "
-            f"{self._told(seen, place)}; see {printable(str(file))}. More of them are counted, "
-            f"and {MOST_SKIPS_IN_A_ROW + 1} in a row stop the run"
+            f"the gradient of step {step} was not finite, so the update was left out: {told}. More of them are "
+            f"counted, and {MOST_SKIPS_IN_A_ROW + 1} in a row stop the run (--debug-nan stops at the first)"
         )
 
     def _error(self, state: TrainState, scale: float | None) -> UserError:
@@ -145,13 +151,15 @@ class NumberWatch:
         """Return what this process found in the steps that are remembered."""
         steps = list(self._recent)
         rows = torch.stack([torch.cat((each.terms.double(), each.edges.double())) for each in steps]).tolist()
-        bad = [place for place, row in enumerate(rows) if not all(map(math.isfinite, row))]
+        bad = [place for place, row in enumerate(rows) if steps[place].module or not all(map(math.isfinite, row))]
         if not bad:
             updates = [place for place, each in enumerate(steps) if each.norms is not None]
             place = updates[-1] if updates else len(steps) - 1
             return self._described(steps, place, rows[place], 3, self._parameter(steps[place:]))
         place = bad[-1 if latest else 0]
         *terms, loss, _ = rows[place]
+        if steps[place].module:
+            return self._described(steps, place, rows[place], 0, steps[place].module)
         for name, value in zip(_TERMS, terms, strict=True):
             if not math.isfinite(value):
                 return self._described(steps, place, rows[place], 0, f"the {name} loss of {{}} is {value}")

@@ -29,6 +29,7 @@ class StepNumbers:
         edges: [2] largest entries of the gradient of this share, where it enters the network (the biases of the head)
             and where it leaves it (the first layer that learns).
         norms: [P] norms of the exchanged gradient of the parameters that learn; None when the step was no update.
+        module: what `--debug-nan` found, in words; "" for nothing.
     """
 
     step: int
@@ -36,6 +37,7 @@ class StepNumbers:
     terms: Tensor
     edges: Tensor
     norms: Tensor | None
+    module: str = ""
 
 
 class OwnShare:

@@ -43,7 +43,8 @@ def faulty_training(config: TrainConfig, who: int, steps: range, kind: str) -> d
         who: the process; -1 for all.
         steps: forward passes that go wrong, counted from 0.
         kind: "loss": the class loss of the second level is infinite, and its gradient is not; "gradient": the loss is
-            finite, the gradient that enters the network is not; "layer": the gradient goes wrong in the fifth layer.
+            finite, the gradient that enters the network is not; "layer": the gradient goes wrong in the fifth layer;
+            "weight": one of its weights is infinite in the forward pass.
     """
     said: list[str] = []
     console.warn = said.append
@@ -57,7 +58,11 @@ def faulty_training(config: TrainConfig, who: int, steps: range, kind: str) -> d
         if is_bad and kind == "layer":
             layer = trainable.detector.model[4]
             hook = layer.register_forward_hook(lambda _module, _inputs, output: Explosion.apply(output))
+        weight = trainable.detector.get_parameter("model.4.cv1.conv.weight").data.view(-1)
+        healthy = weight[0].clone()
+        weight[0] = float("inf") if is_bad and kind == "weight" else healthy
         sums = original(trainable, *arguments, **options)
+        weight[0] = healthy
         if hook is not None:
             hook.remove()
         if is_bad and kind == "loss":
@@ -83,6 +88,7 @@ def faulty_training(config: TrainConfig, who: int, steps: range, kind: str) -> d
         seen["state"] = state.to_json()
     except NonFiniteError as error:
         seen["error"] = f"{error} [{error.exit_code}{' silent' if error.already_reported else ''}]"
+    seen["digest"] = digest(seen["model"].state_dict())
     seen["finite"] = all(bool(value.isfinite().all()) for value in seen["model"].state_dict().values())
     return {name: value for name, value in seen.items() if name not in ("model", "several")}
 
@@ -140,6 +146,38 @@ def test_twenty_one_updates_in_a_row_stop_all_processes_alike(
     written = json.loads((tmp_path / "exp" / "nonfinite-26.json").read_text())
     assert written["processes"][1]["found"] == "the class loss of this process is inf"
     assert list(written["processes"][1]["labels"])[0] in errors[0]
+
+
+MODULES = {
+    "weight": "the output of model.4.cv1.conv (Conv2d) is the first that is not finite; its input is",
+    "layer": "the gradient of the output of model.4.cv3.act (SiLU) is the first that is not finite on the way back",
+}
+
+
+@pytest.mark.parametrize("kind", ["weight", pytest.param("layer", marks=pytest.mark.slow)])
+def test_debug_nan_stops_at_the_first_module_on_all_processes(
+    run_processes: Run, sparse_data: Path, tmp_path: Path, kind: str
+) -> None:
+    config = config_of(sparse_data, tmp_path, debug_nan=True, nosave=True)
+    results = run_processes(2, faulty_training, config, 1, range(1, 9), kind)
+    line = results[0]["error"]
+    assert line.startswith("a number was not finite in epoch 1, step 2: on process 1 of machine 0 (")
+    assert f") {MODULES[kind]}; its images: {sparse_data.parent}/images/train/" in line
+    assert line.endswith("; lower lr0, or look at the images and at that module [6]")
+    assert results[1]["error"] == line.replace("[6]", "[6 silent]")
+    for result in results:
+        assert result["moved"] == [True, False]
+
+
+@pytest.mark.slow
+def test_debug_nan_changes_no_bit_when_nothing_is_wrong(run_processes: Run, sparse_data: Path, tmp_path: Path) -> None:
+    digests = set()
+    for debug_nan in (False, True):
+        config = config_of(sparse_data, tmp_path / str(debug_nan), debug_nan=debug_nan)
+        (result,) = run_processes(1, faulty_training, config, -1, range(0), "weight")
+        assert not result["error"] and result["state"]["updates"] == 8
+        digests.add(result["digest"])
+    assert len(digests) == 1
 
 
 @pytest.mark.slow
