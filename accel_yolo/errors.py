@@ -55,6 +55,10 @@ class CheckpointError(UserError):
     exit_code = 4
 
 
+class NewerCheckpoint(CheckpointError):
+    """A checkpoint that this version cannot read because a newer one wrote it."""
+
+
 class PeerError(UserError):
     """Another process or the network between processes."""
 
@@ -107,8 +111,6 @@ class StoppedByPeer(UserError):
 
 def escaped(text: str) -> str:
     """Return `text` with control characters and bytes that are not UTF-8 written out ("\\n", "\\x1b", "\\xe9")."""
-    if text.isprintable():  # nearly always, and a picture in a report is a text of half a million letters
-        return text
     return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
 
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from accel_yolo.errors import ConfigError, EnvironmentFault, printable
+
+_FORGOTTEN_S = 86400.0
+"""What was left behind so long ago has no writer any more."""
 
 RUN_MARK = ".accel_yolo_run"
 """The file that tells run folders from folders of the user."""
@@ -62,6 +68,32 @@ def remove_leftovers(path: Path) -> None:
     for leftover in path.parent.glob(f"{_beside(path)}*"):
         with contextlib.suppress(OSError):
             leftover.unlink()
+
+
+def remove_dead_leftovers(folder: Path) -> None:
+    """Remove what writers into `folder` that are gone have left there under names of their own.
+
+    A name ends with the number of the process, or with "@host@process". Of this machine it is known whether that is
+    alive; what cannot be known is removed when it is old.
+    """
+    here, oldest = socket.gethostname(), time.time() - _FORGOTTEN_S
+    for path in (*folder.glob(".tmp-*"), *folder.glob(".trash-*")):
+        found = re.fullmatch(r".*?(?:@(?P<host>.+)@|-)(?P<pid>[0-9]{1,9})", path.name)
+        is_here = found is not None and (found["host"] or here) == here
+        pid = int(found["pid"]) if found is not None else 0
+        with contextlib.suppress(OSError):
+            if (is_here and (pid == os.getpid() or not _is_alive(pid))) or path.lstat().st_mtime < oldest:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:

@@ -33,17 +33,12 @@ _COMMANDS: dict[str, type] = {
     "convert": ConvertConfig,
 }
 
-# What concerns the machine or the length of the run and not its recipe: these may differ when a run is resumed.
+SHAPING = ("epochs", "batch", "data", "device", "workers", "patience", "save_period", "save_every", "nosave", "noval")
+"""What may differ when a run is resumed and is worth a word."""
+
 RESUMABLE_KEYS = (
+    *SHAPING,
     "resume",
-    "epochs",
-    "device",
-    "workers",
-    "patience",
-    "save_period",
-    "save_every",
-    "nosave",
-    "noval",
     "noplots",
     "bbox_interval",
     "exist_ok",
@@ -60,6 +55,7 @@ RESUMABLE_KEYS = (
     "debug",
     "debug_nan",
 )
+"""What may differ when a run is resumed: the length of the run, where it runs, and what it leaves."""
 
 
 def resolve_train(typed: Mapping[str, Any]) -> tuple[TrainConfig, Origins]:
@@ -108,7 +104,7 @@ def resume_train(saved: tuple[Config, Origins], asked: tuple[TrainConfig, Origin
         asked: what `resolve_train` made of the command line of the resumption.
 
     Raises:
-        ConfigError: the user typed a value that differs from the run's and is part of its recipe.
+        ConfigError: the user typed values that differ from the run's and are part of its recipe; all are named.
     """
     config, origins = saved
     asked_config, asked_origins = asked
@@ -119,7 +115,7 @@ def resume_train(saved: tuple[Config, Origins], asked: tuple[TrainConfig, Origin
         what, remedy = "the run has an augmentation of its own", f"type it again: --augment-with {config.augment_with}"
         raise ConfigError(what, "--augment-with", asked_config.augment_with or "not given", remedy)
     values = {name: getattr(config, name) for name in rules_of(TrainConfig)}
-    origins = dict(origins)
+    origins, refused = dict(origins), []
     for name, origin in asked_origins.items():
         if origin != COMMAND_LINE or name in ("project", "name"):  # those say which run, not what it is
             continue
@@ -129,8 +125,12 @@ def resume_train(saved: tuple[Config, Origins], asked: tuple[TrainConfig, Origin
         if name in RESUMABLE_KEYS:
             values[name], origins[name] = wanted, origin
         elif wanted != had:
-            remedy = f"the run has {had!r}: leave the flag out, or start a new run"
-            raise ConfigError("cannot change while resuming", flag_of(name), wanted, remedy)
+            refused.append(name)
+    if refused:
+        flags, wishes = map(flag_of, refused), (str(getattr(asked_config, name)) for name in refused)
+        has, leave = ", ".join(repr(values[name]) for name in refused), "flags" if len(refused) > 1 else "flag"
+        remedy = f"the run has {has}: leave the {leave} out, or start a new run"
+        raise ConfigError("cannot change while resuming", ", ".join(flags), ", ".join(wishes), remedy)
     return TrainConfig(**values, hyp=config.hyp), origins
 
 

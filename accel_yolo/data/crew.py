@@ -22,7 +22,7 @@ from accel_yolo.data import whereabouts
 from accel_yolo.data.room import amount, free_memory_bytes
 from accel_yolo.data.slots import Slots
 from accel_yolo.data.whereabouts import Desks
-from accel_yolo.data.workers import start_worker
+from accel_yolo.data.workers import leave_signals_to_the_run, start_worker
 from accel_yolo.errors import EnvironmentFault, UserError, printable
 
 LOOK_EVERY_S = 5.0
@@ -184,8 +184,8 @@ class Crew:
 def _work(connection: Connection, renderer: Renders, slots: Slots, number_of: tuple[int, int], desks: Desks) -> None:
     """Render until told to stop."""
     start_worker()
+    leave_signals_to_the_run()
     desks.take(number_of[0])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; ours decides
     with contextlib.suppress(EOFError, ConnectionError, BrokenPipeError):
         while (task := connection.recv()) is not None:
             answer = _answer(task, renderer, slots, task.part(*number_of))

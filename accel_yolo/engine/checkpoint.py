@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from accel_yolo import console
-from accel_yolo.errors import CheckpointError, EnvironmentFault
-from accel_yolo.files import fsync_dir, fsync_file, sha256_file
+from accel_yolo import console, waypoints
+from accel_yolo.engine.checkpoint_files import (
+    MANIFEST,
+    STATE,
+    Entry,
+    bytes_of,
+    manifest_text,
+    tensor_pieces,
+    write_file,
+    write_manifest,
+)
+from accel_yolo.errors import CheckpointError, EnvironmentFault, NewerCheckpoint
+from accel_yolo.files import fsync_dir, remove_dead_leftovers, sha256_file
 
-FORMAT = 1
+FORMAT = 2
 KEEP = 2
 """Checkpoints of different steps that are kept at least."""
 
@@ -28,7 +40,12 @@ PREFIX = "step-"
 VALIDATED = "-validated"
 """Suffix of the name of a checkpoint whose epoch has been validated; it follows the one without."""
 
-_TENSOR_FILES = ("model.safetensors", "ema.safetensors", "optimizer.safetensors")
+_GROUPS = ("model", "ema", "optimizer")
+_SPARE = 1.1
+"""So much of what is needed must be free, for a file system needs room of its own."""
+
+Groups = Mapping[str, Mapping[str, Tensor]]
+"""File stem ("model", "ema", "optimizer") -> named tensors."""
 
 
 class CheckpointFolder:
@@ -37,62 +54,102 @@ class CheckpointFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def write(self, name: str, groups: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> Path:
+    def write(self, name: str, groups: Groups, state: Mapping[str, Any], source: str = "") -> Path:
         """Write one checkpoint and return its folder; it appears under its name only when complete and durable.
 
+        Older ones are removed after that, and only those of which newer ones are kept.
+
         Args:
-            name: folder name; an older checkpoint of that name is replaced.
-            groups: file stem ("model", "ema", "optimizer") -> named tensors.
+            name: folder name; names sort by progress.
+            groups: contiguous tensors on the host.
             state: plain data for `state.json`.
+            source: a checkpoint of the same tensors, whose files are linked instead of written if it is there.
 
         Raises:
             EnvironmentFault: the disk is full or read-only; older checkpoints are untouched.
         """
-
-        def fill(folder: Path) -> None:
-            for stem, tensors in groups.items():
-                plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-                save_file(plain, folder / f"{stem}.safetensors")
-
-        return self._publish(name, fill, state)
-
-    def rewrite_state(self, source: str, name: str, state: dict[str, Any]) -> Path:
-        """Write a checkpoint with the tensors of `source` (linked, not copied) and another state."""
-
-        def fill(folder: Path) -> None:
-            for file in _TENSOR_FILES:
-                _link(self.folder / source / file, folder / file)
-
-        return self._publish(name, fill, state)
-
-    def _publish(self, name: str, fill: Callable[[Path], None], state: dict[str, Any]) -> Path:
-        final, temporary = self.folder / name, self.folder / f".tmp-{name}-{os.getpid()}"
+        final, temporary = self.folder / name, self.folder / f".tmp-{name}{_mark()}"
         try:
+            files = self._linkable(source)
+            waypoints.fail_at("save space")
             self.folder.mkdir(parents=True, exist_ok=True)
+            if not files:
+                self._require_space(bytes_of(groups))
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
-            fill(temporary)
-            _seal(temporary, state)
-            _replace(temporary, final)
-        except (OSError, SafetensorError) as error:
+            if not (files and self._linked(source, temporary, files)):
+                files = _written(temporary, groups)
+            files[STATE] = _written_state(temporary, state)
+            write_manifest(temporary, {"format": FORMAT, "torch": torch.__version__, "files": files})
+            waypoints.fail_at("save folder")
+            fsync_dir(temporary)
+            waypoints.fail_at("save rename")
+            self._replace(temporary, final)
+        except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            reason = getattr(error, "strerror", None) or error
+            reason = error.strerror or error
             remedy = "free some space; the earlier checkpoints are untouched"
             raise EnvironmentFault("cannot save the checkpoint", str(final), reason, remedy) from error
         self._prune()
         return final
 
+    def _require_space(self, needed: int) -> None:
+        """Raise EnvironmentFault when so many bytes and some more are not free."""
+        free = shutil.disk_usage(self.folder).free
+        if free < needed * _SPARE:
+            what = f"disk full: {self.folder.parent} needs {_megabytes(needed)}, has {_megabytes(free)}"
+            raise EnvironmentFault(what, remedy="free some space; the earlier checkpoints are untouched")
+
+    def _linkable(self, source: str) -> dict[str, Entry]:
+        """Return the entries of the tensor files of a checkpoint that is there, {} if it is not."""
+        try:
+            files = _manifest(self.folder / source)["files"] if source else {}
+            return {f"{stem}.safetensors": files[f"{stem}.safetensors"] for stem in _GROUPS} if files else {}
+        except (CheckpointError, KeyError):
+            return {}
+
+    def _linked(self, source: str, folder: Path, files: Mapping[str, Entry]) -> bool:
+        """Link tensor files into a folder and return whether that is possible here."""
+        try:
+            for name in files:
+                waypoints.fail_at("save link")
+                (folder / name).hardlink_to(self.folder / source / name)
+        except OSError:  # a file system without hard links: they are written
+            for name in files:
+                (folder / name).unlink(missing_ok=True)
+            return False
+        return True
+
+    def _replace(self, temporary: Path, final: Path) -> None:
+        if final.exists():  # of the same step: nothing newer than what a run goes on from is left in its way
+            self._discard(final.name)
+        temporary.rename(final)
+        waypoints.fail_at("save parent")
+        fsync_dir(self.folder)
+
+    def _discard(self, name: str) -> None:
+        trash = self.folder / f".trash-{name}{_mark()}"
+        shutil.rmtree(trash, ignore_errors=True)
+        (self.folder / name).rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)
+
     def names(self) -> list[str]:
         """Return the names of finished checkpoints, oldest first; names sort by progress."""
         if not self.folder.is_dir():
             return []
-        return sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+        return sorted(path.name for path in self.folder.iterdir() if path.name.startswith(PREFIX))
 
     def newest_valid(self) -> Path | None:
-        """Return the newest checkpoint whose manifest verifies; damaged ones are named and passed over."""
+        """Return the newest checkpoint whose manifest verifies; damaged ones are named and passed over.
+
+        Raises:
+            NewerCheckpoint: a newer version wrote it: an older one must not be taken in its place.
+        """
         for name in reversed(self.names()):
             try:
                 verify(self.folder / name)
+            except NewerCheckpoint:
+                raise
             except CheckpointError as error:
                 console.warn(f"{error}; trying the one before")
             else:
@@ -102,8 +159,11 @@ class CheckpointFolder:
     def clear(self) -> None:
         """Delete all checkpoints: a new run takes the folder over."""
         for name in self.names():
-            if name.startswith(PREFIX):
-                shutil.rmtree(self.folder / name, ignore_errors=True)
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def remove_leftovers(self) -> None:
+        """Remove what writers that are gone have left behind."""
+        remove_dead_leftovers(self.folder)
 
     def set_aside_after(self, name: str) -> None:
         """Rename what is newer than checkpoint `name` (damaged ones) out of the way; nothing is deleted."""
@@ -118,74 +178,86 @@ class CheckpointFolder:
         for name in names:
             replaced = f"{name}{VALIDATED}" in names
             if replaced or name.removesuffix(VALIDATED) not in steps[-KEEP:]:
-                trash = self.folder / f".trash-{name}"
-                (self.folder / name).rename(trash)
-                shutil.rmtree(trash, ignore_errors=True)
+                waypoints.fail_at("prune")
+                with contextlib.suppress(OSError):  # what cannot be removed costs space, and no run
+                    self._discard(name)
 
 
 def verify(checkpoint: Path) -> dict[str, Any]:
     """Return the manifest of a checkpoint after checking sizes and digests of every file.
 
     Raises:
-        CheckpointError: naming the file that is missing or damaged.
+        CheckpointError: naming the file that is missing or damaged, or the checkpoint of a newer version.
     """
-    manifest_path = checkpoint / "manifest.json"
-    try:
-        manifest = json.loads(manifest_path.read_text())
-        version = int(manifest["format"])
-        files = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError("checkpoint is incomplete", str(checkpoint), "no readable manifest.json") from error
-    if version > FORMAT:
-        raise CheckpointError("checkpoint was written by a newer version", str(checkpoint), version)
-    for name, (size, digest) in files.items():
+    manifest = _manifest(checkpoint)
+    for name, entry in manifest["files"].items():
         path = checkpoint / name
-        if not path.is_file() or path.stat().st_size != size or sha256_file(path) != digest:
+        try:
+            is_whole = path.stat().st_size == entry["bytes"] and sha256_file(path) == entry["sha256"]
+        except FileNotFoundError as error:
+            raise CheckpointError("checkpoint is damaged", str(path), "the file is missing") from error
+        except OSError as error:
+            raise CheckpointError("checkpoint cannot be read", str(path), error.strerror) from error
+        if not is_whole:
             raise CheckpointError("checkpoint is damaged", str(path), "size or digest differs from the manifest")
+    return manifest
+
+
+def _manifest(checkpoint: Path) -> dict[str, Any]:
+    """Return the manifest of a checkpoint. Raises CheckpointError."""
+    where = str(checkpoint)
+    try:
+        content = (checkpoint / MANIFEST).read_bytes()
+        manifest = json.loads(content)
+        version = int(manifest["format"])
+        names = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in manifest["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError("checkpoint is incomplete", where, f"no readable {MANIFEST}") from error
+    if version > FORMAT:
+        raise NewerCheckpoint(
+            "checkpoint was written by a newer version", where, f"format {version}", "update accel_yolo"
+        )
+    if version >= 2 and content != manifest_text(manifest):
+        raise CheckpointError("checkpoint is damaged", str(checkpoint / MANIFEST), "its digest differs")
+    missing = {f"{stem}.safetensors" for stem in _GROUPS} | {STATE}
+    if missing - names.keys() or any("/" in name or name in ("", ".", "..") for name in names):
+        raise CheckpointError("checkpoint is incomplete", where, "its manifest does not name its files")
     return manifest
 
 
 def read(checkpoint: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Return the tensors by file stem and the state of a checkpoint that `verify` has passed, on the host.
 
+    The state of an older format is that of this one: what it did not know are defaults.
+
     Raises:
         CheckpointError: its files cannot be opened (a path that is not UTF-8).
     """
     try:
-        groups = {Path(file).stem: load_file(checkpoint / file) for file in _TENSOR_FILES}
-        return groups, json.loads((checkpoint / "state.json").read_text())
+        groups = {stem: load_file(checkpoint / f"{stem}.safetensors") for stem in _GROUPS}
+        return groups, json.loads((checkpoint / STATE).read_text())
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError("checkpoint cannot be read", str(checkpoint), error, "check the file and path") from error
 
 
-def _seal(folder: Path, state: dict[str, Any]) -> None:
-    """Add state and manifest; everything is durable before the manifest exists."""
-    (folder / "state.json").write_text(json.dumps(state, indent=1, sort_keys=True))
+def _written(folder: Path, groups: Groups) -> dict[str, Entry]:
+    """Write the tensors into a folder and return the entries of the files."""
     files = {}
-    for path in sorted(folder.iterdir()):
-        path.chmod(0o644)
-        fsync_file(path)
-        files[path.name] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-    manifest = folder / "manifest.json"
-    manifest.write_text(json.dumps({"format": FORMAT, "torch": torch.__version__, "files": files}, indent=1))
-    fsync_file(manifest)
-    fsync_dir(folder)
+    for stem in _GROUPS:
+        waypoints.fail_at(f"save write {stem}")
+        files[f"{stem}.safetensors"] = write_file(folder / f"{stem}.safetensors", tensor_pieces(groups[stem]))
+    return files
 
 
-def _replace(temporary: Path, final: Path) -> None:
-    if final.exists():
-        trash = final.with_name(f".trash-{final.name}")
-        shutil.rmtree(trash, ignore_errors=True)
-        final.rename(trash)
-        temporary.rename(final)
-        shutil.rmtree(trash, ignore_errors=True)
-    else:
-        temporary.rename(final)
-    fsync_dir(final.parent)
+def _written_state(folder: Path, state: Mapping[str, Any]) -> Entry:
+    waypoints.fail_at("save write state")
+    return write_file(folder / STATE, [json.dumps(state, indent=1, sort_keys=True).encode()])
 
 
-def _link(source: Path, target: Path) -> None:
-    try:
-        target.hardlink_to(source)
-    except OSError:  # file systems without hard links
-        shutil.copyfile(source, target)
+def _mark() -> str:
+    """Return how names of unfinished folders end: with who writes them."""
+    return f"@{socket.gethostname()}@{os.getpid()}"
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e6:.2f} MB"

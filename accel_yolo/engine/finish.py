@@ -47,7 +47,7 @@ def introduce(run: RunFolder, training: Training, batches: Batches, state: Train
     shares = describe_shares(config, batches, world)
     for line in shares:
         console.say(line)
-    run.add_session(session(state.step, shares, world), state)
+    run.add_session({**session(state.step, shares, world), "changed": run.changes}, state)
     console.detail(f"{time.time() - psutil.Process().create_time():.1f} s from the start of the process to here")
     steps = batches.schedule.steps_per_epoch
     console.say(f"{config.epochs} epochs of {steps} steps of {config.batch} images at {config.imgsz} px")

@@ -221,11 +221,11 @@ def _checkpoint(stepper: Stepper, folder: Path) -> float:
     with tempfile.TemporaryDirectory(prefix=".checkpoint-", dir=folder) as scratch:
         training, world = stepper.training, stepper.world
         run = RunFolder(Path(scratch), world, (training.config, {}))
-        checkpoints = Checkpoints(run, training, training.config, world)
+        checkpoints = Checkpoints(run, training, world)
         started = stepper.now_together()
         state = checkpoints.save(TrainState(step=1).to_validate((0.0, 0.0, 0.0)))
         checkpoints.finish_epoch(state.after_epoch(0.0, patience=0))
-        world.barrier()
+        checkpoints.complete()
         return _median(world, [[time.perf_counter() - started]])[0]
 
 

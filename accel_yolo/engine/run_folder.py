@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from accel_yolo import console, waypoints
-from accel_yolo.config.resolve import save_config
+from accel_yolo.config.resolve import SHAPING, load_config, save_config
 from accel_yolo.config.schema import TrainConfig
+from accel_yolo.config.settings import flag_of, rules_of
 from accel_yolo.engine import failures
 from accel_yolo.engine.checkpoint import CheckpointFolder
 from accel_yolo.engine.findings import PICTURES, TABLES, WORST, Findings, write_findings
@@ -21,11 +22,11 @@ from accel_yolo.engine.rows import COLUMNS, EpochRow, StepRow, recorded_end
 from accel_yolo.engine.sharing import share_weights
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
-from accel_yolo.files import make_folder, next_run_folder, write_text_atomic
+from accel_yolo.files import make_folder, next_run_folder, remove_dead_leftovers, write_text_atomic
 from accel_yolo.inference.output.run_pictures import clear_pictures
 from accel_yolo.models.weights import load_weights
 from accel_yolo.models.weights_meta import Weights
-from accel_yolo.reports.events import END, ENVIRONMENT, EPOCH, METRICS, STEP
+from accel_yolo.reports.events import END, ENVIRONMENT, EPOCH, METRICS, STEP, read_events
 from accel_yolo.reports.html.report import REPORT, leave_report
 
 KEPT = ("results.csv", "metrics.json", "config.yaml", METRICS, ENVIRONMENT, REPORT)
@@ -41,7 +42,7 @@ class RunFolder:
     def __init__(self, path: Path, world: World, settings: Settings, is_resumed: bool = False) -> None:
         self.path, self._world, self._settings, self.is_resumed = path, world, settings, is_resumed
         self.weights = path / "weights"
-        self._titled = False
+        self._titled, self.changes = False, {}
         self.checkpoints = CheckpointFolder(path / "checkpoints")
         self.record = Record(path)
         self._opened_at = time.monotonic()
@@ -52,6 +53,7 @@ class RunFolder:
         settings = config, origins
         if resumed is not None:
             run = cls(resumed, world, settings, is_resumed=True)
+            run.changes = run._changed()
             run._save_settings()
             return run._opened()
         chosen = ""
@@ -81,6 +83,31 @@ class RunFolder:
         for path in (*stale, *(self.weights / f"{name}.safetensors" for name in ("last", "best"))):
             path.unlink(missing_ok=True)
 
+    def _changed(self) -> dict[str, list[Any]]:
+        """Return what a resumed run has had and has now, by setting, on the leader, which says it."""
+        if not self._world.is_leader:
+            return {}
+        before, now = load_config(self.path / "config.yaml")[0], self._settings[0]
+        pairs = {name: [getattr(before, name), getattr(now, name)] for name in rules_of(TrainConfig)}
+        changed = {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and name in SHAPING}
+        if changed:
+            told = [f"{flag_of(name)} from {_typed(had)} to {_typed(has)}" for name, (had, has) in changed.items()]
+            console.note(f"changed with this start: {', '.join(told)}")
+        return changed
+
+    def remove_leftovers(self) -> None:
+        """Remove what processes that were killed have left unfinished."""
+        self.checkpoints.remove_leftovers()
+        for folder in (self.path, self.weights):
+            remove_dead_leftovers(folder)
+
+    def is_concluded(self) -> bool:
+        """Return whether the run has come to its last word: its end is recorded, and its report is not older."""
+        events, report = read_events(self.path / METRICS), self.path / REPORT
+        if not events or events[-1]["event"] != END or not (self.path / "metrics.json").exists():
+            return False
+        return report.exists() and report.stat().st_mtime >= events[-1].get("time", 0.0) - 0.01
+
     def _save_settings(self) -> None:
         with self._world.together():
             if self._world.is_leader:
@@ -95,10 +122,10 @@ class RunFolder:
         failures.write_to(self.path)
         return self
 
-    def resumable_weights(self) -> Weights | None:
-        """Return the weights that say what a resumed run trains, as the leader reads them; None for a new run."""
+    def last_weights(self) -> Weights | None:
+        """Return the last weights, as the leader reads them; None where there are none."""
         last = self.weights / "last.safetensors"
-        if not self.is_resumed or not self._world.share_text("there" if last.exists() else ""):
+        if not self._world.share_text("there" if last.exists() else ""):
             return None
         return self.read_weights("last")
 
@@ -181,6 +208,10 @@ class RunFolder:
         """Give who follows the run its pictures and what is to be kept of it."""
         self.record.show([path for pattern in ("*.png", "*.jpg") for path in sorted(self.path.glob(pattern))])
         self.record.keep([self.weights / "best.safetensors", *(self.path / name for name in KEPT)])
+
+
+def _typed(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value) or "''"
 
 
 def _kept_lines(path: Path, epoch: int) -> list[str]:

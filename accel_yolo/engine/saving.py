@@ -1,4 +1,4 @@
-"""When checkpoints and weight files are written, and how a run is taken up again."""
+"""When checkpoints and weight files are written, and where all processes stop for a signal."""
 
 from __future__ import annotations
 
@@ -6,78 +6,99 @@ import contextlib
 import shlex
 import time
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from torch import Tensor
 
 from accel_yolo import console, waypoints
-from accel_yolo.config.resolve import COMMAND_LINE, load_config, resume_train
 from accel_yolo.config.save_every import SaveEvery
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine.build import Training
-from accel_yolo.engine.checkpoint import PREFIX, VALIDATED, CheckpointFolder, read
+from accel_yolo.engine.checkpoint import PREFIX, VALIDATED
+from accel_yolo.engine.divergence import require_equal_weights
 from accel_yolo.engine.interruption import ASKING, Interruption, StopAsked
-from accel_yolo.engine.optim import optimizer_tensors, restore_optimizer
+from accel_yolo.engine.optim import optimizer_tensors
 from accel_yolo.engine.progress import EpochMeter
+from accel_yolo.engine.resuming import Opened
 from accel_yolo.engine.run_folder import RunFolder
-from accel_yolo.engine.sharing import Resumed, share_json, share_resumed, share_tensors
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
-from accel_yolo.errors import CheckpointError, Preempted
-from accel_yolo.models.weights import save_weights
+from accel_yolo.engine.writer import LONGEST_S, MOST_FAILURES, HostCopy, Writer
+from accel_yolo.errors import Preempted, UserError
+from accel_yolo.models.weights import save_state
 from accel_yolo.shell import program
 
-LIES_ELSEWHERE = ("data", "weights", "workers")
-"""Settings that each machine may have its own of, when a run is resumed."""
-
-AUTO = "auto"
-"""`--resume` without a value: the newest run."""
+LAST_WAIT_S = 30.0
+"""How long a run that fails waits for the save that is under way."""
 
 
 class Checkpoints:
-    """Saves and restores one run. The leader writes; every process reads.
+    """Saves one run. The leader copies on the step, and its thread writes while training goes on.
 
     Args:
         run: its folder.
         training: what is saved.
-        config: of the run.
+        facts: what checkpoints say of the run besides.
         world: all processes.
         interruption: what may ask for a stop.
     """
 
-    WORDS = len(ASKING) + 1
+    WORDS = len(ASKING) + 2
     """Numbers of `word`."""
 
     def __init__(
         self,
         run: RunFolder,
         training: Training,
-        config: TrainConfig,
         world: World,
+        facts: dict[str, Any] | None = None,
         interruption: Interruption | None = None,
     ) -> None:
-        self.run, self.training, self._config, self._world = run, training, config, world
-        self.interruption = interruption or Interruption(world)
-        self._every = SaveEvery.of(config.save_every) or SaveEvery()
+        self.run, self.training, self._config, self._world = run, training, training.config, world
+        self.interruption, self._facts = interruption or Interruption(world), facts or {}
+        self._every = SaveEvery.of(self._config.save_every) or SaveEvery()
+        self._writer, self._copy, self._copied_step = Writer(run.checkpoints.folder), HostCopy(), -1
+        self._groups: dict[str, dict[str, Tensor]] = {}
         self._seconds = 0.0
         self._saved = ""  # name of the newest checkpoint
         self._last_update = 0
         self._saved_at_s, self._has_asked, self._is_asked = time.monotonic(), False, False
+        self._has_failed = False
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Let what is being saved be saved, whatever ends the run."""
+        if kind is not None:
+            with contextlib.suppress(UserError):
+                self._writer.wait(LAST_WAIT_S)
+            self._tell()
+
+    def begin(self, opened: Opened | None) -> TrainState:
+        """Return the state to begin with: that of a checkpoint, loaded, or a fresh one in a folder taken over."""
+        if opened is None:
+            self.run.begin()
+            return TrainState()
+        opened.load_into(self.training, self._world)
+        state = opened.state
+        self._saved, self._last_update = opened.name, state.step
+        return state
 
     def word(self) -> list[int]:
-        """Return what this process tells the others with the next step: signals, and that it is time to save."""
+        """Return what this process tells with the next step: signals, that it is time to save, that saving fails."""
         waited_s = time.monotonic() - self._saved_at_s
         due = bool(self._world.is_leader and self._every.seconds and waited_s >= self._every.seconds)
         asks, self._has_asked = due and not self._has_asked, self._has_asked or due
-        return [*self.interruption.word(), int(asks)]
+        self._tell()
+        return [*self.interruption.word(), int(asks), int(self._writer.failures >= MOST_FAILURES)]
 
     def hear(self, total: list[int]) -> None:
         """Take in what all processes said; see `after_update`."""
-        *signals, asked = total
+        *signals, asked, failed = total
         self.interruption.hear(signals)
-        self._is_asked = self._is_asked or bool(asked)
+        self._is_asked, self._has_failed = self._is_asked or bool(asked), bool(failed)
 
     def after_update(self, state: TrainState, meter: EpochMeter) -> None:
         """Save in mid-epoch when it is time to, and stop when that is agreed; all processes alike.
@@ -86,14 +107,14 @@ class Checkpoints:
 
         Raises:
             Preempted: the run stops here.
+            EnvironmentFault: nothing could be saved for a long time.
         """
         last, self._last_update = self._last_update, state.step
         steps = self._every.steps
-        due = self._is_asked or (steps > 0 and state.step // steps > last // steps)
-        is_end = meter.is_end(state)
-        if self.interruption.agreed is None and (is_end or not due or self._config.nosave):
-            return
-        if not is_end:
+        due = not self._config.nosave and (self._is_asked or (steps > 0 and state.step // steps > last // steps))
+        if self._has_failed:
+            self._settle()
+        if not meter.is_end(state) and (due or self.interruption.agreed is not None):
             self._write(meter.within(state))
             self._stop_if_agreed(state)
 
@@ -105,16 +126,44 @@ class Checkpoints:
         except StopAsked:
             self._stop_if_agreed(state)
 
-    def _stop_if_agreed(self, state: TrainState) -> None:
-        agreed = self.interruption.agreed
-        if agreed is None:
+    def save(self, state: TrainState) -> TrainState:
+        """Save a state before its validation and return it. Raises Preempted."""
+        if self._is_due(state.epoch):
+            self._write(state)
+        self._stop_if_agreed(state)
+        return state
+
+    def finish_epoch(self, state: TrainState) -> None:
+        """Save a state after its validation, and the weight files that are due."""
+        config, epoch, name = self._config, state.epoch - 1, _name(state)
+        is_last = state.epoch == config.epochs or state.stopped
+        if config.nosave and not is_last:
             return
-        self._write(state)
-        epoch = f"epoch {state.epoch + 1} of {self._config.epochs}"
-        where = f"{epoch} after step {state.step} (update {state.updates})"
-        raise self._world.common(
-            Preempted(agreed.name, where, resume_command(self.run.path, self._config, self._world))
-        )
+        due = self._is_due(epoch) or (state.stopped and not config.nosave)
+        self._saved = name if due else self._saved
+        if not self._world.is_leader:
+            return
+        files = ["last"]
+        if state.is_best or not (self.run.weights / "best.safetensors").exists():
+            files.append("best")
+        if config.save_period > 0 and epoch % config.save_period == 0:
+            files.append(f"epoch{epoch}")
+        with self._timed():
+            groups, plain = self._host_copy(state), self._plain(state)
+
+            def work() -> None:
+                for file in files:
+                    waypoints.fail_at(f"save weights {file}")
+                    save_state(self.run.weights / f"{file}.safetensors", groups["ema"], self.training.meta)
+                # Last, so that an epoch that counts as validated has its weight files.
+                if due:
+                    self.run.checkpoints.write(name, groups, plain, source=name.removesuffix(VALIDATED))
+
+            self._writer.submit(work)
+
+    def complete(self) -> None:
+        """Return when all is saved. Raises EnvironmentFault on all processes if that cannot be."""
+        self._settle()
 
     def seconds(self) -> float:
         """Return the seconds that this process has spent on saving since this was asked last."""
@@ -127,91 +176,56 @@ class Checkpoints:
         yield
         self._seconds += time.perf_counter() - begun
 
-    def restore_or(self, fresh: TrainState) -> TrainState:
-        """Return the state of the newest valid checkpoint of a resumed run, loaded; `fresh` for a new run.
-
-        Raises:
-            CheckpointError: no checkpoint is valid, or the run is finished.
-        """
-        if not self.run.is_resumed:
-            self.run.begin()
-            return fresh
-        groups, plain, name = self._read()
-        state = TrainState.from_json(plain["train"])
-        training = self.training
-        training.detector.load_state_dict(groups["model"])
-        training.ema.detector.load_state_dict(groups["ema"])
-        training.ema.updates = plain["ema_updates"]
-        restore_optimizer(training.detector, training.optimizer, groups["optimizer"])
-        self._world.restore_scaler(plain["scaler"])
-        self._saved, self._last_update = name, state.step
-        if self._world.is_leader:
-            self.run.checkpoints.set_aside_after(name)
-        return state
-
-    def _read(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any], str]:
-        """Return tensors, state and name of the newest valid checkpoint; the leader reads, all processes get it."""
-        groups: dict[str, dict[str, Tensor]] = {}
-        plain, name = {}, ""
-        with self._world.together():
-            if self._world.is_leader:
-                found = self.run.checkpoints.newest_valid()
-                if found is None:
-                    raise CheckpointError("no valid checkpoint", str(self.run.checkpoints.folder), remedy="start anew")
-                (groups, plain), name = read(found), found.name
-                state = TrainState.from_json(plain["train"])
-                if state.stopped or state.epoch >= self._config.epochs:
-                    remedy = "nothing is left to do; to train more, start a run from its weights/last.safetensors"
-                    raise CheckpointError("the run is finished", str(self.run.path), f"{state.epoch} epochs", remedy)
-        shared = {kind: share_tensors(groups.get(kind, {}), self._world) for kind in ("model", "ema", "optimizer")}
-        plain, name = share_json([plain, name], self._world)
-        return shared, plain, name
-
-    def save(self, state: TrainState) -> TrainState:
-        """Save a state before its validation and return it. Raises Preempted."""
-        if self._is_due(state.epoch):
-            self._write(state)
-        self._stop_if_agreed(state)
-        return state
+    def _stop_if_agreed(self, state: TrainState) -> None:
+        agreed = self.interruption.agreed
+        if agreed is None:
+            return
+        self._write(state)
+        self._settle()
+        where = f"epoch {state.epoch + 1} of {self._config.epochs} after step {state.step} (update {state.updates})"
+        command = resume_command(self.run, self._config, self._world)
+        raise self._world.common(Preempted(agreed.name, where, command))
 
     def _write(self, state: TrainState) -> None:
-        if self._saved == _name(state):
+        """Start saving a state, unless it is saved; all processes take part."""
+        name = _name(state)
+        if self._saved == name:
             return
         waypoints.reach("saving", state.step)
-        self._saved, self._saved_at_s = _name(state), time.monotonic()
+        self._saved, self._saved_at_s = name, time.monotonic()
         self._has_asked = self._is_asked = False
+        require_equal_weights(self.training, self._world, state.step)
         if self._world.is_leader:
-            training = self.training
-            groups: dict[str, dict[str, Tensor]] = {
-                "model": training.detector.state_dict(),
-                "ema": training.ema.detector.state_dict(),
-                "optimizer": optimizer_tensors(training.detector, training.optimizer),
-            }
             with self._timed():
-                self.run.checkpoints.write(_name(state), groups, self._plain(state))
+                groups, plain = self._host_copy(state), self._plain(state)
+                self._writer.submit(lambda: self.run.checkpoints.write(name, groups, plain))
 
-    def finish_epoch(self, state: TrainState) -> None:
-        """Save a state after its validation, and the weight files that are due."""
-        with self._timed():
-            self._finish_epoch(state)
+    def _host_copy(self, state: TrainState) -> dict[str, dict[str, Tensor]]:
+        """Return copies of all tensors; what the copies before were for is written by then."""
+        if self._copied_step != state.step:
+            self._writer.wait(LONGEST_S)
+            waypoints.fail_at("save copy")
+            training = self.training
+            self._groups = self._copy.of(
+                {
+                    "model": training.detector.state_dict(),
+                    "ema": training.ema.detector.state_dict(),
+                    "optimizer": optimizer_tensors(training.detector, training.optimizer),
+                }
+            )
+            self._copied_step = state.step
+        return self._groups
 
-    def _finish_epoch(self, state: TrainState) -> None:
-        epoch = state.epoch - 1
-        is_last = state.epoch == self._config.epochs or state.stopped
-        if not (self._is_due(epoch) or is_last) or not self._world.is_leader:
-            return
-        names = ["last"]
-        if state.is_best or not (self.run.weights / "best.safetensors").exists():
-            names.append("best")
-        if self._config.save_period > 0 and epoch % self._config.save_period == 0:
-            names.append(f"epoch{epoch}")
-        training = self.training
-        for name in names:
-            save_weights(self.run.weights / f"{name}.safetensors", training.ema.detector, training.meta)
-        # Last, so that an epoch that counts as validated has its weight files.
-        if self._is_due(epoch):
-            self._saved = _name(state)
-            self.run.checkpoints.rewrite_state(_name(state).removesuffix(VALIDATED), _name(state), self._plain(state))
+    def _settle(self) -> None:
+        """Return when what was begun is saved. Raises EnvironmentFault on all processes if it cannot be."""
+        with self._world.together(), self._timed():
+            if self._world.is_leader:
+                self._tell()
+                self._writer.settle()
+
+    def _tell(self) -> None:
+        for message in self._writer.news():
+            console.warn(f"{message}; training goes on and saves again later")
 
     def _is_due(self, epoch: int) -> bool:
         if epoch + 1 == self._config.epochs:
@@ -220,6 +234,7 @@ class Checkpoints:
 
     def _plain(self, state: TrainState) -> dict[str, Any]:
         return {
+            **self._facts,
             "train": state.to_json(),
             "ema_updates": self.training.ema.updates,
             "scaler": self._world.scaler_state(),
@@ -231,59 +246,9 @@ def _name(state: TrainState) -> str:
     return f"{PREFIX}{state.step:08d}{done}"
 
 
-def find_resumed(config: TrainConfig, origins: dict[str, str], world: World) -> Resumed:
-    """Return the run folder that `--resume` names (None without it), with its configuration and origins.
-
-    The leader looks; the run need not be on the disks of the other machines. Devices are those of this command line:
-    a run continues on any number of processes.
-
-    Raises:
-        CheckpointError: there is no such run, it holds no checkpoint, or it is finished.
-        ConfigError: a flag was typed that would change the recipe of the run.
-    """
-    if not config.resume:
-        return None, config, origins
-    found: Resumed = (None, config, origins)
-    with world.together():
-        if world.is_leader:
-            found = _found_run(config, origins)
-    folder, resumed, origins_of_run = share_resumed(found, world)
-    # Where things lie on this machine, its own command line says.
-    here = {name: getattr(config, name) for name in LIES_ELSEWHERE if origins.get(name) == COMMAND_LINE}
-    return folder, replace(resumed, **here), origins_of_run
-
-
-def _found_run(config: TrainConfig, origins: dict[str, str]) -> Resumed:
-    typed_name = origins.get("name") == COMMAND_LINE
-    named = Path(config.project) / config.name if typed_name else None
-    wanted = named if config.resume == AUTO else Path(config.resume)
-    run = _run_of(wanted) if wanted is not None else _newest_run(Path(config.project))
-    saved, asked = load_config(run / "config.yaml"), (config, origins)
-    resumed, origins = resume_train(saved, asked)
-    console.say(f"Resuming {run}")
-    if resumed.device != config.device:
-        console.note(f"the run was on --device {resumed.device}; type it again to use the same devices")
-    return run, replace(resumed, device=config.device), origins
-
-
-def _newest_run(project: Path) -> Path:
-    runs = [path.parent for path in project.glob("*/checkpoints") if CheckpointFolder(path).names()]
-    if not runs:
-        raise CheckpointError("no run to resume", str(project), remedy="give its folder: --resume runs/train/exp")
-    return max(runs, key=lambda run: (run / "checkpoints").stat().st_mtime_ns)
-
-
-def _run_of(path: Path) -> Path:
-    """Return the run folder of a path inside it: the run itself, a weight file or a checkpoint."""
-    for folder in (path, path.parent, path.parent.parent):
-        if (folder / "config.yaml").is_file() and CheckpointFolder(folder / "checkpoints").names():
-            return folder
-    raise CheckpointError("no checkpoint to resume", str(path), remedy="name a run folder, such as runs/train/exp")
-
-
-def resume_command(run: Path, config: TrainConfig, world: World) -> str:
+def resume_command(run: RunFolder, config: TrainConfig, world: World) -> str:
     """Return the command that continues a run on as many processes of this machine."""
-    words = [program(), "train", "--resume", shlex.quote(str(run))]
+    words = [program(), "train", "--resume", shlex.quote(str(run.path))]
     if config.device:
         words += ["--device", config.device]
     if world.launcher == "accel-yolo" and world.machines == 1 and "," not in config.device:

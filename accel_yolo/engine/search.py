@@ -21,7 +21,7 @@ from accel_yolo.engine.launched import adopt_launch
 from accel_yolo.engine.search_results import tell_best, write_results
 from accel_yolo.engine.search_settings import StudySettings
 from accel_yolo.engine.search_study import JOURNAL, Claim, Study, require_optuna
-from accel_yolo.engine.search_trial import HYP, LOG, TrialTraining, stopped_from_outside
+from accel_yolo.engine.search_trial import HYP, LOG, TrialTraining, asked_to_stop
 from accel_yolo.errors import CheckpointError, ConfigError, DataError, EnvironmentFault, PeerError, UserError
 from accel_yolo.files import next_run_folder
 from accel_yolo.reports.search_table import TrialRow, ranked
@@ -197,8 +197,8 @@ class _Worker:
             finally:
                 training.stop()
             words = training.last_words(code) if code else ""
-        if stopped_from_outside(code) and outcome != "pruned":
-            raise self._interrupted(claim, -code if code < 0 else code - 128)
+        if asked_to_stop(code) and outcome != "pruned":
+            raise self._interrupted(claim, asked_to_stop(code))
         if outcome == "complete" and (code or claim.folder.best is None):
             outcome, words = "failed", words or "no epoch was validated"
         if outcome == "failed" and code in _SURROUNDINGS and "memory" not in words:

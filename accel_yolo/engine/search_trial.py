@@ -20,6 +20,7 @@ from accel_yolo.engine.launch import GRACE_S, findable
 from accel_yolo.engine.launched import SEARCHED_BY
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.trial_lock import TrialLock
+from accel_yolo.errors import Preempted
 from accel_yolo.metrics.fitness import fitness_of
 
 LOG, HYP, LOCK = "output.txt", "hyp.yaml", "trial.lock"
@@ -128,9 +129,11 @@ class TrialTraining:
         return _in_words(code)
 
 
-def stopped_from_outside(code: int) -> bool:
-    """Return whether an exit status says that somebody asked the training to stop."""
-    return any(code in (-number, 128 + number) for number in _STOPS)
+def asked_to_stop(code: int) -> int:
+    """Return the signal by which, as an exit status says, somebody asked the training to stop; 0 if nobody did."""
+    if code == Preempted.exit_code:
+        return signal.SIGTERM
+    return next((number for number in _STOPS if code in (-number, 128 + number)), 0)
 
 
 def _in_words(code: int) -> str:

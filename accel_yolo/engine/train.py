@@ -22,10 +22,12 @@ from accel_yolo.engine.loaders import build_loaders, require_augmentation
 from accel_yolo.engine.preflight import preflight
 from accel_yolo.engine.progress import EpochMeter
 from accel_yolo.engine.reporting import print_classes
+from accel_yolo.engine.resuming import described_weights, find_resumed, open_newest
 from accel_yolo.engine.run_clock import RunClock
 from accel_yolo.engine.run_folder import RunFolder
-from accel_yolo.engine.saving import Checkpoints, find_resumed
+from accel_yolo.engine.saving import Checkpoints
 from accel_yolo.engine.schedule import Schedule
+from accel_yolo.engine.sessions import checkpoint_facts
 from accel_yolo.engine.sharing import share_numbers
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.tracking import require_trackers, tracked
@@ -83,18 +85,23 @@ def _faults_of(config: TrainConfig, world: World) -> AbstractContextManager[None
 
 def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data) -> TrainState:
     """Run the loop in an open run folder and return where it ended."""
-    training = build_training(config, data, run.resumable_weights(), world)
+    opened = open_newest(run, config, world)
+    training = build_training(config, data, described_weights(opened, run), world)
     config = training.config
+    if opened is not None:
+        opened.require_fitting(training, data, world)
     train_loader, val_loader = build_loaders(config, data, training, world)
     interruption = Interruption(world)
-    checkpoints = Checkpoints(run, training, config, world, interruption)
-    state = checkpoints.restore_or(TrainState()).placed(train_loader.steps_per_epoch, config.batch)
+    checkpoints = Checkpoints(run, training, world, checkpoint_facts(training, data, world), interruption)
+    state = checkpoints.begin(opened).placed(train_loader.steps_per_epoch, config.batch)
+    del opened
     schedule = Schedule(config, train_loader.steps_per_epoch, state.shift)
     batches = Batches(train_loader, training.detector, schedule, world, checkpoints)
     introduce(run, training, batches, state, world)
     gallery = Gallery.of_training(run.path, config, data, training.detector, world)
-    with interruption:  # what comes before and after can be repeated, so a signal ends it as it ends any program
+    with interruption, checkpoints:  # what comes before and after can be repeated: there a signal ends the program
         state, best = _epochs(state, batches, val_loader, checkpoints, gallery)
+        checkpoints.complete()
     result = best or evaluate_best(run, training, val_loader, world)
     return conclude(state, run, training, data.val, result, gallery, world)
 

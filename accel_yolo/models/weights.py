@@ -170,13 +170,18 @@ def save_weights(path: Path, detector: Detector, meta: WeightsMeta) -> None:
         CheckpointError: the path is not UTF-8.
         EnvironmentFault: the disk is full or the folder cannot be written.
     """
+    if any(isinstance(module, Conv) and isinstance(module.bn, nn.Identity) for module in detector.modules()):
+        raise ValueError("a fused detector cannot be saved as weights")
+    save_state(path, detector.state_dict(), meta)
+
+
+def save_state(path: Path, entries: Mapping[str, Tensor], meta: WeightsMeta) -> None:
+    """As `save_weights`, from the state dict of an unfused detector."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     _check_name(path)
-    if any(isinstance(module, Conv) and isinstance(module.bn, nn.Identity) for module in detector.modules()):
-        raise ValueError("a fused detector cannot be saved as weights")
-    state = {key: _in_float32(value.detach()).cpu().contiguous() for key, value in detector.state_dict().items()}
+    state = {key: _in_float32(value.detach()).cpu().contiguous() for key, value in entries.items()}
     with atomic_path(path) as temporary:
         try:
             save_file(state, temporary, metadata={KEY: meta.to_json()})

@@ -15,7 +15,7 @@ import torch
 from jobs import interrupted_run, tiny_config
 
 from accel_yolo.config.schema import Hyp, TrainConfig
-from accel_yolo.engine.saving import find_resumed
+from accel_yolo.engine.resuming import find_resumed
 from accel_yolo.engine.train import train
 from accel_yolo.engine.world import World
 from accel_yolo.errors import UserError

@@ -47,7 +47,7 @@ def hold_at(phase: str) -> None:
         "forward": (Trainable, "forward"),
         "backward": (Gradient, "backward"),
         "validation": (train, "evaluate"),
-        "saving": (checkpoint, "_seal"),  # the tensors are written, what makes them valid is not
+        "saving": (checkpoint, "write_manifest"),  # the tensors are written, what makes them valid is not
     }[phase]
     setattr(owner, name, held(getattr(owner, name), phase))
 

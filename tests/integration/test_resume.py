@@ -162,10 +162,11 @@ def test_a_finished_run_is_not_resumed(run_processes: Callable, straight: Path, 
 
 def test_the_recipe_of_a_resumed_run_cannot_be_changed(run_processes: Callable, interrupted: Callable) -> None:
     run = interrupted("finish_epoch", 1)
-    config = TrainConfig(resume=str(run), weights="", cfg="yolov5n", batch=4)
-    (answer,) = run_processes(1, run_training, config, {"batch": "command line"})
+    config = TrainConfig(resume=str(run), weights="", cfg="yolov5n", imgsz=96, seed=3, optimizer="AdamW")
+    typed = dict.fromkeys(("imgsz", "seed", "optimizer"), "command line")
+    (answer,) = run_processes(1, run_training, config, typed)
     assert answer.startswith(ConfigError.__name__)
-    assert "--batch" in answer
+    assert "cannot change while resuming in --imgsz, --seed: 96, 3; the run has 64, 0: leave the flags out" in answer
 
 
 def test_resuming_nothing_says_so(run_processes: Callable, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from accel_yolo.engine.checkpoint import CheckpointFolder
 from accel_yolo.engine.run_folder import COLUMNS
-from accel_yolo.engine.search_trial import TrialFolder, stopped_from_outside
+from accel_yolo.engine.search_trial import TrialFolder, asked_to_stop
 from accel_yolo.engine.state import TrainState
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,10 +62,11 @@ def test_the_best_epoch_is_the_first_of_the_highest_fitness_and_unvalidated_ones
 
 
 @pytest.mark.parametrize(
-    ("code", "stopped"), [(-15, True), (143, True), (130, True), (-9, False), (1, False), (6, False), (0, False)]
+    ("code", "stopped"),
+    [(-15, True), (143, True), (75, True), (130, True), (-9, False), (1, False), (6, False), (0, False)],
 )
 def test_being_asked_to_stop_is_no_failure(code: int, stopped: bool) -> None:
-    assert stopped_from_outside(code) == stopped
+    assert bool(asked_to_stop(code)) == stopped
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")

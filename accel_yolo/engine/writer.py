@@ -1,0 +1,124 @@
+"""Saving while training goes on: tensors are copied to host memory on the step, a thread brings them to the disk."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from accel_yolo.errors import EnvironmentFault, UserError
+
+LONGEST_S = 300.0
+"""How long a run waits for one save."""
+
+MOST_FAILURES = 3
+"""So many saves in a row may fail before the run stops."""
+
+Job = Callable[[], object]
+
+
+class HostCopy:
+    """Tensors in host memory, which is kept from one copy to the next."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, dict[str, Tensor]] = {}
+
+    def of(self, groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+        """Return a copy of named tensors, contiguous on the host; the copy before is overwritten.
+
+        The copies from a GPU are page-locked, so that they take as long as the bus does.
+        """
+        is_on_gpu = False
+        taken: dict[str, dict[str, Tensor]] = {}
+        for stem, tensors in groups.items():
+            kept, taken[stem] = self._kept.setdefault(stem, {}), {}
+            for name, value in tensors.items():
+                there = kept.get(name)
+                if there is None or there.shape != value.shape or there.dtype != value.dtype:
+                    there = torch.empty(value.shape, dtype=value.dtype, pin_memory=value.is_cuda)
+                    kept[name] = there
+                there.copy_(value.detach(), non_blocking=value.is_cuda)
+                taken[stem][name], is_on_gpu = there, is_on_gpu or value.is_cuda
+        if is_on_gpu:
+            torch.cuda.current_stream().synchronize()
+        return taken
+
+
+class Writer:
+    """A thread that saves, one job after another; it says how that went when it is asked.
+
+    It prints nothing and holds no lock while the main thread makes processes of its own.
+
+    Args:
+        folder: where it writes, for messages.
+
+    Attributes:
+        failures: jobs in a row that have failed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.failures = 0
+        self._folder = folder
+        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._idle, self._thread = threading.Event(), None
+        self._idle.set()
+        self._last: Job | None = None
+        self._given, self._done = 0, 0
+        self._errors: list[str] = []
+        self._crash: BaseException | None = None
+
+    def submit(self, job: Job) -> None:
+        """Have a job done after those that were given before."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="checkpoint writer", daemon=True)
+            self._thread.start()
+        self._last, self._given = job, self._given + 1
+        self._idle.clear()
+        self._jobs.put(job)
+
+    def news(self) -> list[str]:
+        """Return the messages of jobs that have failed since this was last asked."""
+        found, self._errors = self._errors, []
+        return found
+
+    def wait(self, longest_s: float = LONGEST_S) -> None:
+        """Return when all jobs are done, well or not.
+
+        Raises:
+            EnvironmentFault: that takes too long.
+        """
+        if not self._idle.wait(longest_s):
+            what = f"the disk does not take the checkpoint within {longest_s:.0f} s"
+            raise EnvironmentFault(what, str(self._folder), remedy="the earlier ones are untouched; look at the disk")
+        if self._crash is not None:
+            raise self._crash
+
+    def settle(self) -> None:
+        """Return when what was given last is on the disk; it is tried once more here if it had failed.
+
+        Raises:
+            EnvironmentFault: it cannot be saved.
+        """
+        self.wait()
+        if self.failures and self._last is not None:
+            self._last()
+            self.failures = 0
+
+    def _work(self) -> None:
+        while True:
+            job = self._jobs.get()
+            try:
+                job()
+                self.failures = 0
+            except UserError as error:
+                self.failures += 1
+                self._errors.append(str(error))
+            except BaseException as error:  # noqa: BLE001 - raised again where somebody waits
+                self._crash = error
+            self._done += 1
+            if self._done == self._given:
+                self._idle.set()

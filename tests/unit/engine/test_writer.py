@@ -1,0 +1,85 @@
+"""Saving in the background: in order, awaited, and failures are counted and told."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from accel_yolo.engine.writer import HostCopy, Writer
+from accel_yolo.errors import EnvironmentFault
+
+
+def test_jobs_are_done_in_their_order_while_the_caller_goes_on() -> None:
+    writer, done, gate = Writer(Path("runs/exp")), [], threading.Event()
+    writer.submit(lambda: (gate.wait(10), done.append(1)))
+    writer.submit(lambda: done.append(2))
+    assert done == []
+    gate.set()
+    writer.wait()
+    assert done == [1, 2]
+
+
+def test_failures_in_a_row_are_counted_and_told_once() -> None:
+    writer = Writer(Path("runs/exp"))
+
+    def fail() -> None:
+        raise EnvironmentFault("disk full")
+
+    for _ in range(2):
+        writer.submit(fail)
+    writer.wait()
+    assert (writer.failures, writer.news(), writer.news()) == (2, ["disk full"] * 2, [])
+    writer.submit(lambda: None)
+    writer.wait()
+    assert writer.failures == 0
+
+
+def test_what_failed_is_tried_once_more_where_it_must_be_saved() -> None:
+    writer, tries = Writer(Path("runs/exp")), []
+
+    def fail_at_first() -> None:
+        tries.append(1)
+        if len(tries) < 2:
+            raise EnvironmentFault("disk full")
+
+    writer.submit(fail_at_first)
+    writer.settle()
+    assert (len(tries), writer.failures) == (2, 0)
+    tries.clear()
+
+    def fail() -> None:
+        raise EnvironmentFault("disk full")
+
+    writer.submit(fail)
+    with pytest.raises(EnvironmentFault, match="disk full"):
+        writer.settle()
+
+
+def test_a_disk_that_does_not_answer_is_not_waited_for_for_ever() -> None:
+    writer, gate = Writer(Path("runs/exp/checkpoints")), threading.Event()
+    writer.submit(lambda: gate.wait(10))
+    with pytest.raises(EnvironmentFault) as caught:
+        writer.wait(0.01)
+    gate.set()
+    assert "the disk does not take the checkpoint within 0 s in runs/exp/checkpoints; the earlier" in str(caught.value)
+
+
+def test_a_mistake_of_the_program_is_not_taken_for_a_full_disk() -> None:
+    writer = Writer(Path("runs/exp"))
+    writer.submit(lambda: [][0])
+    with pytest.raises(IndexError):
+        writer.wait()
+
+
+def test_a_copy_keeps_the_numbers_of_its_moment_and_its_memory() -> None:
+    weights = {"a": torch.ones(2, 3, 4, 4).to(memory_format=torch.channels_last), "n": torch.tensor(3)}
+    copy = HostCopy()
+    first = copy.of({"model": weights})
+    weights["a"] += 1
+    assert first["model"]["a"].is_contiguous() and torch.equal(first["model"]["a"], torch.ones(2, 3, 4, 4))
+    place = first["model"]["a"].data_ptr()
+    second = copy.of({"model": weights})
+    assert second["model"]["a"].data_ptr() == place and bool((second["model"]["a"] == 2).all())
