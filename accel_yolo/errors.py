@@ -111,6 +111,8 @@ class StoppedByPeer(UserError):
 
 def escaped(text: str) -> str:
     """Return `text` with control characters and bytes that are not UTF-8 written out ("\\n", "\\x1b", "\\xe9")."""
+    if text.isprintable():  # nearly always, and a picture in a report is a text of half a million letters
+        return text
     return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
 
 

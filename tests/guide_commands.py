@@ -19,7 +19,7 @@ FILES = {"1gpu": "cpu", "2gpu": "2cpu", "2cpu": "2cpu", "2x8gpu": "2x1cpu"}
 """Accelerate files -> those that stand for them."""
 
 SMALLER = {"--batch": {"64": "8", "128": "8", "16": "8"}, "--micro-batch": {"8": "4"}, "--bn-group": {"16": "4"}}
-SMALL_TRAINING = ["--epochs", "1", "--imgsz", "64", "--workers", "0", "--noautoanchor"]
+SMALL_TRAINING = ["--epochs", "1", "--imgsz", "64", "--workers", "0", "--noautoanchor", "--noplots"]
 SMALL_PROFILE = {"--processes": "1,2", "--cfg": "yolov5n", "--batch-per-process": "2"}
 
 

@@ -8,6 +8,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from namespaces import Machine, enter, two_machines
 from accel_yolo.engine.network import free_port
 
 JOB_TIMEOUT_S = 300
-PRELOADED = ["accel_yolo.engine.train", "accel_yolo.engine.validate", "accel_yolo.reports.html.report", "torch._dynamo"]
-"""Modules that every process of a job finds imported. The last one costs seconds; the first optimizer asks for it."""
+PRELOADED = [
+    "accel_yolo.engine.train", "accel_yolo.engine.validate", "accel_yolo.reports.html.report", "torch._dynamo",
+    "matplotlib.figure", "matplotlib.backends.backend_agg",
+]  # fmt: skip
+"""Modules that every process of a job finds imported. One of torch costs seconds; the first optimizer asks for it."""
 
 _PORT_OF_MACHINE_ZERO = 29500  # nobody else is in its network
 
@@ -58,9 +62,15 @@ Place = tuple[dict[str, str], tuple[int, Path] | None]
 """Environment variables of a process; and the holder of its machine and a folder there, None for this machine."""
 
 
-def _run(places: Sequence[Place], job: Callable[..., Any], arguments: tuple) -> list[Any]:
+def warm_context() -> ForkServerContext:
+    """Return the context whose processes begin with everything imported."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+def _run(places: Sequence[Place], job: Callable[..., Any], arguments: tuple) -> list[Any]:
+    context = warm_context()
     pipes = [context.Pipe(duplex=False) for _ in places]
     processes = [
         context.Process(target=_process, args=(place, pipe[1], job, arguments), daemon=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from accel_yolo.engine.ema import Ema
 from accel_yolo.engine.evaluate import EvalOptions
 from accel_yolo.engine.gradient import Gradient, OrderedGradient
 from accel_yolo.engine.kernels import choose_kernels, pixel_programs
+from accel_yolo.engine.loss_course import LossCourse
 from accel_yolo.engine.module_watch import ModuleWatch
 from accel_yolo.engine.optim import build_optimizer
 from accel_yolo.engine.trainable import Trainable
@@ -66,6 +67,7 @@ class Training:
         evaluation: how epochs are validated.
         meta: what the weights are and where they come from.
         modules: looks into the detector (`--debug-nan`); None else.
+        course: the loss so far.
     """
 
     config: TrainConfig
@@ -78,6 +80,7 @@ class Training:
     evaluation: EvalOptions
     meta: WeightsMeta
     modules: ModuleWatch | None = None
+    course: LossCourse = field(default_factory=LossCourse)
 
 
 @console.timed("opening the data")

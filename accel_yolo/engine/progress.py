@@ -79,6 +79,9 @@ class EpochMeter:
         if due or not self._world.skips.on_device:
             self._numbers.judge(state)
         if due:
+            told = self._training.course.take(sum(means), self._steps, self._epoch)
+            if told:
+                console.warn(f"{told} (epoch {self._epoch + 1}, step {state.step})")
             row = self._step_row(tuple(means), state)
             self._run.add_step(row)
             self._show(row, batch)

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.utils import AutocastKwargs
 from jobs import digest, tiny_config
 from torch import Tensor, nn
 
 from accel_yolo import console
 from accel_yolo.config.schema import Hyp, TrainConfig
+from accel_yolo.engine.ema import Ema
 from accel_yolo.engine.train import train
 from accel_yolo.engine.trainable import Trainable
 from accel_yolo.engine.world import World
@@ -98,7 +100,9 @@ def config_of(data: Path, project: Path, **changes: Any) -> TrainConfig:
 
 
 @pytest.mark.parametrize("exact", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", ["loss", pytest.param("gradient", marks=pytest.mark.slow), "layer"])
+@pytest.mark.parametrize(
+    "kind", ["loss", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("gradient", "layer"))]
+)
 def test_what_is_not_finite_on_one_process_changes_no_weight_and_is_named(
     run_processes: Run, sparse_data: Path, tmp_path: Path, kind: str, exact: bool
 ) -> None:
@@ -169,6 +173,59 @@ def test_debug_nan_stops_at_the_first_module_on_all_processes(
         assert result["moved"] == [True, False]
 
 
+def scaled_training(config: TrainConfig, who: int, steps: range) -> dict[str, Any]:
+    """Train with a real loss scaler, which a CPU has too, and see `faulty_training`.
+
+    The forward pass stays in single precision, which is faster here by far.
+    """
+    original = World.compute_in
+
+    def compute_in(world: World, _precision: str, compression: str = "none") -> None:
+        original(world, "fp32", compression)
+        world.precision, accelerator = "fp16", world._accelerator
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=65536.0)
+        accelerator.state._mixed_precision, accelerator.native_amp = "fp16", True
+        accelerator.autocast_handler = AutocastKwargs(enabled=False)
+
+    World.compute_in = compute_in  # pyright: ignore
+    averaged = []
+    update = Ema.update
+
+    def counted(ema: Ema, detector: Any, *, applied: bool | Tensor = True) -> None:
+        update(ema, detector, applied=applied)
+        averaged.append(ema.updates)
+
+    Ema.update = counted  # pyright: ignore
+    return {**faulty_training(config, who, steps, "gradient"), "averaged": averaged}
+
+
+def test_a_scale_that_falls_without_end_stops_all_processes(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    config = config_of(sparse_data, tmp_path, epochs=9, nosave=True)
+    results = run_processes(2, scaled_training, config, 1, range(1, 99))
+    line = results[0]["error"]
+    assert line.startswith("the loss scale fell from 65536 to 0.5 in 17 updates in epoch 5, step 18: ")
+    assert "all losses of process 1 of machine 0 (" in line and "; its images: " in line
+    assert line.endswith("nonfinite-18.json; use --precision bf16, or fp32, or lower lr0 [6]")
+    for result in results:
+        assert result["moved"] == [True] + [False] * 17
+        assert result["averaged"] == [1] * 18, "the average takes no step either"
+        assert result["finite"] and not [line for line in result["warnings"] if "left out" in line]
+
+
+@pytest.mark.slow
+def test_a_scale_that_was_too_high_is_lowered_without_a_word(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    results = run_processes(2, scaled_training, config_of(sparse_data, tmp_path), 1, range(2, 4))
+    for result in results:
+        assert result["moved"] == [True, True, False, False, True, True, True, True]
+        assert (result["state"]["skips"], result["state"]["updates"]) == (2, 6)
+        assert result["averaged"] == [1, 2, 2, 2, 3, 4, 5, 6]
+    assert not [line for line in results[0]["warnings"] if "left out" in line]
+
+
 @pytest.mark.slow
 def test_debug_nan_changes_no_bit_when_nothing_is_wrong(run_processes: Run, sparse_data: Path, tmp_path: Path) -> None:
     digests = set()
@@ -178,6 +235,31 @@ def test_debug_nan_changes_no_bit_when_nothing_is_wrong(run_processes: Run, spar
         assert not result["error"] and result["state"]["updates"] == 8
         digests.add(result["digest"])
     assert len(digests) == 1
+
+
+def training_that_the_device_watches(config: TrainConfig, who: int, steps: range) -> dict[str, Any]:
+    """As `faulty_training`, with the device deciding about updates while the host goes on, as a GPU does."""
+    original = World.count_skips
+
+    def count_skips(world: World, *arguments: Any) -> None:
+        original(world, *arguments)
+        world.skips.on_device = True
+
+    World.count_skips = count_skips  # pyright: ignore
+    return faulty_training(config, who, steps, "loss")
+
+
+@pytest.mark.slow
+def test_a_device_that_decides_by_itself_is_asked_at_the_next_reading(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    results = run_processes(2, training_that_the_device_watches, config_of(sparse_data, tmp_path), 1, range(1, 3))
+    for result in results:
+        assert result["moved"] == [True, False, False, *[True] * 5]
+        assert (result["state"]["skips"], result["state"]["updates"]) == (2, 6) and result["finite"]
+    first = results[0]["warnings"][0]
+    assert first.startswith("the gradient of step 2 was not finite, so the update was left out: the class loss of ")
+    assert "process 1 of machine 0 (" in first and ") is inf; its images: " in first
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ def words(sparse_data: Path) -> list[str]:
     return [
         "--data", str(sparse_data), "--weights", "", "--cfg", "yolov5n.yaml", "--imgsz", "64", "--batch", "12",
         "--nominal-batch", "12", "--epochs", "1", "--workers", "1", "--noautoanchor", "--device", "cpu",
-        "--bit-exact", "--micro-batch", "2", "--noval",
+        "--bit-exact", "--micro-batch", "2", "--noval", "--noplots",
     ]  # fmt: skip
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import option_pairs
 import pytest
+from warm_programs import run_program
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = option_pairs.RECORD.read_text().splitlines()
@@ -31,9 +29,8 @@ def test_the_options_of_a_row_train_an_epoch(row: str, tmp_path: Path, sparse_da
     start += ["--project", "runs", *([] if "--imgsz" in words else ["--imgsz", "64"])]
     start += [] if "--batch" in words else ["--batch", "12"]
     start += [] if "--workers" in words else ["--workers", "0"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACCEL_YOLO_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, "-m", "accel_yolo", "train", *start, *words]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    changes = {"PYTHONPATH": str(ROOT), "ACCEL_YOLO_CACHE": str(tmp_path / "cache")}
+    done = run_program(["train", *start, *words], tmp_path, changes)
     assert done.returncode == 0, done.stderr
     assert len((tmp_path / "runs" / "exp" / "results.csv").read_text().splitlines()) == 2
     assert (tmp_path / "runs" / "exp" / "weights" / "last.safetensors").is_file()

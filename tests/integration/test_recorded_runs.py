@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ import pytest
 from reference_evaluation import reference_map
 
 ROOT = Path(__file__).resolve().parents[2]
-NOISE = 0.006
-"""Standard error of a mean over three seeds, ours and the reference's (benchmarks/results/fine-tuning.md). Runs of one
-seed differ as much between two kinds of processor as two seeds do on one."""
+NOISE_MAP50, NOISE_MAP50_95 = 0.011, 0.018
+"""Two standard deviations of one training (benchmarks/results/fine-tuning.md, where the means over nine seeds are).
+Runs of one seed differ as much between two kinds of processor as two seeds do on one."""
 
 
 def run(folder: Path, *words: str) -> None:
@@ -49,55 +50,61 @@ def test_validation_equals_the_recorded_metrics(
     assert metrics["map50_95"] == pytest.approx(map50_95, abs=2e-3)
 
 
-def fine_tuned(folder: Path, data: Path, weights: Path, seed: int, *more: str) -> np.ndarray:
+def fine_tuned(folder: Path, data: Path, weights: Path, epochs: int, *more: str) -> np.ndarray:
     """Return [epochs, 7]: box, objectness and class loss, precision, recall, mAP50, mAP50-95 of a recorded recipe."""
     run(
-        folder, "train.py", "--img", "320", "--batch", "16", "--epochs", "3", "--workers", "2", "--device", "cpu",
-        "--noautoanchor", "--weights", str(weights), "--data", str(data), "--seed", str(seed), "--name", str(seed),
-        *more,
+        folder, "train.py", "--img", "320", "--batch", "16", "--epochs", str(epochs), "--workers", "2", "--device",
+        "cpu", "--noautoanchor", "--weights", str(weights), "--data", str(data), "--noplots", *more,
     )  # fmt: skip
-    with (folder / "runs" / "train" / str(seed) / "results.csv").open() as stream:
+    return table(folder / "runs" / "train" / "exp" / "results.csv")
+
+
+def table(path: Path) -> np.ndarray:
+    with path.open() as stream:
         return np.array([[float(value) for value in row[1:8]] for row in list(csv.reader(stream))[1:]])
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fine-tuning")
 
 
 @pytest.fixture(scope="module")
-def recipe(runs: Path, coco128: Path, published_weights: Path) -> np.ndarray:
-    """[3 seeds, 3 epochs, 7]."""
-    return np.stack([fine_tuned(runs, coco128, published_weights, seed) for seed in range(3)])
+def recipe(folder: Path, coco128: Path, published_weights: Path) -> np.ndarray:
+    """[3 epochs, 7]."""
+    return fine_tuned(folder, coco128, published_weights, 3)
 
 
 @pytest.mark.slow
-def test_fine_tuning_reaches_the_recorded_accuracy(recipe: np.ndarray, runs: Path, coco128: Path) -> None:
+def test_fine_tuning_reaches_the_recorded_accuracy(recipe: np.ndarray, folder: Path, coco128: Path) -> None:
     assert np.isfinite(recipe).all()
-    last = [runs / "runs" / "train" / str(seed) / "weights" / "last.safetensors" for seed in range(3)]
-    map50, map50_95 = np.mean([reference_map(weights, coco128, 320) for weights in last], axis=0)
-    assert map50 >= 0.455 - NOISE
-    assert map50_95 >= 0.272 - NOISE
+    map50, map50_95 = reference_map(folder / "runs" / "train" / "exp" / "weights" / "last.safetensors", coco128, 320)
+    assert map50 >= 0.455 - NOISE_MAP50
+    assert map50_95 >= 0.272 - NOISE_MAP50_95
 
 
 @pytest.mark.slow
 def test_fine_tuning_has_the_recorded_training_losses(recipe: np.ndarray) -> None:
-    box, objectness, kind = recipe[:, :, :3].mean((0, 1))
+    box, objectness, kind = recipe[:, :3].mean(0)
     assert box == pytest.approx(0.0609, rel=0.05)
-    assert kind == pytest.approx(0.0395, rel=0.05)
+    assert kind == pytest.approx(0.0395, rel=0.08)
     assert objectness == pytest.approx(0.0617, rel=0.12)
 
 
 @pytest.mark.slow
 def test_without_mosaic_the_losses_are_those_recorded_without_and_not_the_others(
-    tmp_path: Path, coco128: Path, published_weights: Path
+    tmp_path: Path, coco128: Path, published_weights: Path, recorded: Callable[[str], Path]
 ) -> None:
     hyp = tmp_path / "plain.yaml"
     text = (ROOT / "configs" / "hyps" / "scratch-low.yaml").read_text()
     assert "mosaic: 1.0" in text
     hyp.write_text(text.replace("mosaic: 1.0", "mosaic: 0.0"))
-    box, objectness, kind = fine_tuned(tmp_path, coco128, published_weights, 0, "--hyp", str(hyp))[:, :3].mean(0)
-    assert objectness == pytest.approx(0.029, rel=0.12)
-    assert kind == pytest.approx(0.034, rel=0.05)
-    assert objectness != pytest.approx(0.0617, rel=0.12)
-    assert kind != pytest.approx(0.0395, rel=0.05)
+    # Warm-up and schedule make no difference between the first of three epochs and the only one.
+    ((_, objectness, kind, *_),) = fine_tuned(tmp_path, coco128, published_weights, 1, "--hyp", str(hyp))
+    without, with_mosaic = (
+        table(recorded(f"train_coco128_320_3epochs_{name}.csv"))[0, :3] for name in ("mosaic_off", "seed0")
+    )
+    assert objectness == pytest.approx(without[1], rel=0.12)
+    assert kind == pytest.approx(without[2], rel=0.08)
+    assert objectness != pytest.approx(with_mosaic[1], rel=0.12)
+    assert kind != pytest.approx(with_mosaic[2], rel=0.08)
