@@ -134,6 +134,10 @@ class Crew:
             said[places.start : places.stop] = answer
         return said
 
+    def files(self) -> list[str]:
+        """Return the files that the workers are at."""
+        return [path for number in range(len(self._processes)) if (path := self._desks.of(number).path)]
+
     def forget(self) -> None:
         """Wait for the batches that were asked for and not taken, and drop them."""
         while self._asked:

@@ -115,6 +115,10 @@ class TrainLoader:
         keys = self.task(epoch, step, class_ap).keys
         return {path: rows for key in keys for path, rows in self._samples.annotated(key).items()}
 
+    def files(self) -> list[str]:
+        """Return the files that are being read at this moment."""
+        return self._ring.files()
+
     def collected(self, task: Task, images: np.ndarray, answers: list[tuple[np.ndarray, tuple]]) -> HostBatch:
         """Return the batch of a step from its images and what its samples say of themselves."""
         rows = [

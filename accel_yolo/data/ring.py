@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from accel_yolo import console
+from accel_yolo.data import whereabouts
 from accel_yolo.data.crew import Crew, Renders, Task
 from accel_yolo.data.room import UNKNOWN, amount, free_memory_bytes
 from accel_yolo.data.slots import Slots
@@ -59,6 +60,12 @@ class Ring:
             # The next batch is asked for, so the one before this has been used: its slot is free.
             if number + ahead < len(placed):
                 crew.ask(placed[number + ahead])
+
+    def files(self) -> list[str]:
+        """Return the files that are being read at this moment, for whoever asks why it takes so long."""
+        if "_crew" in self.__dict__:
+            return self._crew.files()
+        return [path for path in (whereabouts.here(),) if path and not self._workers.count]
 
     @cached_property
     def _slots(self) -> Slots:

@@ -53,11 +53,17 @@ class Desks:
 
 class _Here:
     row: np.ndarray | None = None
+    path = ""
+
+
+def here() -> str:
+    """Return the file that this process, which is no worker, began with last."""
+    return _Here.path
 
 
 def note(path: str) -> None:
-    """Note which file is opened now, if this process is a worker; "" when it waits for work."""
-    row = _Here.row
+    """Note which file is opened now; "" when a worker waits for work."""
+    row, _Here.path = _Here.row, path
     if row is None:
         return
     name = os.fsencode(path)[:_PATH_BYTES]

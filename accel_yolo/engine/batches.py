@@ -148,12 +148,14 @@ class Batches:
         end = first - done + self.schedule.steps_per_epoch
         source = iter(self.loader.epoch(state.epoch, state.class_ap, done))
         waypoints.reach("data", first)
+        waypoints.tell_files(self.loader.files)  # those that are being read
         ahead = self._prepare(source, first)
         for step in range(first, end):
             waypoints.reach("agreement", step)
             current = self._finish(ahead, step)
             if step + 1 < end:
                 waypoints.reach("data")
+                waypoints.tell_files(self.loader.files)
                 ahead = self._prepare(source, step + 1)
             within = self.schedule.within_epoch(step)
             contents = partial(self.loader.contents, state.epoch, within, state.class_ap)

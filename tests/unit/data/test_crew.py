@@ -142,6 +142,15 @@ def test_a_worker_that_hangs_at_a_file_is_named_each_minute_and_stops_the_run_in
     assert len(warnings) == 3 and all("data worker 1 waits for /data/7.jpg since " in line for line in warnings)
 
 
+def test_the_files_that_workers_are_at_can_be_asked_for() -> None:
+    crew, _ = crew_of(Painter(slow=7), 2)
+    crew.ask(task_of(0, 0, 0))
+    deadline = time.monotonic() + 10
+    while crew.files() != ["/data/7.jpg"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert crew.files() == ["/data/7.jpg"], "the other one waits for work"
+
+
 def test_a_worker_that_is_slow_but_gets_on_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crew_module, "LOOK_EVERY_S", 0.05)
     crew, _ = crew_of(Painter(), 1, patience_s=0.2)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -148,7 +150,9 @@ def test_an_image_that_is_listed_but_missing_is_dropped_and_named(tmp_path: Path
     assert "gone.jpg: no such file" in capsys.readouterr().err
 
 
-def test_links_are_followed_and_loops_pipes_and_dangling_links_do_not_hang(tmp_path: Path) -> None:
+def test_links_are_followed_and_loops_pipes_sockets_and_dangling_links_do_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_image(tmp_path, "a.jpg")
     add_image(tmp_path / "elsewhere", "b.jpg")
     images = tmp_path / "images"
@@ -157,10 +161,41 @@ def test_links_are_followed_and_loops_pipes_and_dangling_links_do_not_hang(tmp_p
     (images / "self.jpg").symlink_to(images / "self.jpg")
     (images / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
     os.mkfifo(images / "pipe.jpg")
-    (images / "folder.jpg").mkdir()
-    index = built(tmp_path, bad_data="drop")
+    monkeypatch.chdir(images)  # the name of a socket must be short
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket.jpg")
+        (images / "folder.jpg").mkdir()
+        index = built(tmp_path, bad_data="drop")
     assert names_of(index) == ["a.jpg", "b.jpg"]
-    assert index.counts.dropped == 3
+    assert index.counts.dropped == 4
+
+
+NOBODY = 65534
+
+
+def test_what_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        for kind in ("a", "b"):
+            add_image(root, f"{kind}.jpg")
+        (root / "cache").mkdir()
+        monkeypatch.setenv("ACCEL_YOLO_CACHE", str(root / "cache"))
+        for place in (root, *root.rglob("*")):
+            place.chmod(0o777)
+        (root / "images" / "b.jpg").chmod(0)
+        (root / "images" / "closed").mkdir(mode=0)
+        is_root = os.geteuid() == 0  # who may read everything
+        if is_root:
+            os.seteuid(NOBODY)
+        try:
+            index = built(root, bad_data="drop")
+        finally:
+            if is_root:
+                os.seteuid(0)
+    said = capsys.readouterr().err
+    assert names_of(index) == ["a.jpg"]
+    assert "images/b.jpg: the image cannot be read: Permission denied" in said
+    assert "images/closed: folder cannot be searched: Permission denied" in said
 
 
 def test_a_place_that_does_not_exist_or_is_something_else_is_named(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from accel_yolo import waypoints
 from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.data.loader import HostBatch
 from accel_yolo.engine.batches import Batches, batch_loss
@@ -35,6 +36,9 @@ class SlowLoader:
             time.sleep(SLEEP_S)
             yield HostBatch(torch.zeros(BATCH, 64, 64, 3, dtype=torch.uint8), targets, tuple(range(step, step + BATCH)))
 
+    def files(self) -> list[str]:
+        return ["being-read.jpg"]
+
     def contents(self, epoch: int, step: int, class_ap: tuple[float, ...] = ()) -> dict[str, list[list[float]]]:
         return {f"{epoch}-{step}.jpg": []}
 
@@ -51,6 +55,21 @@ def test_waiting_for_data_is_measured_at_every_step(batches: Batches) -> None:
     waits = [batch.waited_s for batch in batches.steps(TrainState())]
     assert len(waits) == STEPS
     assert all(SLEEP_S <= wait < 20 * SLEEP_S for wait in waits)
+
+
+def test_files_at_hand_are_those_that_are_read_and_then_those_of_the_batch(batches: Batches) -> None:
+    steps, prepare, seen = batches.steps(TrainState()), batches._prepare, []
+
+    def noted(*arguments: Any) -> Any:
+        seen.append(waypoints.files_at_hand())
+        return prepare(*arguments)
+
+    batches._prepare = noted  # pyright: ignore
+    for _ in steps:
+        seen.append(waypoints.files_at_hand())
+    reading = ["being-read.jpg"]
+    assert seen == [reading, reading, ["0-0.jpg"], reading, ["0-1.jpg"], ["0-2.jpg"]]
+    assert waypoints.files_at_hand() == []
 
 
 def test_counts_cover_entries_and_all_cells(batches: Batches) -> None:
