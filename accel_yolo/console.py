@@ -124,10 +124,15 @@ def note(line: str) -> None:
         _write(sys.stderr, f"{_painted('note:', 'blue', sys.stderr)} {escaped(line)}")
 
 
-def warn(line: str) -> None:
-    """Write a warning to stderr: the run goes on, but something deserves attention."""
+def warn(line: str, *, everywhere: bool = False) -> None:
+    """Write a warning to stderr: the run goes on, but something deserves attention.
+
+    Args:
+        line: what it is.
+        everywhere: it concerns this process alone, and is said although this one leaves the word to another.
+    """
     log(f"warning: {line}")
-    if not _State.quiet:
+    if not _State.quiet or (everywhere and is_follower()):
         _write(sys.stderr, f"{_painted('warning:', 'yellow', sys.stderr)} {escaped(line)}")
 
 

@@ -120,7 +120,7 @@ class Crew:
         found: list[Any] = []
         for number, connection in enumerate(self._connections):
             with self._named_death(number):
-                while not connection.poll(LOOK_EVERY_S):
+                while not connection.poll(min(LOOK_EVERY_S, self._patience_s / 4)):
                     self._look_after(number)
                 found.append(connection.recv())
         said: list[Any] = [None] * len(task.keys)
@@ -161,7 +161,7 @@ class Crew:
         minute = int(at.seconds // WARN_EVERY_S)
         if minute and self._warned.get(number) != (at.path, minute):
             self._warned[number] = at.path, minute
-            console.warn(f"{who} waits for {file} since {at.seconds:.0f} s")
+            console.warn(f"{who} waits for {file} since {at.seconds:.0f} s", everywhere=True)
 
     @contextlib.contextmanager
     def _named_death(self, number: int) -> Any:

@@ -186,7 +186,9 @@ class NumberWatch:
         who = named(self._world, place) if self._world.size > 1 else "this run"
         who += f" and {alike - 1} more" if alike > 1 and found.depth < 3 else ""
         if found.depth == 3 and self._world.size > 1:
-            return found.what  # it arose where gradients are added or measured
+            compression = self._training.config.gradient_compression
+            exchange = "" if compression == "none" else f" (--gradient-compression {compression})"
+            return f"the losses of all processes are finite, but after the exchange{exchange} {found.what}"
         files = [printable(path, _SHOWN_CHARACTERS) for path in found.contents]
         more = f" and {len(files) - _SHOWN_FILES} more" if len(files) > _SHOWN_FILES else ""
         return f"{found.what.format(who)}; its images: {', '.join(files[:_SHOWN_FILES])}{more}"

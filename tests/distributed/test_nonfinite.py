@@ -263,6 +263,19 @@ def test_a_device_that_decides_by_itself_is_asked_at_the_next_reading(
 
 
 @pytest.mark.slow
+def test_what_overflows_in_the_exchange_is_nobodys(run_processes: Run, sparse_data: Path, tmp_path: Path) -> None:
+    hyp = Hyp(obj=1e9, warmup_epochs=0, mosaic=0.0)
+    config = replace(config_of(sparse_data, tmp_path, gradient_compression="fp16"), hyp=hyp)
+    results = run_processes(2, faulty_training, config, -1, range(0), "loss")
+    line = results[0]["warnings"][0]
+    where = (
+        "the losses of all processes are finite, but after the exchange (--gradient-compression fp16) the gradient of "
+    )
+    assert f"so the update was left out: {where}model." in line and " has the norm " in line
+    assert "its images" not in line
+
+
+@pytest.mark.slow
 def test_a_loss_that_overflows_everywhere_is_named_once(run_processes: Run, sparse_data: Path, tmp_path: Path) -> None:
     hyp = Hyp(box=1e30, obj=1e38, cls=1e38, warmup_epochs=0, mosaic=0.0)
     config = replace(config_of(sparse_data, tmp_path), hyp=hyp)

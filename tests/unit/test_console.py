@@ -41,6 +41,18 @@ def test_remarks_warnings_and_errors_go_to_stderr_results_to_stdout(capsys: pyte
     assert captured.out == "d\n"
 
 
+def test_a_process_that_leaves_the_word_to_another_warns_of_what_it_alone_sees(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console.quiet()
+    console.warn("stalled", everywhere=True)
+    assert capsys.readouterr().err == "", "the first process was asked to be quiet"
+    monkeypatch.setenv("RANK", "1")
+    console.warn("stalled", everywhere=True)
+    console.warn("the leader says it too")
+    assert capsys.readouterr().err == "warning: stalled\n"
+
+
 def test_a_quiet_process_speaks_of_errors_only(capsys: pytest.CaptureFixture[str]) -> None:
     console.quiet()
     console.note("a")
