@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from accel_yolo import console
+from accel_yolo import console, waypoints
 from accel_yolo.commands import GROUPS, PREPARED, Work, search
 from accel_yolo.config.flags import ALIASES, COMMANDS, parse
 from accel_yolo.config.help_pages import help_width, listed
@@ -68,11 +68,13 @@ def run(command: str, argv: Sequence[str] | None = None, prog: str = "") -> int:
         console.leave_to_first(error)
         return _reported(error, debug)
     except SystemExit as leaving:  # argparse has printed the help
+        _finish()
         return leaving.code if isinstance(leaving.code, int) else 0
     try:
         with console.timed(command):
             code = work()
         sys.stdout.flush()
+        _finish()
     except UserError as error:
         return _reported(error, debug)
     except KeyboardInterrupt:
@@ -89,8 +91,11 @@ def run(command: str, argv: Sequence[str] | None = None, prog: str = "") -> int:
 
 def _prepared(command: str, words: list[str], prog: str) -> Callable[[], int]:
     """Return the work that the user asks for, in this process or in others, after reading all flags and files."""
+    from accel_yolo.engine import failures
     from accel_yolo.engine.launched import adopt_launch, die_with_launcher
 
+    waypoints.leave()  # of an earlier run of this process, and so is its folder
+    failures.write_to(None)
     die_with_launcher()
     launched = adopt_launch()
     console.quiet(console.is_follower())
@@ -168,7 +173,16 @@ def _reported(error: UserError, with_traceback: bool) -> int:
         console.log(f"error: {error}")
     elif not error.already_reported:
         console.error_line(str(error))
+        _explain(error)
     return error.exit_code
+
+
+def _explain(error: BaseException) -> None:
+    """Say where in the program an error has happened, and how the run goes on."""
+    from accel_yolo.engine.failures import details_of
+
+    for line in details_of(error):
+        console.error_detail(line)
 
 
 def _recorded(error: BaseException) -> bool:
@@ -176,6 +190,13 @@ def _recorded(error: BaseException) -> bool:
     from accel_yolo.engine.failures import record
 
     return record(error)
+
+
+def _finish() -> None:
+    """Tell our own launcher that exit status 0 is meant."""
+    from accel_yolo.engine.failures import finished
+
+    finished()
 
 
 def _interrupted() -> int:

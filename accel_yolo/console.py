@@ -142,6 +142,12 @@ def error_line(line: str) -> None:
     _write(sys.stderr, f"{_painted('error:', 'red', sys.stderr)} {escaped(line)}")
 
 
+def error_detail(line: str) -> None:
+    """Write a line that belongs to an error to stderr, also when quiet."""
+    log(line)
+    _write(sys.stderr, escaped(line))
+
+
 def painted(text: str, colour: str) -> str:
     """Return `text` in a colour (red green yellow blue bold dim) when stdout is a terminal, else unchanged."""
     return _painted(text, colour, sys.stdout)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class UserError(Exception):
@@ -63,6 +64,8 @@ class PeerError(UserError):
     """Another process or the network between processes."""
 
     exit_code = 5
+    culprit: Mapping[str, Any] | None = None
+    """What is known of the other process: fields of `engine.failures.Failure`."""
 
 
 class NonFiniteError(UserError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,19 +15,35 @@ if TYPE_CHECKING:
     import subprocess
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LOOK_S = 0.5
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[1])
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
-def end_with_parent(number: signal.Signals) -> None:
-    """Have this process get a signal at once when the thread that started it ends; Linux only, else nothing happens.
+def end_with_parent(number: signal.Signals, within_s: float | None = None) -> None:
+    """Have this process get a signal at once when the thread that started it ends; Linux only.
 
     A parent that has ended before this call is not noticed: the caller looks for that afterwards.
+
+    Args:
+        number: the signal.
+        within_s: this process is gone that many seconds after its parent, whatever it makes of the signal, and where
+            no signal comes; None leaves it to the signal.
     """
     if sys.platform == "linux":
         import ctypes  # not for every --help
 
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    if within_s is not None:
+        threading.Thread(target=_outlive, args=(os.getppid(), within_s), daemon=True, name="lifeline").start()
+
+
+def _outlive(parent: int, seconds: float) -> None:
+    """End this process some seconds after it has lost its parent."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    time.sleep(seconds)
+    os._exit(128 + signal.SIGTERM)
 
 
 def start_program(

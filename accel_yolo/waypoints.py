@@ -10,11 +10,13 @@ to sleep. Each happens once in a process.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from accel_yolo.errors import ConfigError
 
@@ -23,6 +25,21 @@ ANY = "*"
 _SIGNALS = {"kill": "SIGKILL", "stop": "SIGSTOP", "term": "SIGTERM", "int": "SIGINT"}
 _ERRORS = {"enospc": errno.ENOSPC, "eio": errno.EIO}
 _FOREVER_S = 3600.0
+START = "start"
+"""The place of a process that has not come to its first batch."""
+_KEPT_BYTES = 256
+_WORDS = {
+    START: "the start of the run",
+    "data": "data loading",
+    "agreement": "the agreement on the next step",
+    "forward": "the forward pass",
+    "backward": "the backward pass",
+    "exchange": "the exchange of gradients",
+    "update": "the update",
+    "average": "the average of weights",
+    "merging": "the merging of detections",
+    "results": "the writing of results",
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +68,9 @@ class _Fault:
 
 class _Here:
     def __init__(self) -> None:
-        self.place = Place("start", 0, time.monotonic())
+        self.place = Place(START, 0, time.monotonic())
+        self.spent: dict[str, float] = {}
+        self.kept: mmap.mmap | None = None
         self.process = ""  # not known yet
         self.faults: list[_Fault] | None = None
         self.files: Callable[[], Sequence[str]] | None = None
@@ -67,7 +86,11 @@ def reach(name: str, step: int | None = None) -> None:
         name: of the place.
         step: steps of the run that are done; None leaves the number as it was.
     """
-    _here.place = Place(name, _here.place.step if step is None else step, time.monotonic())
+    before, now = _here.place, time.monotonic()
+    _here.spent[before.name] = _here.spent.get(before.name, 0.0) + now - before.since
+    _here.place = Place(name, before.step if step is None else step, now)
+    if _here.kept is not None:
+        _write(_here.kept)
     fail_at(name)
 
 
@@ -87,9 +110,58 @@ def fail_at(name: str) -> None:
             return
 
 
+def in_words(name: str) -> str:
+    """Return a place in words for people: "data loading"."""
+    return _WORDS.get(name, name)
+
+
+def leave() -> None:
+    """Forget all places: another run may begin in this process."""
+    _here.place, _here.spent, _here.files = Place(START, 0, time.monotonic()), {}, None
+
+
 def place() -> Place:
     """Return where the main thread of this process is."""
     return _here.place
+
+
+def spent() -> dict[str, float]:
+    """Return the seconds that the main thread has been at each place so far."""
+    here = _here.place
+    so_far = dict(_here.spent)
+    so_far[here.name] = so_far.get(here.name, 0.0) + time.monotonic() - here.since
+    return so_far
+
+
+def keep_in(path: Path | None) -> None:
+    """From now on keep the place in a file too: it is still there when the process is killed. None ends that.
+
+    The file is memory that is shared with whoever reads it: to keep a place costs a microsecond and no disk.
+    """
+    _here.kept = None
+    if path is None:
+        return
+    try:
+        with path.open("wb+") as stream:
+            stream.truncate(_KEPT_BYTES)
+            _here.kept = mmap.mmap(stream.fileno(), _KEPT_BYTES)
+        _write(_here.kept)
+    except (OSError, ValueError):  # it is told in a report of a failure only
+        _here.kept = None
+
+
+def kept_place(path: Path) -> tuple[str, int]:
+    """Return name and step of the place that a process has kept in a file; "" and 0 where there is none."""
+    try:
+        step, _, name = path.read_bytes().rstrip(b"\0").decode("utf-8", "replace").partition(" ")
+        return name, int(step)
+    except (OSError, ValueError):
+        return "", 0
+
+
+def _write(kept: mmap.mmap) -> None:
+    text = f"{_here.place.step} {_here.place.name}".encode()[:_KEPT_BYTES]
+    kept[:] = text.ljust(_KEPT_BYTES, b"\0")
 
 
 def begin(process: int) -> None:

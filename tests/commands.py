@@ -34,8 +34,8 @@ class Outcome:
 
     @property
     def lines(self) -> list[str]:
-        """Lines on stderr, progress left out."""
-        lines = [line.strip() for line in self.err.splitlines()]
+        """Lines on stderr, progress and the details of an error left out."""
+        lines = [line.strip() for line in self.err.splitlines() if not line.startswith("  ")]
         return [line for line in lines if line and not PROGRESS.match(line)]
 
     def starting(self, word: str) -> list[str]:

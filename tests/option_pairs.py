@@ -69,6 +69,7 @@ LEFT_OUT = {
     "main_process_port": "belongs to --machines",
     "interface": "belongs to --machines",
     "connect_timeout": "belongs to --machines",
+    "max_restarts": "is of no consequence without a failure: test_restarts.py",
     "debug": "shows tracebacks",
     "quiet": "hides what is checked",
     "report_to": "tells others of the run: test_trackers.py",

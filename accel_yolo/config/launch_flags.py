@@ -70,6 +70,12 @@ LAUNCH = (
         _WHERE,
     ),
     value("--collective-timeout", "seconds after which a message between processes counts as lost", _WHERE, "S"),
+    value(
+        "--max-restarts|--max_restarts",
+        "after a killed process or a lost machine, start again from the newest checkpoint, at most N times",
+        _WHERE,
+        "N",
+    ),
     LOCAL_RANK,
     value("--machines|--nnodes|--num_machines", "machines of the run", _MACHINES, "N"),
     value("--machine-rank|--machine_rank|--node-rank|--node_rank", "number of this machine, from 0", _MACHINES, "N"),

@@ -41,6 +41,7 @@ class LaunchConfig:
         interface: network interface for traffic between machines; "" takes the one that leads to machine 0.
         connect_timeout: seconds to wait for the other machines at the start.
         collective_timeout: seconds after which a message between processes counts as lost.
+        max_restarts: how often our own launcher starts the processes again after a failure.
         no_preflight: skip the comparison of code, configuration and data between processes.
     """
 
@@ -53,6 +54,7 @@ class LaunchConfig:
     interface: str = setting("", Text())
     connect_timeout: int = count(600, low=1)
     collective_timeout: int = count(600, low=1)
+    max_restarts: int = count(0)
     no_preflight: bool = switch()
 
     def __post_init__(self) -> None:

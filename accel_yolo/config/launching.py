@@ -30,6 +30,8 @@ class LaunchPlan:
         main_process_ip, main_process_port: where the processes meet; "" and 0 leave it to the launcher (one machine).
         mixed_precision: "no" leaves it to `--precision`; "fp16", "bf16".
         connect_timeout: seconds to wait for the other machines.
+        collective_timeout: seconds after which a machine that says nothing counts as lost.
+        max_restarts: how often the processes are started again after a failure.
         config_file: the Accelerate YAML, "" without one.
         asked_by: the flag or the file that asks for the processes, for messages.
     """
@@ -44,6 +46,8 @@ class LaunchPlan:
     main_process_port: int = 0
     mixed_precision: str = "no"
     connect_timeout: int = 600
+    collective_timeout: int = 600
+    max_restarts: int = 0
     config_file: str = ""
     asked_by: str = "--processes"
 
@@ -54,8 +58,8 @@ class LaunchPlan:
 
     @property
     def is_alone(self) -> bool:
-        """Whether one process is the whole run: it needs no launcher."""
-        return self.total == 1
+        """Whether one process is the whole run and is not to be started again: it needs no launcher."""
+        return self.total == 1 and self.max_restarts == 0
 
 
 def plan_launch(launch: LaunchConfig, device: str = "", typed: Collection[str] | None = None) -> LaunchPlan | None:
@@ -79,7 +83,8 @@ def plan_launch(launch: LaunchConfig, device: str = "", typed: Collection[str] |
         place.fill_from(file)
     _check_place(place)
     processes, asked_by = _processes(launch, place, device, indices, file)
-    if file is None and not launch.processes and place.machines == 1 and len(indices) < 2:
+    is_asked = launch.processes or launch.max_restarts
+    if file is None and not is_asked and place.machines == 1 and len(indices) < 2:
         return None
     if device == "mps" and processes * place.machines > 1:
         raise ConfigError("mps is one device", "--device", device, "leave out the flags that ask for more processes")
@@ -96,6 +101,8 @@ def plan_launch(launch: LaunchConfig, device: str = "", typed: Collection[str] |
         main_process_port=place.main_process_port,
         mixed_precision=file.mixed_precision if file else "no",
         connect_timeout=launch.connect_timeout,
+        collective_timeout=launch.collective_timeout,
+        max_restarts=launch.max_restarts,
         config_file=str(file.path) if file else "",
         asked_by=asked_by,
     )

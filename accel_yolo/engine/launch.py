@@ -1,41 +1,33 @@
-"""Our own launcher: one process for each device, on Accelerate's and torchrun's own machinery, and the last word."""
+"""Our own launcher: what the processes of a plan need, their start, and the last word."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shutil
-import signal
 import sys
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from accelerate.utils import check_cuda_p2p_ib_support
-from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.launcher.api import LaunchConfig as ElasticConfig
-from torch.distributed.launcher.api import elastic_launch
 
 from accel_yolo import console
 from accel_yolo.config.accelerate_command import accelerate_command
 from accel_yolo.config.launching import VISIBLE_GPUS, LaunchPlan
 from accel_yolo.devices import no_such_device
-from accel_yolo.engine.failures import cause
+from accel_yolo.engine.failures import Failure, details, leave
 from accel_yolo.engine.launched import LAUNCH_DIR
-from accel_yolo.engine.network import await_machine_zero, free_port, require_free_port
-from accel_yolo.errors import ConfigError, PeerError
+from accel_yolo.engine.network import require_free_port
+from accel_yolo.engine.signals import Signals
+from accel_yolo.engine.stores import open_store
+from accel_yolo.engine.supervisor import HERE, Supervisor
+from accel_yolo.errors import ConfigError
 
 GRACE_S = 10
 """How long processes may take to end after a signal before they are killed."""
-
-_ATTEMPTS = 5  # another program may take a free port between our look at it and our use of it
-_SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
-_HERE = "127.0.0.1"
 
 
 def launch(plan: LaunchPlan, command: str, words: Sequence[str], announce: bool = True) -> int:
@@ -57,7 +49,7 @@ def launch(plan: LaunchPlan, command: str, words: Sequence[str], announce: bool 
         console.note(f"the same with Accelerate: {accelerate_command(plan, command, words)}")
     folder = Path(tempfile.mkdtemp(prefix="accel-yolo-launch-"))
     try:
-        with _environment(environment_of(plan, folder)), _undisturbed():
+        with _environment(environment_of(plan, folder)):
             return _run(plan, ["-m", "accel_yolo", command, *words], folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -151,61 +143,28 @@ def _require_enough(processes: int, asked_by: str) -> None:
 
 def _run(plan: LaunchPlan, arguments: Sequence[str], folder: Path) -> int:
     """Start the processes, wait for their end and return the exit status after the last word."""
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            elastic_launch(_elastic_config(plan, folder), sys.executable)(*arguments)
-            return 0
-        except ChildFailedError as error:
-            in_time = sorted(error.failures.items(), key=lambda item: item[1].timestamp)
-            exit_codes = {rank: failure.exitcode for rank, failure in in_time}
-            code, message = cause(folder, exit_codes)
-            # The process that speaks may have been ended in the middle of a line: its progress bar.
-            _last_word(message, after_line=plan.machine_rank > 0 or exit_codes.get(0, -1) > 0)
-            return code
-        except SignalException as error:
-            number = signal.Signals(error.sigval)
-            is_keyboard = number == signal.SIGINT
-            _last_word("interrupted" if is_keyboard else f"stopped by {number.name}", after_line=is_keyboard)
-            return 128 + number
-        except (RuntimeError, OSError) as error:  # of the meeting; what happens in the processes is told above
-            is_taken = "EADDRINUSE" in str(error) or "address already in use" in str(error).lower()
-            if is_taken and plan.main_process_port == 0 and attempt < _ATTEMPTS:
-                continue
-            place = f"{plan.main_process_ip or _HERE}:{plan.main_process_port}"
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise PeerError(
-                "the machines did not meet", place, reason, "start all of them, with one address"
-            ) from error
-    raise AssertionError("the last attempt returns or raises")
+    store = None
+    if plan.machine_rank == 0:
+        if plan.main_process_port:
+            require_free_port(plan.main_process_ip or HERE, plan.main_process_port, "--main-process-port")
+        store = open_store(plan.main_process_ip if plan.machines > 1 else "", plan.main_process_port)
+    with Signals() as signals:
+        supervisor = Supervisor(plan, arguments, folder, store, signals)
+        ending = supervisor.run()
+    if ending.failure is not None:
+        _speak(ending.failure, supervisor.run_folder)
+    return ending.code
 
 
-def _elastic_config(plan: LaunchPlan, folder: Path) -> ElasticConfig:
-    address, port = plan.main_process_ip or _HERE, plan.main_process_port or free_port()
-    if plan.main_process_port:
-        if plan.machine_rank == 0:
-            require_free_port(address, port, "--main-process-port")
-        else:
-            await_machine_zero(address, port, plan.connect_timeout)
-    return ElasticConfig(
-        min_nodes=plan.machines,
-        max_nodes=plan.machines,
-        nproc_per_node=plan.processes,
-        # Equal on all machines, because it names the keys under which they find each other.
-        run_id=f"{address}:{port}" if plan.machines > 1 else uuid.uuid4().hex,
-        rdzv_backend="static",
-        rdzv_endpoint=f"{address}:{port}",
-        rdzv_configs={"rank": plan.machine_rank, "timeout": plan.connect_timeout},
-        max_restarts=0,
-        monitor_interval=0.1,
-        signals_to_handle=",".join(_heeded()),
-        logs_specs=DefaultLogsSpecs(log_dir=str(folder / "agent")),
-    )
-
-
-def _heeded() -> list[str]:
-    """Return the signals that end a run here; `nohup` has one ignored, and it stays so."""
-    here = [name for name in _SIGNALS if hasattr(signal, name)]
-    return [name for name in here if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN]
+def _speak(failure: Failure, run: Path | None) -> None:
+    """Say how the run ended, last, and keep it in the folder of the run if that is on this machine."""
+    here = run if run is not None and run.is_dir() else None
+    # The process that speaks may have been ended in the middle of a line: its progress bar.
+    _last_word(failure.message, after_line=failure.rank > 0 and not failure.has_begun)
+    for line in details(failure, here):
+        console.error_detail(line)
+    if here is not None:
+        leave(failure, here, first_word_counts=False)
 
 
 def _last_word(message: str, *, after_line: bool) -> None:
@@ -221,25 +180,8 @@ def _environment(variables: Mapping[str, str], without: Sequence[str] = ()) -> I
     for name in without:
         os.environ.pop(name, None)
     os.environ.update(variables)
-    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(GRACE_S))
     try:
         yield
     finally:
         os.environ.clear()
         os.environ.update(earlier)
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Silence the log of torch's agent, and put back the signal handlers that it installs."""
-    level, handlers = (
-        logging.root.manager.disable,
-        {name: signal.getsignal(getattr(signal, name)) for name in _heeded()},
-    )
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(level)
-        for name, handler in handlers.items():
-            signal.signal(getattr(signal, name), handler)

@@ -22,6 +22,12 @@ LAUNCH_DIR = "ACCEL_YOLO_LAUNCH_DIR"
 SEARCHED_BY = "ACCEL_YOLO_SEARCHED_BY"
 """Set for a trial of a search: the process that started it and must not be outlived."""
 
+LAUNCHER = "ACCEL_YOLO_LAUNCHER"
+"""Set by our own launcher: its process id."""
+
+ORPHAN_S = 8.0
+"""How long a process may take to save what it has done after its launcher has gone."""
+
 DEFAULT_PORT = 29500
 _DERIVED_PORTS = range(20000, 32000)  # below the ports that the kernel hands out for outgoing connections
 
@@ -79,16 +85,13 @@ def die_with_launcher() -> None:
 
     Without this, processes go on alone after their launcher was killed.
     """
-    searched_by = os.environ.pop(SEARCHED_BY, "")  # popped: what this process starts is not the trial
-    if searched_by:
-        end_with_parent(signal.SIGTERM)
-        if str(os.getppid()) != searched_by:
+    # Popped: what this process starts is not the trial, and has another parent.
+    named = [parent for name in (SEARCHED_BY, LAUNCHER) if (parent := os.environ.pop(name, ""))]
+    if named or "TORCHELASTIC_RUN_ID" in os.environ or "ACCELERATE_MIXED_PRECISION" in os.environ:
+        # The signal asks a training to save and to end; the time limit holds for one that cannot.
+        end_with_parent(signal.SIGTERM, within_s=ORPHAN_S)
+        if any(str(os.getppid()) != parent for parent in named) or (sys.platform == "linux" and _is_orphan()):
             sys.exit(128 + signal.SIGTERM)
-    if "TORCHELASTIC_RUN_ID" not in os.environ and "ACCELERATE_MIXED_PRECISION" not in os.environ:
-        return
-    end_with_parent(signal.SIGTERM)
-    if sys.platform == "linux" and _is_orphan():
-        sys.exit(128 + signal.SIGTERM)
 
 
 def _launched(env: Environment) -> Launched:

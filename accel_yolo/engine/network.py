@@ -158,6 +158,17 @@ def await_machine_zero(address: str, port: int, timeout_s: float) -> None:
         time.sleep(_PAUSE_S)
 
 
+def answers(address: str, port: int) -> bool:
+    """Return whether a machine answers at all: a refusal is an answer."""
+    try:
+        socket.create_connection((address, port), _TRY_S / 2).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def _address_of_this_machine(launched: Launched) -> str:
     """Return the address of this machine in the network that leads to machine 0."""
     host = os.environ["MASTER_ADDR"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import json
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ from accel_yolo import console, waypoints
 from accel_yolo.config.resolve import SHAPING, load_config, save_config
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.config.settings import flag_of, rules_of
-from accel_yolo.engine import failures
+from accel_yolo.engine import failures, stacks
 from accel_yolo.engine.checkpoint import CheckpointFolder
 from accel_yolo.engine.findings import PICTURES, TABLES, WORST, Findings, write_findings
 from accel_yolo.engine.record import Record, add_session
 from accel_yolo.engine.rows import COLUMNS, EpochRow, StepRow, recorded_end
+from accel_yolo.engine.run_lock import RunLock
 from accel_yolo.engine.sharing import share_weights
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
@@ -43,6 +46,7 @@ class RunFolder:
         self.path, self._world, self._settings, self.is_resumed = path, world, settings, is_resumed
         self.weights = path / "weights"
         self._titled, self.changes = False, {}
+        self._lock: RunLock | None = None
         self.checkpoints = CheckpointFolder(path / "checkpoints")
         self.record = Record(path)
         self._opened_at = time.monotonic()
@@ -53,6 +57,7 @@ class RunFolder:
         settings = config, origins
         if resumed is not None:
             run = cls(resumed, world, settings, is_resumed=True)
+            run._take()
             run.changes = run._changed()
             run._save_settings()
             return run._opened()
@@ -61,10 +66,28 @@ class RunFolder:
             if world.is_leader:
                 chosen = str(next_run_folder(Path(config.project), config.name, config.exist_ok))
         run = cls(Path(world.share_text(chosen)), world, settings)
+        run._take()
         # An earlier run keeps its settings until this one begins.
         if world.share_text("" if run.checkpoints.names() else "new"):
             run._save_settings()
         return run._opened()
+
+    def _take(self) -> None:
+        """Hold the folder against other runs until `held` ends, on the leader. Raises EnvironmentFault."""
+        with self._world.together():
+            if self._world.is_leader:
+                make_folder(self.path)
+                self._lock = RunLock.taken(self.path)
+                atexit.register(self._lock.release)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Leave the folder to other runs when the block ends, however it ends."""
+        try:
+            yield
+        finally:
+            if self._lock is not None:
+                self._lock.release()
 
     def begin(self) -> None:
         """Take the folder over from an earlier run (`--exist-ok`): nothing of that may pass for a result of this one.
@@ -120,6 +143,8 @@ class RunFolder:
         console.log_to(self.path / ("log.txt" if self._world.is_leader else f"log-{self._world.rank}.txt"))
         console.log(f"command: {' '.join(sys.argv)}")
         failures.write_to(self.path)
+        if self._world.size > 1:
+            stacks.keep_in(self.path, self._world.rank)
         return self
 
     def last_weights(self) -> Weights | None:

@@ -75,7 +75,7 @@ def _train(config: TrainConfig, origins: dict[str, str], launch: LaunchConfig | 
     with world.together():
         dealt_out(config, world)  # a batch that cannot be shared is found before the run has a folder
     run = RunFolder.open(config, origins, world, resumed)
-    with _faults_of(config, world), tracked(run, config, world):
+    with _faults_of(config, world), run.held(), tracked(run, config, world):
         return train_in(run, config, world, data or open_data(config, world))
 
 

@@ -17,12 +17,16 @@ from torch import Tensor, nn
 
 from accel_yolo import console, waypoints
 from accel_yolo.config.launch_schema import LaunchConfig
+from accel_yolo.engine import stacks
 from accel_yolo.engine.comparison import Fact, require_equal
 from accel_yolo.engine.device import choose_device, choose_precision
+from accel_yolo.engine.failures import keep_place
+from accel_yolo.engine.heartbeat import Heartbeat
 from accel_yolo.engine.launched import Launched, adopt_launch
 from accel_yolo.engine.messages import Messages
 from accel_yolo.engine.network import await_machine_zero, await_name, require_free_port, settle_interface
 from accel_yolo.engine.skips import Skips
+from accel_yolo.engine.stores import client_of, with_prefix
 from accel_yolo.errors import ConfigError, EnvironmentFault, PeerError, UserError
 
 HOSTED_BY_LAUNCHER = ("accel-yolo", "torchrun", "accelerate")
@@ -40,6 +44,7 @@ class World(Messages):
         self.gradient_norms: Tensor | None = None  # [P] of the last update, see `clip`
         self.equal_at_step: int | None = None  # where `require_equal_weights` last found all processes equal
         self._accelerator: Any = None
+        self.heartbeat = Heartbeat(launched, timeout_s) if launched.size > 1 else None
 
     @classmethod
     def start(
@@ -68,6 +73,8 @@ class World(Messages):
         with spoken_once():
             launched = adopt_launch()
             waypoints.begin(launched.rank)
+            keep_place(launched.rank)
+            stacks.answer_signal()
             on_cpu = choose_device(device)
             if launched.machines > 1:
                 await_name(os.environ["MASTER_ADDR"], launch.connect_timeout)
@@ -223,6 +230,8 @@ class World(Messages):
     def end(self) -> None:
         """Leave the process group; only after success, because it waits for the others."""
         self._accelerator.end_training()
+        if self.heartbeat is not None:
+            self.heartbeat.end()
 
 
 @contextlib.contextmanager
@@ -246,13 +255,27 @@ def _meet(launched: Launched, timeout_s: float) -> None:
         await_machine_zero(address, port, timeout_s)
 
 
+def _place_of_start(launched: Launched, timeout_s: float) -> dict[str, Any]:
+    """Return where the processes meet, for torch: under our own launcher, each start of a run has keys of its own.
+
+    Its store outlives a start: what the processes of an earlier one left there must not be taken for news.
+    """
+    if launched.launcher != "accel-yolo":
+        return {}
+    store = client_of(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout_s)
+    start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return {"store": with_prefix(f"start-{start}/", store), "rank": launched.rank, "world_size": launched.size}
+
+
 def _process_state(launched: Launched, on_cpu: bool, timeout_s: float) -> PartialState:
     """Return Accelerate's view of the processes after they have met."""
     if launched.size == 1:
         return PartialState(cpu=on_cpu)
     backend = "gloo" if on_cpu else "nccl"
     try:
-        return PartialState(cpu=on_cpu, backend=backend, timeout=datetime.timedelta(seconds=timeout_s))
+        timeout = datetime.timedelta(seconds=timeout_s)
+        place = _place_of_start(launched, timeout_s)
+        return PartialState(cpu=on_cpu, backend=backend, timeout=timeout, **place)
     except (dist.DistError, RuntimeError) as error:
         place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         first_line = (str(error).splitlines() or [type(error).__name__])[0]

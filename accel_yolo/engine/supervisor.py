@@ -1,0 +1,250 @@
+"""What our launcher does between the first and the last word: starts, signals, endings, and starts again."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import signal
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accel_yolo import console
+from accel_yolo.config.launching import LaunchPlan
+from accel_yolo.engine.endings import (
+    FINISHED,
+    ORDERLY,
+    STOPPED,
+    TOLD,
+    Ending,
+    ending_of,
+    failure_of_launcher,
+    gravest,
+    has_left_early,
+    lost,
+)
+from accel_yolo.engine.failures import RUN
+from accel_yolo.engine.host import Host
+from accel_yolo.engine.launched import LAUNCH_DIR, LAUNCHER
+from accel_yolo.engine.meeting import ANSWER_S, END, ENDED, GO, OVER, RUNNING, WAIT, Guests, Order
+from accel_yolo.engine.restarts import Restarts
+from accel_yolo.engine.signals import Signals
+from accel_yolo.engine.workforce import LAST_WORDS_S, PAUSE_S, Workforce
+from accel_yolo.errors import UserError
+
+HERE = "127.0.0.1"
+SAVE_S, AT_ONCE_S = 30.0, 5.0
+"""How long processes may take to save and to end after a signal, and after a second one."""
+
+TOGETHER_S = 6.0
+"""How long the others may take when one process has ended in order."""
+
+_EVIDENCE = getattr(signal, "SIGUSR2", None)
+
+
+@dataclass
+class _Stop:
+    """A wish to stop: the signal that came first, and when the patience ends."""
+
+    first: signal.Signals | None = None
+    until: float = math.inf
+
+
+class Supervisor:
+    """The launcher of one machine.
+
+    Args:
+        plan: what to start, settled.
+        arguments: of Python, for each process.
+        folder: where the processes leave word; each start has a folder of its own in it.
+        store: the store of machine 0, which this process serves; None on other machines.
+        signals: those that come.
+    """
+
+    def __init__(self, plan: LaunchPlan, arguments: Sequence[str], folder: Path, store: Any, signals: Signals) -> None:
+        self._plan, self._arguments, self._folder, self._signals = plan, list(arguments), folder, signals
+        self._port = store.port if store is not None else plan.main_process_port
+        self._guests = Guests(plan, store) if store is not None and plan.machines > 1 else None
+        self._host = Host(plan) if store is None else None
+        self._id = f"{plan.main_process_ip}:{self._port}" if plan.machines > 1 else uuid.uuid4().hex
+        self._restarts = Restarts(plan.max_restarts, has_run="train" in arguments)
+        self._stop = _Stop()
+
+    def run(self) -> Ending:
+        """Start the processes, again where that is wished and can help, and return how the run ended.
+
+        Raises:
+            PeerError: the machines did not meet.
+        """
+        try:
+            return self._follow(self._host) if self._host is not None else self._lead()
+        except _NoMorePatience:
+            ending = self._stopped()
+            if self._guests is not None:
+                self._guests.dismiss(ending)
+            return ending
+        except UserError as error:
+            if self._guests is not None:
+                self._guests.dismiss(Ending(TOLD, error.exit_code, failure_of_launcher(str(error), error.exit_code)))
+            raise
+
+    @property
+    def run_folder(self) -> Path | None:
+        """The folder of the run, None while the processes have not said it."""
+        told = sorted(self._folder.glob(f"start-*/{RUN}"), key=lambda path: path.stat().st_mtime_ns)
+        return Path(told[-1].read_text(encoding="utf-8")) if told else None
+
+    def _lead(self) -> Ending:
+        """Decide for all machines; this is machine 0."""
+        start, more = 0, ()
+        while True:
+            if self._guests is not None:
+                self._guests.meet(start, self._look_for_signals)
+                self._guests.order(Order(GO, start, more=more))
+            ending = self._one_start(start, more)
+            if self._guests is not None:
+                if ending.kind != FINISHED:
+                    self._guests.order(Order(END, start))
+                patience_s = ANSWER_S if ending.kind != FINISHED else math.inf
+                told = self._guests.endings(start, self._look_for_signals, patience_s)
+                ending = gravest([ending, *told])
+                if ending.kind == STOPPED and self._may_be_mended():
+                    # The processes of a killed launcher save, and have the others save; nobody wished the run to end.
+                    ending = self._guests.silent() or ending
+            words = self._restarts.words_after(ending, self.run_folder)
+            if words is None:
+                ending = self._restarts.judged(ending)
+                if self._guests is not None:
+                    self._guests.dismiss(ending)
+                return ending
+            start, more = start + 1, words
+
+    def _follow(self, host: Host) -> Ending:
+        """Do as machine 0 says."""
+        while True:
+            order = host.await_order(self._look_for_signals)
+            if order.kind == OVER:
+                return Ending.from_json(order.ending) if order.ending else Ending()
+            host.say(state=RUNNING, start=order.start, ending=None)
+            ending = self._one_start(order.start, order.more)
+            host.say(state=ENDED, start=order.start, ending=ending.to_json())
+            patience_s = ANSWER_S if ending.kind != FINISHED else math.inf
+            answer = host.await_answer(self._look_for_signals, patience_s)
+            if answer is None:
+                missing = host.trouble()
+                if missing is not None and (ending.kind == FINISHED or self._may_be_mended()):
+                    ending = missing
+                if not self._may_be_mended() or not ending.can_be_mended:
+                    return ending
+                console.note(f"{ending.message}; trying to reach {host.place} again")
+                host.connect()
+            elif answer.kind == WAIT:
+                console.note(f"{ending.message or 'another machine has ended'}; the run is started again")
+
+    def _may_be_mended(self) -> bool:
+        return self._restarts.are_wished and self._stop.first is None
+
+    def _one_start(self, start: int, more: Sequence[str]) -> Ending:
+        """Start the processes of this machine once and return how that ended, with nothing left of them."""
+        folder = self._folder / f"start-{start}"
+        shutil.rmtree(folder, ignore_errors=True)  # of another run of machine 0
+        folder.mkdir()
+        force = Workforce([*self._arguments, *more], self._environments(start, folder))
+        trouble: Ending | None = None
+        try:
+            trouble = self._watch(force, folder, start)
+        finally:
+            self._end(force, is_orderly=self._host is not None and self._host.trouble() is not None)
+        found = ending_of(folder, force.exit_codes, self._plan.total, self._plan.machine_rank)
+        if self._stop.first is not None and found.kind not in (STOPPED, TOLD):
+            return self._stopped()
+        return trouble if trouble is not None and found.kind == FINISHED else found
+
+    def _watch(self, force: Workforce, folder: Path, start: int) -> Ending | None:
+        """Return when the processes have ended or are to be ended; with what another machine has to do with it."""
+        while force.running():
+            for number in self._signals.new():
+                self._pass_on(number, force)
+            codes = force.exit_codes
+            has_failed = any(code != 0 for code in codes.values()) or has_left_early(folder, codes)
+            if has_failed or now() > self._stop.until:
+                return None
+            if self._stop.first is None and (trouble := self._trouble(start)) is not None:
+                return trouble
+            time.sleep(PAUSE_S)
+        return None
+
+    def _pass_on(self, number: signal.Signals, force: Workforce) -> None:
+        self._stop.first = self._stop.first or number
+        self._stop.until = now() + (SAVE_S if self._stop.until == math.inf else AT_ONCE_S)
+        # A terminal that closes asks for the same as a scheduler: to save, and to end.
+        force.tell(signal.SIGTERM if number.name in ("SIGQUIT", "SIGHUP") else number)
+
+    def _trouble(self, start: int) -> Ending | None:
+        if self._guests is not None:
+            return self._guests.trouble(start)
+        if self._host is None:
+            return None
+        order = self._host.order()
+        if (order.kind, order.start) != (GO, start):
+            return lost("another machine has ended")
+        return self._host.trouble()
+
+    def _end(self, force: Workforce, is_orderly: bool) -> None:
+        """End what is left, as patiently as the reason asks for.
+
+        Args:
+            force: the processes.
+            is_orderly: the launcher of machine 0 has gone: its processes save, and have these save.
+        """
+        codes = force.exit_codes.values()
+        if is_orderly or (any(codes) and all(code in (0, *ORDERLY) for code in codes)):
+            force.end(TOGETHER_S)
+        elif self._stop.first is not None:
+            force.end(min(max(self._stop.until - now(), 0.0), LAST_WORDS_S))
+        else:
+            is_hang = not any(code < 0 for code in codes) and self.run_folder is not None
+            force.end(LAST_WORDS_S, evidence=_EVIDENCE if is_hang else None)
+
+    def _environments(self, start: int, folder: Path) -> dict[int, dict[str, str]]:
+        """Return the variables of each process of this machine: those that torchrun sets, and ours."""
+        plan = self._plan
+        found = {}
+        for local_rank in range(plan.processes):
+            rank = plan.machine_rank * plan.processes + local_rank
+            values = {
+                "RANK": rank, "WORLD_SIZE": plan.total, "ROLE_RANK": rank, "ROLE_WORLD_SIZE": plan.total,
+                "ROLE_NAME": "default", "LOCAL_RANK": local_rank, "LOCAL_WORLD_SIZE": plan.processes,
+                "GROUP_RANK": plan.machine_rank, "GROUP_WORLD_SIZE": plan.machines,
+                "MASTER_ADDR": plan.main_process_ip or HERE, "MASTER_PORT": self._port,
+                "TORCHELASTIC_RUN_ID": self._id, "TORCHELASTIC_RESTART_COUNT": start,
+                "TORCHELASTIC_MAX_RESTARTS": plan.max_restarts, "TORCHELASTIC_USE_AGENT_STORE": True,
+                "TORCH_NCCL_ASYNC_ERROR_HANDLING": os.environ.get("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1"),
+                LAUNCH_DIR: folder, LAUNCHER: os.getpid(),
+            }  # fmt: skip
+            found[rank] = {name: str(value) for name, value in values.items()}
+        return found
+
+    def _look_for_signals(self) -> None:
+        for number in self._signals.new():
+            self._stop.first = self._stop.first or number
+        if self._stop.first is not None:
+            raise _NoMorePatience
+
+    def _stopped(self) -> Ending:
+        number = self._stop.first or signal.SIGTERM
+        message = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
+        return Ending(STOPPED, 128 + number, failure_of_launcher(message, 128 + number))
+
+
+class _NoMorePatience(Exception):
+    """A signal came while the launcher waited for other machines."""
+
+
+def now() -> float:
+    """Return the clock that no change of the date moves, in seconds."""
+    return time.monotonic()
