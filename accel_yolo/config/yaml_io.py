@@ -18,8 +18,9 @@ from accel_yolo.errors import ConfigError, UserError
 
 LARGEST_BYTES = 1 << 20
 DEEPEST = 32
-MOST_VALUES = 100_000  # after aliases are expanded: a few lines of aliases can stand for billions of values
+MOST_VALUES = 50_000  # as written, and again after aliases are expanded: a few lines can stand for billions
 
+_AT_MOST = f"a YAML file holds at most {MOST_VALUES}"
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = "plain"  # our mark of a word without quotes and without a tag
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -103,6 +104,8 @@ def parse_yaml(text: str, name: str, kind: type[UserError] = ConfigError) -> Loc
         raise kind("not valid YAML", place, error.problem or error.context, "correct the line") from None
     except _TooDeepError as error:
         raise kind("nested too deep", f"{name}:{error.line}", remedy=f"use at most {DEEPEST} levels") from None
+    except _TooManyError as error:
+        raise kind("too many values", f"{name}:{error.line}", remedy=_AT_MOST) from None
     reader = _Reader(name, kind)
     data = reader.value(root, ()) if root is not None else None
     return Located(name, data, reader.lines, reader.texts)
@@ -113,17 +116,29 @@ def dump_yaml(data: Any) -> str:
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
 
 
-class _TooDeepError(Exception):
+class _LimitError(Exception):
     def __init__(self, line: int) -> None:
         super().__init__(line)
         self.line = line
 
 
+class _TooDeepError(_LimitError):
+    pass
+
+
+class _TooManyError(_LimitError):
+    pass
+
+
 class _Loader(yaml.SafeLoader):
     depth = 0
+    composed = 0
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         self.depth += 1
+        self.composed += 1
+        if self.composed > MOST_VALUES:
+            raise _TooManyError(self.peek_event().start_mark.line + 1)
         if self.depth > DEEPEST:
             raise _TooDeepError(self.peek_event().start_mark.line + 1)
         node = super().compose_node(parent, index)
@@ -184,7 +199,7 @@ class _Reader:
         self.lines.setdefault(path, node.start_mark.line + 1)
         self.values += 1
         if self.values > MOST_VALUES:
-            raise self._refused(node, "too many values", None, f"a YAML file holds at most {MOST_VALUES}")
+            raise self._refused(node, "too many values", None, _AT_MOST)
         if isinstance(node, ScalarNode):
             self.texts[path] = node.value
             return self._scalar(node)

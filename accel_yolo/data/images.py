@@ -33,6 +33,7 @@ from PIL import (
 
 from accel_yolo.data import whereabouts
 from accel_yolo.data.image_header import Header, orientation_of, oriented_hw, plain_header
+from accel_yolo.data.png_rows import holds_all_rows
 from accel_yolo.data.problems import BadFile, Problem
 from accel_yolo.data.whole_image import whole_header
 from accel_yolo.errors import DataError, printable
@@ -142,6 +143,8 @@ def decode(content: bytes, path: str) -> np.ndarray:
     except cv2.error:
         bgr = None
     if bgr is None:
+        if not header.scan_start and not holds_all_rows(content):
+            raise BadFile(Problem(path, 0, f"{len(content)} bytes", "the PNG holds fewer rows than its header says"))
         return _decode_carefully(content, path)
     return _oriented(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), header.orientation)
 
@@ -170,6 +173,8 @@ def verify(content: bytes, path: str) -> tuple[int, int]:
             raise BadFile(Problem(path, 0, value, f"both sides must have at least {MIN_SIDE_PX} px"))
         is_scaled = image.draft(image.mode, (max(image.width // 8, 1), max(image.height // 8, 1))) is not None
         _load(image, path)
+        if image.format == "PNG" and not holds_all_rows(content):
+            raise BadFile(Problem(path, 0, f"{len(content)} bytes", "the PNG holds fewer rows than its header says"))
         # Loading a TIFF turns it, so its size counts afterwards; a JPEG read at a fraction keeps the one before.
         return oriented_hw(stored_hw if is_scaled else (image.height, image.width), _orientation(image))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from accel_yolo.data.image_header import Header, plain_header
+from accel_yolo.data.png_rows import holds_all_rows
 
 _END, _SCAN, _QUANTISATION, _HUFFMAN, _RESTART = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
 _FRAMES = frozenset((0xC0, 0xC1, 0xC2))
@@ -161,7 +162,10 @@ def _huffman_tables(body: bytes) -> frozenset[int] | None:
 
 
 def _whole_png(content: bytes) -> Header | None:
-    """Walk the chunks (PNG, chapters 5 and 11); a turned or animated image is left to the careful decoder."""
+    """Walk the chunks (PNG, chapters 5 and 11); a turned or animated image is left to the careful decoder.
+
+    The rows are counted where the decoder of that kind would fill up missing ones; that of plain ones is strict.
+    """
     kinds: list[bytes] = []
     view, position, size_hw, colour = memoryview(content), 8, (0, 0), 0
     while not kinds or kinds[-1] != b"IEND":
@@ -180,7 +184,15 @@ def _whole_png(content: bytes) -> Header | None:
             return None
         kinds.append(kind)
         position = end + 4
-    return Header(size_hw, 1) if _is_in_order(kinds, colour) else None
+    if not _is_in_order(kinds, colour) or not _begins_compressed(content):
+        return None
+    return Header(size_hw, 1) if plain_header(content) or holds_all_rows(content) else None
+
+
+def _begins_compressed(content: bytes) -> bool:
+    """Return whether the first chunk of pixels begins as compressed data do (RFC 1950)."""
+    place = content.index(b"IDAT") + 4
+    return content[place] & 15 == 8 and int.from_bytes(content[place : place + 2], "big") % 31 == 0
 
 
 def _is_in_order(kinds: list[bytes], colour: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import sys
 import zipfile
@@ -18,6 +19,9 @@ from accel_yolo.models.inert_pickle import MAX_PICKLE_BYTES, TensorRecord, read_
 from accel_yolo.models.pickle_writer import PickleWriter
 
 MAX_ENTRIES = 100_000
+MOST_TENSOR_BYTES = 2
+"""All tensors together have at most so many times the bytes of the file: many may be views of the same numbers."""
+
 AGAIN = "get the file again"
 
 ALIGNMENT = 64
@@ -31,6 +35,7 @@ class TorchArchive:
     def __init__(self, archive: zipfile.ZipFile, where: str) -> None:
         self._zip = archive
         self._where = where
+        self._room = MOST_TENSOR_BYTES * Path(where).stat().st_size
         names = archive.namelist()
         if len(names) > MAX_ENTRIES or len(set(names)) != len(names):
             raise CheckpointError("not a PyTorch file: too many or repeated entries", where, len(names), AGAIN)
@@ -49,13 +54,19 @@ class TorchArchive:
         """Return the tensor of a record, contiguous, with its own memory.
 
         Raises:
-            CheckpointError: the storage is missing or of another size, or the view reaches outside it.
+            CheckpointError: the storage is missing or of another size, the view reaches outside it, or all tensors
+                together are far larger than the file.
         """
         storage = record.storage
         dtype: torch.dtype = getattr(torch, storage.dtype)
         size = torch.empty(0, dtype=dtype).element_size()
         content = bytearray(self._entry(f"{self._root}data/{storage.key}", storage.count * size, exact=True))
         self._check_bounds(record)
+        self._room -= math.prod(record.shape) * size
+        if self._room < 0:
+            raise CheckpointError(
+                "tensors without bounds", self._where, f"over {MOST_TENSOR_BYTES} times the file", AGAIN
+            )
         if self._swap and size > 1:
             view = memoryview(bytes(content))
             for byte in range(size):
@@ -92,6 +103,8 @@ class TorchArchive:
                 raise CheckpointError(
                     "an entry has the wrong size", self._where, f"{name}: {info.file_size} bytes", AGAIN
                 )
+            if info.compress_type != zipfile.ZIP_STORED:
+                raise CheckpointError("a compressed entry, which PyTorch never writes", self._where, name, AGAIN)
             with self._zip.open(info) as stream:
                 content = stream.read(info.file_size + 1)
         except (

