@@ -89,6 +89,7 @@ class Crew:
         self._connections: list[Connection] = []
         self._slots, self._desks, self._patience_s = slots, Desks(count), patience_s
         self._warned: dict[int, tuple[str, int]] = {}
+        self._changes, self._changed = [0] * count, set[str]()
         self._asked: deque[Task] = deque()
         processes = []
         for number in range(count):
@@ -123,6 +124,7 @@ class Crew:
                 while not connection.poll(min(LOOK_EVERY_S, self._patience_s / 4)):
                     self._look_after(number)
                 found.append(connection.recv())
+        self._warn_of_changes()
         said: list[Any] = [None] * len(task.keys)
         for number, answer in enumerate(found):
             if isinstance(answer, UserError):
@@ -162,6 +164,15 @@ class Crew:
         if minute and self._warned.get(number) != (at.path, minute):
             self._warned[number] = at.path, minute
             console.warn(f"{who} waits for {file} since {at.seconds:.0f} s", everywhere=True)
+
+    def _warn_of_changes(self) -> None:
+        """Warn of files that workers found changed since this was last called, each once."""
+        for number, known in enumerate(self._changes):
+            count, path = self._desks.changes(number)
+            self._changes[number] = count
+            if count > known and path not in self._changed:
+                self._changed.add(path)
+                whereabouts.warn_of_change(path, count - known - 1)
 
     @contextlib.contextmanager
     def _named_death(self, number: int) -> Any:

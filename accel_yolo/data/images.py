@@ -16,6 +16,7 @@ import os
 import stat
 import time
 import warnings
+from collections.abc import Callable
 from typing import Protocol
 
 import cv2
@@ -86,18 +87,22 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", message="Corrupt EXIF data", category=UserWarning)
 
 
-def read_image(path: str, *, patient: bool = False) -> np.ndarray:
+def read_image(path: str, *, patient: bool = False, look: Callable[[bytes], None] | None = None) -> np.ndarray:
     """Return the image as displayed, uint8 [H, W, 3], RGB.
 
     Args:
         path: any path the system can open, names that are not UTF-8 included.
         patient: the file was there before: try again a few times when it cannot be read.
+        look: is shown the content of the file before it is decoded.
 
     Raises:
         DataError: the file is missing, damaged, cut short, too large or not an image.
     """
     try:
-        return decode(_read_patiently(path) if patient else _read(path), path)
+        content = _read_patiently(path) if patient else _read(path)
+        if look is not None:
+            look(content)
+        return decode(content, path)
     except BadFile as bad:
         problem = bad.problem
         raise DataError(
@@ -105,18 +110,19 @@ def read_image(path: str, *, patient: bool = False) -> np.ndarray:
         ) from None
 
 
-def read_resized(path: str, imgsz: int, *, augmenting: bool) -> np.ndarray:
+def read_resized(path: str, imgsz: int, *, augmenting: bool, look: Callable[[bytes], None] | None = None) -> np.ndarray:
     """Return the image with its longer side at `imgsz` px (`letterbox.resized_hw`), uint8 [h, w, 3], RGB.
 
     Args:
         path: see `read_image`.
         imgsz: longer side wished for, px.
         augmenting: bilinear always; otherwise shrinking averages areas, as the reference's validation does.
+        look: see `read_image`.
 
     Raises:
         DataError: as `read_image`.
     """
-    image = read_image(path, patient=True)
+    image = read_image(path, patient=True, look=look)
     source_hw = image.shape[0], image.shape[1]
     height, width = resized_hw(source_hw, imgsz)
     if (height, width) == source_hw:

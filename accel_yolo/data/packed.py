@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import psutil
 import xxhash
 
 from accel_yolo import console, files
+from accel_yolo.data import whereabouts
 from accel_yolo.data.images import ALL_ROWS, Load, read_resized
 from accel_yolo.data.packed_file import Damaged, Layout, Reader, check_pixels, read_checksums, read_digest, write
 from accel_yolo.data.room import amount, free_disk_bytes, free_memory_bytes
@@ -41,7 +43,8 @@ class DecodedImages:
         """Return rows of the image, RGB uint8 [rows, w, 3]. Raises DataError."""
         path = self.index.paths[image]
         try:
-            pixels = read_resized(path, self.imgsz, augmenting=self.augmenting)
+            look = partial(self._compare, image)
+            pixels = read_resized(path, self.imgsz, augmenting=self.augmenting, look=look)
         except DataError as error:
             raise DataError(error.what, error.where, error.value, self._remedy(image)) from None
         height, width = self.index.sizes_hw[image].tolist()
@@ -50,6 +53,14 @@ class DecodedImages:
             value = f"from {width}x{height}, now {pixels.shape[1]}x{pixels.shape[0]} when scaled to {self.imgsz}"
             raise DataError(what, printable(path), value, self._remedy(image))
         return pixels[rows]
+
+    def _compare(self, image: int, content: bytes) -> None:
+        """Tell of a file that is not the one that was verified; its digest costs a thousandth of decoding it."""
+        if not self._is_verified(image, content):
+            whereabouts.tell_change(self.index.paths[image])
+
+    def _is_verified(self, image: int, content: bytes) -> bool:
+        return xxhash.xxh3_128_digest(content)[:KEY_BYTES] == self.index.content_keys[image].tobytes()
 
     def _remedy(self, image: int) -> str:
         """Return what to do about an image that was good when the data set was verified, and is not any more."""
@@ -60,7 +71,7 @@ class DecodedImages:
             content = Path(path).read_bytes() if os.path.isfile(path) else b""  # noqa: PTH113
         except OSError:
             return "look after the disk or the network it lies on; then a training goes on with --resume"
-        if xxhash.xxh3_128_digest(content)[:KEY_BYTES] != self.index.content_keys[image].tobytes():
+        if not self._is_verified(image, content):
             return "replace the file: it is not what it was when the data set was verified"
         return "replace the file, or leave it out"
 

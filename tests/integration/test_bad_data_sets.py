@@ -241,4 +241,5 @@ def test_an_image_that_changes_after_its_verification_is_named(
     image.write_bytes(content[:100] + bytes(len(content) - 100))
     os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
     outcome = commands.val(data, published_weights, "--single-cls")
-    outcome.error(3, f"the image is damaged or cut short in {image}", "; replace the file")
+    changed = "; replace the file: it is not what it was when the data set was verified"
+    outcome.error(3, f"the PNG holds fewer rows than its header says in {image}", changed)

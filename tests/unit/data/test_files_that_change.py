@@ -13,6 +13,7 @@ import pytest
 
 from accel_yolo.config.dataset import load_data_spec
 from accel_yolo.data import ring as ring_module
+from accel_yolo.data.crew import Task
 from accel_yolo.data.index import build_index
 from accel_yolo.data.packed import DecodedImages
 from accel_yolo.data.ring import Ring
@@ -85,6 +86,30 @@ def test_an_image_of_another_size_is_refused_and_known_as_changed(images: Decode
     cv2.imwrite(str(path), np.zeros((64, 64, 3), np.uint8))
     expected = f"in {path}: from 64x48, now 64x64 when scaled to 64{CHANGED}"
     assert refused(images) == f"the image changed its size since the data set was verified {expected}"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_with_other_bytes_is_used_and_told_once(
+    images: DecodedImages, capfd: pytest.CaptureFixture[str], workers: int
+) -> None:
+    path = Path(images.index.paths[0])
+    cv2.imwrite(str(path), np.zeros((48, 64, 3), np.uint8))
+    ring = Ring(Showing(images), 4 * 48 * 64 * 3, Workers(workers))
+    for _ in range(2):
+        for _, pixels, _ in ring.rendered([Task((4, 48, 64, 3), (0, 1, 1, 0))] * 2):
+            assert not pixels[0].any() and not pixels[3].any() and pixels[1].any()
+    warned = [line for line in capfd.readouterr().err.splitlines() if line.startswith("warning")]
+    assert warned == [f"warning: {path} changed after the data set was verified: its labels may not fit"]
+
+
+class Showing:
+    """Shows images as they are."""
+
+    def __init__(self, images: DecodedImages) -> None:
+        self.images = images
+
+    def render(self, image: int, into: np.ndarray) -> None:
+        into[...] = self.images(image)
 
 
 def test_a_pipe_in_the_place_of_an_image_is_not_waited_for(images: DecodedImages) -> None:

@@ -317,11 +317,11 @@ def test_a_builder_that_is_killed_leaves_nothing_that_is_taken_for_whole(index: 
         "from pathlib import Path\n"
         "from accel_yolo.data import packed\n"
         "index, read = pickle.load(sys.stdin.buffer), packed.read_resized\n"
-        "def slow(path, imgsz, *, augmenting):\n"
+        "def slow(path, imgsz, **options):\n"
         "    if path == index.paths[5]:\n"
         "        print('half way', flush=True)\n"
         "        time.sleep(600)\n"
-        "    return read(path, imgsz, augmenting=augmenting)\n"
+        "    return read(path, imgsz, **options)\n"
         "packed.read_resized = slow\n"
         f"packed.Packing.of(index, {IMGSZ}, augmenting=True, folder=Path({str(folder)!r})).open(workers=1)\n"
     )
