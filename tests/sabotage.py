@@ -1,0 +1,135 @@
+"""Tests of the tests: one line of the program is made wrong at a time, and the tests that must notice are run.
+
+    make sabotage                      # all of them; the table goes to benchmarks/results/sabotage.md
+    python tests/sabotage.py --only "no fsync"
+
+Each happens in a copy of the repository. A sabotage that no test notices is a test that is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import torch
+from sabotages import SABOTAGES, Sabotage
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = ROOT / "benchmarks" / "results" / "sabotage.md"
+LIMIT_S = 60.0
+"""Longest time for the tests of one sabotage."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the tests said.
+
+    Attributes:
+        caught: a test failed, in time.
+        by: the first test that failed, or what happened instead.
+        seconds: how long it took.
+    """
+
+    caught: bool
+    by: str
+    seconds: float
+
+
+def main() -> int:
+    """Return the exit status: 0 when every sabotage was caught."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="those whose name contains this")
+    parser.add_argument("--record", action="store_true", help=f"write {RESULT.relative_to(ROOT)}")
+    arguments = parser.parse_args()
+    chosen = [each for each in SABOTAGES if arguments.only in each.name]
+    verdicts: list[Verdict] = []
+    with tempfile.TemporaryDirectory(prefix="accel-yolo-sabotage-") as folder:
+        for sabotage in chosen:
+            verdicts.append(tried(sabotage, Path(folder) / "copy"))
+            mark = "caught" if verdicts[-1].caught else "NOT CAUGHT"
+            print(f"{mark:<10} {verdicts[-1].seconds:5.0f} s  {sabotage.name}: {verdicts[-1].by}", flush=True)
+    if arguments.record:
+        RESULT.write_text(table(chosen, verdicts))
+    return 0 if all(verdict.caught for verdict in verdicts) else 1
+
+
+def tried(sabotage: Sabotage, copy: Path) -> Verdict:
+    """Return what the tests say of a sabotage, made in a fresh copy of the repository."""
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir()
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    for name in filter(None, listed.decode().split("\0")):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
+    path = copy / sabotage.file
+    text = path.read_text()
+    if text.count(sabotage.right) != 1:
+        return Verdict(False, f"the line is there {text.count(sabotage.right)} times", 0.0)
+    path.write_text(text.replace(sabotage.right, sabotage.wrong))
+    return _run(copy, sabotage.tests)
+
+
+def _run(copy: Path, tests: Sequence[str]) -> Verdict:
+    words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    variables = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+    begin = time.monotonic()
+    process = subprocess.Popen(
+        words,
+        cwd=copy,
+        env=variables,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        said, _ = process.communicate(timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return Verdict(False, f"no answer within {LIMIT_S:.0f} s", LIMIT_S)
+    failed = re.search(r"^FAILED (\S+)", said, re.MULTILINE)
+    if process.returncode == 1 and failed:
+        return Verdict(True, failed[1].rpartition("::")[2], time.monotonic() - begin)
+    last = (said.strip().splitlines() or ["nothing"])[-1]
+    return Verdict(False, f"pytest ended with {process.returncode}: {last}", time.monotonic() - begin)
+
+
+def table(sabotages: Sequence[Sabotage], verdicts: Sequence[Verdict]) -> str:
+    """Return the page of a run."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    caught = sum(verdict.caught for verdict in verdicts)
+    lines = [
+        "# Sabotage",
+        "",
+        f"`make sabotage`, {date.today()}, commit {commit.stdout.strip()}, torch {torch.__version__}, "
+        f"Python {platform.python_version()}.",
+        "",
+        f"One line of the program made wrong at a time: {caught} of {len(verdicts)} were caught by the tests named for "
+        f"them, within {max(verdict.seconds for verdict in verdicts):.0f} s each.",
+        "",
+        "| what was made wrong | in | caught by | s |",
+        "|---|---|---|---|",
+    ]
+    for sabotage, verdict in zip(sabotages, verdicts, strict=True):
+        by = f"`{verdict.by}`" if verdict.caught else f"**not caught**: {verdict.by}"
+        lines.append(f"| {sabotage.name} | `{sabotage.file}` | {by} | {verdict.seconds:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Trainings that meet random faults, for minutes or hours: `python -m soak --help`."""
