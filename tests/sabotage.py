@@ -103,6 +103,8 @@ def _run(copy: Path, tests: Sequence[str]) -> Verdict:
     failed = re.search(r"^FAILED (\S+)", said, re.MULTILINE)
     if process.returncode == 1 and failed:
         return Verdict(True, failed[1].rpartition("::")[2], time.monotonic() - begin)
+    if process.returncode < 0:
+        return Verdict(True, f"a crash by {signal.Signals(-process.returncode).name}", time.monotonic() - begin)
     last = (said.strip().splitlines() or ["nothing"])[-1]
     return Verdict(False, f"pytest ended with {process.returncode}: {last}", time.monotonic() - begin)
 
