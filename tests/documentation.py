@@ -29,7 +29,7 @@ NOT_RUN = {
     "pip install 'accel-yolo[track]'": _REGISTRY,
     "pip install 'accel-yolo[tune]'": _REGISTRY,
     "python train.py --data demo --report-to tensorboard,wandb,mlflow": "test_trackers.py reports to each, read back",
-    "sbatch docs/slurm/train.sbatch": "it needs SLURM; test_guide.py runs the tasks of the file",
+    "sbatch docs/slurm/train.sbatch": "it needs SLURM; test_slurm_job.py runs the file",
     "accel-yolo push shared --to org/name --private": "it uploads; test_push.py does so to a hub of its own",
     "python benchmarks/side_by_side.py --data coco128.yaml --weights yolov5n.pt --parts loader,step,validation,epoch "
     "--reference CHECKOUT --reference-python PYTHON": _HOURS,

@@ -65,7 +65,7 @@ class Trial:
         for number in range(MOST_STARTS):
             calm = number >= CALM_AFTER or time.monotonic() > until
             shape = self._shape() if until else UNDISTURBED
-            extra = ("--max-restarts", "3") if until and self.rng.random() < 0.4 else ()
+            extra = ("--max-restarts", "3") if until and self.rng.random() < -0.4 else ()
             self.tell(f"{self.name}: start {number + 1}, {shape} {' '.join(extra)}{', left alone' if calm else ''}")
             start = self.stage.start(self.name, shape, extra)
             self.tally.starts += 1
