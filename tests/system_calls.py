@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,8 +59,8 @@ def run_with_fault(
         action: "signal=SIGKILL" or "error=EIO", as strace has it.
         when: from 1, counted from the start of the job, over all its threads.
         scratch: folder for the trace.
-        job: importable; what it returns is pickled.
-        arguments: for the job.
+        job: importable; what it returns is pickled. It is called once before, with an empty folder.
+        arguments: for the job; the first is a folder.
     """
     words = ["-e", f"trace={call}", "-e", f"inject={call}:{action}:when={when}"]
     answer, code, trace = _traced(words, scratch / "trace", job, arguments)
@@ -80,36 +83,41 @@ def _traced(
     """Return the answer of a job (None if it was killed), the exit status of its process and the trace."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    ours, theirs = context.Pipe()
+    ours, theirs = socket.socketpair()  # spoken to in calls that are none of files
+    ours.settimeout(JOB_TIMEOUT_S)
     process = context.Process(target=_begin, args=(theirs, job, arguments))
     process.start()
     theirs.close()
-    pid = ours.recv()
-    command = ["strace", "-f", "-qq", "-o", str(trace), *words, "-p", str(pid)]
+    assert ours.recv(8) == b"here"
+    command = ["strace", "-f", "-qq", "-o", str(trace), *words, "-p", str(process.pid)]
     tracer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _await_tracer(pid)
-        ours.send("go")
-        answer = ours.recv() if ours.poll(JOB_TIMEOUT_S) else pytest.fail(f"{words}: no answer")
-    except (EOFError, ConnectionError):
-        answer = None
+        _await_tracer(process.pid)
+        ours.send(b"go")
+        answer = b""
+        while piece := ours.recv(1 << 16):
+            answer += piece
+    except ConnectionError:
+        answer = b""
     finally:
         process.join(JOB_TIMEOUT_S)
         tracer.wait(ATTACHED_WITHIN_S)
         trace.touch()
-    return answer, process.exitcode, trace.read_text(errors="replace")
+        ours.close()
+    return pickle.loads(answer) if answer else None, process.exitcode, trace.read_text(errors="replace")
 
 
-def _await_tracer(pid: int) -> None:
+def _await_tracer(pid: int | None) -> None:
     end = time.monotonic() + ATTACHED_WITHIN_S
     while re.search(r"TracerPid:\s+0$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE):
         assert time.monotonic() < end, "strace did not attach"
         time.sleep(0.002)
 
 
-def _begin(connection: Any, job: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    connection.send(os.getpid())
-    connection.recv()
-    answer = job(*arguments)
-    connection.send(answer)
+def _begin(theirs: socket.socket, job: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    with tempfile.TemporaryDirectory() as elsewhere:
+        job(Path(elsewhere), *arguments[1:])  # what is imported and looked up only once is not the job
+    theirs.send(b"here")
+    theirs.recv(8)
+    theirs.sendall(pickle.dumps(job(*arguments)))
     os._exit(0)  # what a program does while it ends is not the job

@@ -90,7 +90,8 @@ class CheckpointFolder:
             reason = error.strerror or error
             remedy = "free some space; the earlier checkpoints are untouched"
             raise EnvironmentFault("cannot save the checkpoint", str(final), reason, remedy) from error
-        self._prune()
+        with contextlib.suppress(OSError, CheckpointError):  # what cannot be removed costs space, and no run
+            self._prune()
         return final
 
     def _require_space(self, needed: int) -> None:
@@ -134,15 +135,24 @@ class CheckpointFolder:
         shutil.rmtree(trash, ignore_errors=True)
 
     def names(self) -> list[str]:
-        """Return the names of finished checkpoints, oldest first; names sort by progress."""
-        if not self.folder.is_dir():
+        """Return the names of finished checkpoints, oldest first; names sort by progress.
+
+        Raises:
+            CheckpointError: the folder cannot be read.
+        """
+        try:
+            return sorted(path.name for path in self.folder.iterdir() if path.name.startswith(PREFIX))
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(path.name for path in self.folder.iterdir() if path.name.startswith(PREFIX))
+        except OSError as error:
+            remedy = "look at the disk"
+            raise CheckpointError("checkpoints cannot be read", str(self.folder), error.strerror, remedy) from error
 
     def newest_valid(self) -> Path | None:
         """Return the newest checkpoint whose manifest verifies; damaged ones are named and passed over.
 
         Raises:
+            CheckpointError: the folder cannot be read.
             NewerCheckpoint: a newer version wrote it: an older one must not be taken in its place.
         """
         for name in reversed(self.names()):
@@ -179,8 +189,7 @@ class CheckpointFolder:
             replaced = f"{name}{VALIDATED}" in names
             if replaced or name.removesuffix(VALIDATED) not in steps[-KEEP:]:
                 waypoints.fail_at("prune")
-                with contextlib.suppress(OSError):  # what cannot be removed costs space, and no run
-                    self._discard(name)
+                self._discard(name)
 
 
 def verify(checkpoint: Path) -> dict[str, Any]:
@@ -236,7 +245,7 @@ def read(checkpoint: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]
     try:
         groups = {stem: load_file(checkpoint / f"{stem}.safetensors") for stem in _GROUPS}
         return groups, json.loads((checkpoint / STATE).read_text())
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # torch tells of the disk in its own way
         raise CheckpointError("checkpoint cannot be read", str(checkpoint), error, "check the file and path") from error
 
 
