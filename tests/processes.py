@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -86,6 +89,57 @@ def _run(places: Sequence[Place], job: Callable[..., Any], arguments: tuple) -> 
             if process.is_alive():
                 process.kill()
                 process.join()
+
+
+@dataclass(frozen=True)
+class Gone:
+    """How a process ended that may have been killed.
+
+    Attributes:
+        code: exit status, negative for a signal.
+        value: what its job returned; None if it did not.
+        after_s: seconds from the first end of a process to this one's.
+    """
+
+    code: int
+    value: Any
+    after_s: float
+
+
+def run_until_gone(size: int, job: Callable[..., Any], *arguments: Any) -> list[Gone]:
+    """Call `job(*arguments)` in `size` processes of one world, some of which may be killed; return how they ended."""
+    port, context = free_port(), warm_context()
+    pipes = [context.Pipe(duplex=False) for _ in range(size)]
+    places = [
+        ({} if size == 1 else _variables(rank, size, rank, size, "127.0.0.1", port), None) for rank in range(size)
+    ]
+    processes = [
+        context.Process(target=_process, args=(place, pipe[1], job, arguments), daemon=False)
+        for place, pipe in zip(places, pipes, strict=True)
+    ]
+    ended_s, values = {}, {}
+    try:
+        for process, (_, sender) in zip(processes, pipes, strict=True):
+            process.start()
+            sender.close()  # so that the end of the process is the end of the pipe
+        until_s = time.monotonic() + JOB_TIMEOUT_S
+        while len(ended_s) < size:
+            assert time.monotonic() < until_s, f"processes {sorted(set(range(size)) - ended_s.keys())} do not end"
+            for rank, process in enumerate(processes):
+                receiver = pipes[rank][0]
+                with contextlib.suppress(EOFError, OSError):
+                    if rank not in values and receiver.poll(0.005):
+                        values[rank] = receiver.recv()[1]
+                if rank not in ended_s and not process.is_alive():
+                    ended_s[rank] = time.monotonic()
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    first_s = min(ended_s.values())
+    return [
+        Gone(process.exitcode or 0, values.get(rank), ended_s[rank] - first_s) for rank, process in enumerate(processes)
+    ]
 
 
 def _result(rank: int, receiver: Connection) -> Any:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ from jobs import tiny_config
 
 from accel_yolo import console, waypoints
 from accel_yolo.config.schema import Hyp, TrainConfig
-from accel_yolo.engine.checkpoint import CheckpointFolder
+from accel_yolo.data.loader import TrainLoader
+from accel_yolo.engine.checkpoint import CheckpointFolder, verify
+from accel_yolo.engine.checkpoint_files import STATE
 from accel_yolo.engine.train import train
 from accel_yolo.errors import UserError
 from accel_yolo.reports.events import METRICS, read_events
@@ -31,7 +35,7 @@ class Ended:
         code: exit status, 0 when it came to its end.
         line: the message of its error, "" without one.
         saved: names of its checkpoints.
-        seen: digest of its whole state, losses of every reading and table of results; {} before its end.
+        seen: digests of tensors and of the whole state, losses of every reading, the table of results; {} before its end.
     """
 
     code: int
@@ -93,4 +97,47 @@ def _seen(folder: Path) -> dict[str, Any]:
         {key: value for key, value in event.items() if key.split("/")[0] not in measured}
         for event in read_events(folder / METRICS)
     ]
-    return {"digest": metrics.get("state_sha256", ""), "rows": rows, "events": events}
+    newest = CheckpointFolder(folder / "checkpoints").newest_valid()
+    assert newest is not None
+    files = {name: entry["sha256"] for name, entry in verify(newest)["files"].items() if name != STATE}
+    return {"tensors": files, "digest": metrics.get("state_sha256", ""), "rows": rows, "events": events}
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Return what unfinished writing has left in a run folder."""
+    return [str(path.relative_to(folder)) for path in folder.rglob(".*") if path.name.startswith((".tmp-", ".trash-"))]
+
+
+def trained_and_signalled(config: TrainConfig, number: int, after_s: tuple[float, ...], fail: str) -> Ended:
+    """As `trained`; when the fault has happened, this process gets a signal so many seconds later, several times."""
+    original = waypoints._happen
+
+    def happen(fault: Any) -> None:
+        for delay_s in after_s:
+            threading.Timer(delay_s, os.kill, (os.getpid(), number)).start()
+        original(fault)
+
+    waypoints._happen = happen
+    return trained(config, fail)
+
+
+def fast_config(data: Path, project: Path, **changes: Any) -> TrainConfig:
+    """Return the same training in the default mode: DDP, and a BatchNorm that sees what a process has."""
+    return grain_config(data, project, **{"bit_exact": False, "micro_batch": 0, "bn_group": 0, **changes})
+
+
+def trained_watching_inputs(config: TrainConfig, fail: str = "") -> tuple[Ended, dict[tuple[int, int], str]]:
+    """As `trained`, and return digests of what the loop of this process was given: epoch and position -> digest."""
+    seen: dict[tuple[int, int], str] = {}
+    original = TrainLoader.epoch
+
+    def epoch(loader: TrainLoader, number: int, class_ap: tuple[float, ...] = (), first: int = 0) -> Any:
+        for batch in original(loader, number, class_ap, first):
+            for place, position in enumerate(batch.positions):
+                rows = batch.targets[batch.targets[:, 0] == place, 1:]
+                content = batch.images[place].numpy().tobytes() + rows.tobytes()
+                seen[number, position] = hashlib.sha256(content).hexdigest()
+            yield batch
+
+    TrainLoader.epoch = epoch
+    return trained(config, fail), seen

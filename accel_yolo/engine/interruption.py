@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from multiprocessing.connection import wait
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -29,6 +30,10 @@ ASKING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1"
 
 SAME_WITHIN_S = 1.0
 """Signals that come within this time of the first are the same."""
+
+
+ORPHAN_S = 5.0
+"""How long a process without a launcher may take to stop."""
 
 
 class StopAsked(Exception):
@@ -117,10 +122,13 @@ class Rounds:
 
 
 class _Watch:
-    """Ends the process when a second signal comes, even while its main thread waits for another process."""
+    """Ends the process when a second signal comes, even while its main thread waits for another process.
+
+    A process whose launcher is gone gets no second signal: a while after the first one it ends as well.
+    """
 
     def __init__(self, heeded: Sequence[int]) -> None:
-        self._heeded, self._first_s = heeded, None
+        self._heeded, self._parent = heeded, os.getppid()
         self._mine, theirs = socket.socketpair()
         theirs.setblocking(False)
         self._theirs, self._before = theirs, signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
@@ -128,12 +136,19 @@ class _Watch:
 
     def _listen(self) -> None:
         first_s: float | None = None
-        while numbers := self._mine.recv(64):
+        while numbers := self._received(first_s):
             for number in set(numbers) & set(self._heeded):
                 now_s = time.monotonic()
                 first_s = now_s if first_s is None else first_s
                 if now_s - first_s >= SAME_WITHIN_S:
-                    _end_at_once(number)
+                    _end_at_once(number, f"by a second {signal.Signals(number).name}")
+
+    def _received(self, first_s: float | None) -> bytes:
+        """Return the numbers of the next signals; b"" when there will be none."""
+        while first_s is not None and not wait([self._mine], ORPHAN_S):
+            if os.getppid() != self._parent:
+                _end_at_once(signal.SIGTERM, "since its launcher is gone")
+        return self._mine.recv(64)
 
     def close(self) -> None:
         """Stop watching."""
@@ -141,9 +156,8 @@ class _Watch:
         self._theirs.close()  # ends the thread
 
 
-def _end_at_once(number: int) -> None:
-    name = signal.Signals(number).name
-    error = UserError(f"ended at once by a second {name}", remedy="its newest whole checkpoint is what --resume takes")
+def _end_at_once(number: int, why: str) -> None:
+    error = UserError(f"ended at once {why}", remedy="--resume takes its newest whole checkpoint")
     error.exit_code = 128 + number
     with contextlib.suppress(Exception):
         if not record(error):

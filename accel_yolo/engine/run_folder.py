@@ -98,6 +98,7 @@ class RunFolder:
         if not self._world.is_leader:
             return
         self.checkpoints.clear()
+        self.remove_leftovers()
         clear_pictures(self.path)
         shutil.rmtree(self.path / "tensorboard", ignore_errors=True)  # two runs in it would be read as one
         names = ("results.csv", "metrics.json", METRICS, ENVIRONMENT, REPORT, *PICTURES, *TABLES)

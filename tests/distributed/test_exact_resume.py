@@ -5,11 +5,23 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stops import EPOCHS, STEPS, Ended, grain_config, resumed, stopped_and_resumed, trained
+from safetensors.torch import load_file
+from stops import (
+    EPOCHS,
+    STEPS,
+    Ended,
+    fast_config,
+    grain_config,
+    resumed,
+    stopped_and_resumed,
+    trained,
+    trained_watching_inputs,
+)
 
 Run = Callable[..., list[Any]]
 
@@ -82,3 +94,98 @@ def test_all_processes_stop_at_the_same_step(
     assert both[0].line == both[1].line
     assert f"by SIG{fail.rpartition(':')[2].upper()} in epoch " in both[0].line
     assert run_processes(2, trained, resumed(tmp_path / "exp"))[1].seen == whole.seen
+
+
+def test_a_chain_of_four_one_and_two_processes_that_stop_in_mid_epoch_gives_the_same_bits(
+    run_processes: Run, sparse_data: Path, tmp_path: Path, whole: Ended
+) -> None:
+    run = tmp_path / "exp"
+    # Six images in three micro-batches of two: the fourth process would have nothing, so there are twelve.
+    big = {"batch": 12, "nominal_batch": 12}
+    (alone,) = run_processes(1, trained, grain_config(sparse_data, tmp_path, name="alone", **big))
+    for stopped in run_processes(4, trained, grain_config(sparse_data, tmp_path, **big), "data:0:0:term"):
+        assert (stopped.code, stopped.saved) == (75, ("step-00000001",))
+    (stopped,) = run_processes(1, trained, resumed(run), "data:0:3:term")
+    assert (stopped.code, stopped.saved[-1]) == (75, "step-00000004")
+    for ended in run_processes(2, trained, resumed(run)):
+        assert (ended.code, ended.seen) == (0, alone.seen)
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "accumulating": {"nominal_batch": 12},
+    "a warm-up that is still going on": {"nominal_batch": 24, "warmup_min_steps": 9},
+    "multi-scale": {"multi_scale": True},
+    "close-mosaic": {"close_mosaic": 1},
+    "rect": {"rect": True},
+    "quad": {"quad": True, "batch": 8, "nominal_batch": 8},
+    "image-weights": {"image_weights": True},
+    "decode-once": {"decode_once": 4},
+    "groups": {"bn_group": 2},
+    "AdamW": {"optimizer": "AdamW"},
+    "bf16": {"precision": "bf16"},
+    "frozen": {"freeze": (3,)},
+}
+
+
+def fast_pair(config: Any, fail: str) -> tuple[Ended, Ended, Ended]:
+    """Train without and with a stop and return how both ended, and the stop."""
+    whole = trained(replace(config, name="whole"))
+    stopped = trained(replace(config, name="stopped"), fail)
+    return (
+        whole,
+        stopped,
+        trained(resumed(Path(config.project) / "stopped", workers=config.workers), typed=("workers",)),
+    )
+
+
+STOP_OF_WAY = dict.fromkeys(("accumulating", "a warm-up that is still going on"), "data:0:5:term")
+"""Where updates are rare, a signal must come early to stop the run within an epoch."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_the_default_mode_goes_on_bit_by_bit_on_one_process(
+    run_processes: Run, sparse_data: Path, tmp_path: Path, way: str
+) -> None:
+    config = fast_config(sparse_data, tmp_path, **WAYS[way])
+    ((whole, stopped, ended),) = run_processes(1, fast_pair, config, STOP_OF_WAY.get(way, "forward:0:6:term"))
+    assert stopped.code == 75 and 5 < int(stopped.saved[-1].removeprefix("step-")) < 10
+    assert (ended.code, ended.seen) == (0, whole.seen)
+
+
+def test_the_default_mode_goes_on_bit_by_bit_on_two_processes(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    config = fast_config(sparse_data, tmp_path, **WAYS["accumulating"])
+    whole = run_processes(2, trained, replace(config, name="whole"))
+    stopped = run_processes(2, trained, config, "data:1:5:term")
+    assert [(ended.code, ended.saved[-1]) for ended in stopped] == [(75, "step-00000007")] * 2
+    ended = run_processes(2, trained, resumed(tmp_path / "exp"))
+    assert ended[0].seen == ended[1].seen == whole[0].seen
+
+
+@pytest.mark.slow
+def test_on_another_number_of_processes_the_default_mode_sees_the_same_and_learns_nearly_the_same(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    config = fast_config(sparse_data, tmp_path, bn_group=2, optimizer="SGD")
+    ((_, inputs),) = run_processes(1, trained_watching_inputs, replace(config, name="whole"))
+    before = run_processes(2, trained_watching_inputs, config, "forward:1:6:term")
+    ((ended, after),) = run_processes(1, trained_watching_inputs, resumed(tmp_path / "exp"))
+    assert ended.code == 0 and all(stopped.code == 75 for stopped, _ in before)
+    assert min(after)[1] > 0, "it begins in mid-epoch"
+    seen = {**before[0][1], **before[1][1], **after}
+    assert seen == inputs
+    tensors = [
+        load_file(tmp_path / name / "checkpoints" / "step-00000015-validated" / "model.safetensors")
+        for name in ("whole", "exp")
+    ]
+    for name, value in tensors[0].items():
+        difference = (tensors[1][name].double() - value.double()).norm() / value.double().norm().clamp(min=1e-3)
+        assert float(difference) < 1e-5, name
+    # The losses of an epoch that two processes began are those of its whole.
+    mine, theirs = (Path(tmp_path, name, "results.csv").read_text().splitlines()[2] for name in ("exp", "whole"))
+    assert [float(cell) for cell in mine.split(",")[1:4]] == pytest.approx(
+        [float(cell) for cell in theirs.split(",")[1:4]], rel=1e-4
+    )
