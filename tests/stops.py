@@ -35,7 +35,7 @@ class Ended:
         code: exit status, 0 when it came to its end.
         line: the message of its error, "" without one.
         saved: names of its checkpoints.
-        seen: digests of tensors and of the whole state, losses of every reading, the table of results; {} before its end.
+        seen: digests of tensors and of the whole state, losses of all readings, table of results; {} before its end.
     """
 
     code: int
