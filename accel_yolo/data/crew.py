@@ -7,11 +7,12 @@ import math
 import multiprocessing
 import os
 import signal
+import time
 import traceback
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
@@ -121,8 +122,9 @@ class Crew:
         found: list[Any] = []
         for number, connection in enumerate(self._connections):
             with self._named_death(number):
+                begun = time.monotonic()
                 while not connection.poll(min(LOOK_EVERY_S, self._patience_s / 4)):
-                    self._look_after(number)
+                    self._look_after(number, time.monotonic() - begun)
                 found.append(connection.recv())
         self._warn_of_changes()
         said: list[Any] = [None] * len(task.keys)
@@ -146,24 +148,27 @@ class Crew:
             with contextlib.suppress(UserError, RuntimeError):
                 self.answers()
 
-    def _look_after(self, number: int) -> None:
-        """Say every minute that a worker has been at one file all that time.
+    def _look_after(self, number: int, waited_s: float) -> None:
+        """Say every minute that a worker has been at one file all that time, or has not even begun with one.
 
         Raises:
             EnvironmentFault: it has been there for too long.
         """
         at = self._desks.of(number)
-        if not at.path:
-            return
+        if not at.path:  # it was stopped before it began, or needs no files
+            at = replace(at, seconds=waited_s)
         who, file = f"data worker {number}", printable(at.path)
         if at.seconds >= self._patience_s:
             self._asked.clear()
             remedy = "look after the disk or the network it lies on; a longer --collective-timeout waits longer"
+            if not file:
+                remedy = f"process {self._processes[number].pid} may have been stopped; --workers 0 loads without any"
             raise EnvironmentFault(f"{who} does not get on", file, f"since {at.seconds:.0f} s", remedy)
         minute = int(at.seconds // WARN_EVERY_S)
         if minute and self._warned.get(number) != (at.path, minute):
             self._warned[number] = at.path, minute
-            console.warn(f"{who} waits for {file} since {at.seconds:.0f} s", everywhere=True)
+            what = f"waits for {file}" if file else "does not answer"
+            console.warn(f"{who} {what} since {at.seconds:.0f} s", everywhere=True)
 
     def _warn_of_changes(self) -> None:
         """Warn of files that workers found changed since this was last called, each once."""

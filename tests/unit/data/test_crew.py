@@ -161,6 +161,17 @@ def test_a_worker_that_is_slow_but_gets_on_is_waited_for(monkeypatch: pytest.Mon
     crew.answers()
 
 
+def test_a_worker_that_was_stopped_before_it_began_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew, _ = crew_of(Painter(), 1, patience_s=1.0)
+    crew.ask(task_of(0, 0, 0))
+    ((process, _), *_) = crew.answers()
+    os.kill(process, signal.SIGSTOP)
+    crew.ask(task_of(1, 0, 0))
+    expected = f"data worker 0 does not get on: since 1 s; process {process} may have been stopped; --workers 0 loads"
+    with pytest.raises(EnvironmentFault, match=expected):
+        crew.answers()
+
+
 def test_a_stopped_worker_ends_with_its_crew() -> None:
     crew, _ = crew_of(Painter(), 1)
     crew.ask(task_of(0, 0, 0))
