@@ -53,6 +53,7 @@ FOREIGN_FLAGS = {
     "--help": "of argparse",
     "--delete": "of rsync",
     "--gpus-per-node": "of SLURM",
+    "--signal": "of SLURM",
     "--gpus-per-task": "of SLURM",
     "--logdir": "of TensorBoard",
     "--no-deps": "of pip",

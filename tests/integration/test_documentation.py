@@ -229,8 +229,8 @@ def test_a_batch_script_is_one_for_bash(file: Path) -> None:
     assert shutil.which("bash")
     done = subprocess.run(["bash", "-n", str(file)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for line in file.read_text().splitlines():
-        for name, words in ours_in(line) if line.startswith("srun ") else ():
+    for line in file.read_text().replace("\\\n", "").splitlines():
+        for name, words in ours_in(line.strip()) if line.strip().startswith("srun ") else ():
             assert parse(name, [re.sub(r"\$\w+", "1", word) for word in words]).command == name
 
 
