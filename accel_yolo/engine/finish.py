@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import torch
 
-from accel_yolo import console
+from accel_yolo import console, waypoints
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.eval_loader import EvalLoader
 from accel_yolo.data.split_index import SplitIndex
@@ -113,6 +113,7 @@ def conclude(
     world: World,
 ) -> TrainState:
     """Write what the evaluation of the best weights found, say what to do next, and return the state."""
+    waypoints.reach("concluding", state.step)
     if state.stopped:
         console.say(f"Stopped early: no improvement since epoch {state.best_epoch + 1}")
     if state.skips:

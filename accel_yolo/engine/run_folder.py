@@ -60,7 +60,11 @@ class RunFolder:
             run._take()
             run.changes = run._changed()
             run._save_settings()
-            return run._opened()
+            run._opened()
+            told = [f"{flag_of(name)} from {_typed(had)} to {_typed(has)}" for name, (had, has) in run.changes.items()]
+            if told:
+                console.note(f"changed with this start: {', '.join(told)}")
+            return run
         chosen = ""
         with world.together():
             if world.is_leader:
@@ -108,16 +112,12 @@ class RunFolder:
             path.unlink(missing_ok=True)
 
     def _changed(self) -> dict[str, list[Any]]:
-        """Return what a resumed run has had and has now, by setting, on the leader, which says it."""
+        """Return what a resumed run has had and has now, by setting, on the leader."""
         if not self._world.is_leader:
             return {}
         before, now = load_config(self.path / "config.yaml")[0], self._settings[0]
         pairs = {name: [getattr(before, name), getattr(now, name)] for name in rules_of(TrainConfig)}
-        changed = {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and name in SHAPING}
-        if changed:
-            told = [f"{flag_of(name)} from {_typed(had)} to {_typed(has)}" for name, (had, has) in changed.items()]
-            console.note(f"changed with this start: {', '.join(told)}")
-        return changed
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and name in SHAPING}
 
     def remove_leftovers(self) -> None:
         """Remove what processes that were killed have left unfinished."""

@@ -128,6 +128,7 @@ class Checkpoints:
 
     def save(self, state: TrainState) -> TrainState:
         """Save a state before its validation and return it. Raises Preempted."""
+        waypoints.reach("end of epoch", state.step)
         if self._is_due(state.epoch):
             self._write(state)
         self._stop_if_agreed(state)

@@ -1,0 +1,174 @@
+"""What a resumed run may have otherwise, what it may not, and runs that ended before their last word."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+from stops import Ended, grain_config, resumed, trained
+
+from accel_yolo.reports.events import ENVIRONMENT, read_sessions
+
+Run = Callable[..., list[Any]]
+FORMAT_1 = Path(__file__).parents[1] / "reference" / "run_of_format_1.zip"
+
+
+@pytest.fixture(scope="module")
+def whole(run_processes: Run, sparse_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Path]:
+    """The run that nothing interrupts, and its folder."""
+    project = tmp_path_factory.mktemp("whole")
+    (ended,) = run_processes(1, trained, grain_config(sparse_data, project))
+    return ended, project / "exp"
+
+
+@pytest.fixture
+def stopped(run_processes: Run, sparse_data: Path, tmp_path: Path) -> Path:
+    """The folder of a run that was stopped after eight of its fifteen steps."""
+    (ended,) = run_processes(1, trained, grain_config(sparse_data, tmp_path), "update:0:5:term")
+    assert ended.saved[-1] == "step-00000008"
+    return tmp_path / "exp"
+
+
+@pytest.mark.parametrize("fault", ["results:0:15:raise", "concluding:0:*:raise"])
+def test_a_run_that_ended_before_its_last_word_is_concluded(
+    run_processes: Run, sparse_data: Path, tmp_path: Path, whole: tuple[Ended, Path], fault: str
+) -> None:
+    (answer,) = run_processes(1, crashed, grain_config(sparse_data, tmp_path), fault)
+    assert answer == f"asked for at {fault.partition(':')[0]}"
+    run = tmp_path / "exp"
+    assert not (run / "metrics.json").exists()
+    assert run_processes(1, trained, resumed(run))[0].seen == whole[0].seen
+    assert (run / "report.html").exists() and (run / "metrics.json").exists()
+    (ended,) = run_processes(1, trained, resumed(run))
+    assert (ended.code, ended.line[:24]) == (4, "the run is finished in /")
+
+
+def crashed(config: Any, fail: str) -> str:
+    with pytest.raises(RuntimeError) as caught:
+        trained(config, fail)
+    return str(caught.value)
+
+
+def test_a_checkpoint_of_the_first_format_goes_on(
+    run_processes: Run, sparse_data: Path, tmp_path: Path, whole: tuple[Ended, Path]
+) -> None:
+    shutil.unpack_archive(FORMAT_1, tmp_path)
+    run = tmp_path / "run"
+    before = load_file(run / "checkpoints" / "step-00000010-validated" / "model.safetensors")
+    (ended,) = run_processes(1, trained, resumed(run, data=(str(sparse_data),)), "", ("data",))
+    assert (ended.code, ended.saved) == (0, ("step-00000010-validated", "step-00000015-validated"))
+    # Written by another build of torch the numbers may differ in their last bits; the rows say that it went on.
+    rows, theirs = ended.seen["rows"], whole[0].seen["rows"]
+    assert len(rows) == len(theirs)
+    assert [float(cell) for cell in rows[-1][:4]] == pytest.approx([float(cell) for cell in theirs[-1][:4]], rel=1e-2)
+    after = load_file(run / "checkpoints" / "step-00000015-validated" / "model.safetensors")
+    assert before.keys() == after.keys()
+    manifest = json.loads((run / "checkpoints" / "step-00000015-validated" / "manifest.json").read_text())
+    assert manifest["format"] == 2
+
+
+def test_epochs_and_data_may_change_and_the_change_is_recorded(
+    run_processes: Run, sparse_data: Path, stopped: Path, tmp_path: Path
+) -> None:
+    moved = Path(shutil.copytree(sparse_data.parent, tmp_path / "moved")) / "data.yaml"
+    moved.write_text(sparse_data.read_text().replace(str(sparse_data.parent), str(moved.parent)))
+    config = resumed(stopped, data=(str(moved),), epochs=4)
+    (ended,) = run_processes(1, trained, config, "", ("data", "epochs"))
+    assert (ended.code, ended.saved[-1]) == (0, "step-00000020-validated")
+    changed = read_sessions(stopped / ENVIRONMENT)[-1]["changed"]
+    assert changed == {"epochs": [3, 4], "data": [[str(sparse_data)], [str(moved)]]}
+    log = (stopped / "log.txt").read_text()
+    assert f"changed with this start: --data from {sparse_data} to {moved}, --epochs from 3 to 4" in log
+
+
+def test_with_another_batch_a_run_keeps_its_place_in_the_images(
+    run_processes: Run, sparse_data: Path, stopped: Path
+) -> None:
+    # Eighteen of thirty images of the second epoch are done: with batches of four, four steps and a half.
+    config = resumed(stopped, batch=4)
+    (ended,) = run_processes(1, trained, config, "", ("batch",))
+    assert ended.code == 0
+    state = json.loads((stopped / "checkpoints" / ended.saved[-1] / "state.json").read_text())["train"]
+    assert (state["epoch"], state["step"], state["shift"]) == (3, 8 + (7 - 4) + 7, 8 - (7 + 4))
+    assert [int(float(row[0])) for row in ended.seen["rows"][1:]] == [0, 1, 2]
+
+
+def test_another_batch_may_change_again(run_processes: Run, stopped: Path) -> None:
+    (halfway,) = run_processes(1, trained, resumed(stopped, batch=4), "data:0:8:term", ("batch",))
+    assert (halfway.code, halfway.saved[-1]) == (75, "step-00000011")
+    (ended,) = run_processes(1, trained, resumed(stopped, batch=6), "", ("batch",))
+    state = json.loads((stopped / "checkpoints" / ended.saved[-1] / "state.json").read_text())["train"]
+    assert (ended.code, state["epoch"]) == (0, 3)
+
+
+def test_other_classes_are_named(run_processes: Run, sparse_data: Path, stopped: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(sparse_data.read_text().replace("names: [a, b, c]", "names: [a, x, c, d]"))
+    (ended,) = run_processes(1, trained, resumed(stopped, data=(str(other),)), "", ("data",))
+    assert ended.code == 4
+    what = "the classes of the run and of the data differ"
+    assert f"{what} in {stopped}: 1 'b' is 'x' in the data, 3 'nothing' is 'd' in the data; use the data" in ended.line
+
+
+def test_another_model_is_named(run_processes: Run, sparse_data: Path, stopped: Path, tmp_path: Path) -> None:
+    # As if the files of two runs had been mixed: the state of one names another model than the tensors are of.
+    (ended,) = run_processes(1, trained, grain_config(sparse_data, tmp_path, name="n", cfg="yolov5n.yaml", epochs=1))
+    assert ended.code == 0
+    (ended,) = run_processes(1, mixed, stopped, tmp_path / "n")
+    assert ended.code == 4
+    assert (
+        "weights do not fit their architecture in " in ended.line
+        or "the checkpoint is that of another model" in ended.line
+    )
+    assert sum(map(ended.line.count, (" missing", " unexpected", " instead of "))) == 10 and " more; " in ended.line
+
+
+def mixed(run: Path, other: Path) -> Ended:
+    from accel_yolo.engine.checkpoint import CheckpointFolder, read
+
+    folders = [CheckpointFolder(path / "checkpoints") for path in (run, other)]
+    newest = [folder.newest_valid() for folder in folders]
+    assert newest[0] is not None and newest[1] is not None
+    state = read(newest[0])[1]
+    folders[0].write("step-00000099", read(newest[1])[0], state)
+    return trained(resumed(run))
+
+
+def test_a_damaged_checkpoint_in_mid_epoch_is_passed_over(
+    run_processes: Run, stopped: Path, whole: tuple[Ended, Path]
+) -> None:
+    newest = stopped / "checkpoints" / "step-00000008" / "ema.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-3] ^= 4
+    newest.write_bytes(content)
+    (ended,) = run_processes(1, trained, resumed(stopped))
+    assert ended.seen == whole[0].seen
+
+
+def test_saves_that_fail_three_times_in_a_row_stop_all_processes(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    config = grain_config(sparse_data, tmp_path, save_every="1step")
+    faults = ",".join(["save write ema:0:*:enospc"] * 20)
+    for ended in run_processes(2, trained, config, faults):
+        assert ended.code == 7
+        assert "cannot save the checkpoint in " in ended.line and "No space left on device" in ended.line
+
+
+def test_a_save_that_fails_costs_a_warning(
+    run_processes: Run, sparse_data: Path, tmp_path: Path, whole: tuple[Ended, Path]
+) -> None:
+    (ended,) = run_processes(
+        1,
+        trained,
+        grain_config(sparse_data, tmp_path, save_every="2steps"),
+        "save write ema:0:*:eio,save folder:0:*:eio",
+    )
+    assert ended.seen == whole[0].seen
+    log = (tmp_path / "exp" / "log.txt").read_text()
+    assert log.count("Input/output error") == 2 and "training goes on and saves again later" in log
