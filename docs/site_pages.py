@@ -15,7 +15,12 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = "benchmarks/results"
-PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "LICENSE": "licence.md"}
+PAGES = {
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "LICENSE": "licence.md",
+    "SECURITY.md": "security.md",
+}
 """Files of the repository -> pages of the site; those below `RESULTS` are added to them."""
 
 SAME = {"README.md": "docs/index.md", "docs": "docs/index.md", RESULTS: "docs/performance.md"}

@@ -23,9 +23,9 @@ def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes
     return buffer.getvalue()
 
 
-def tarred(*members: tarfile.TarInfo, mode: str = "w:gz", content: bytes = b"") -> bytes:
+def tarred(*members: tarfile.TarInfo, content: bytes = b"") -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for member in members:
             member.size = len(content) if member.isreg() else 0
             archive.addfile(member, io.BytesIO(content))

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from types import ModuleType
 
 from accel_yolo.errors import EnvironmentFault
+
+_SILENT = {"onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"}}
+"""Package -> variables that keep it from telling its makers of its use; who has set them keeps what was set."""
+
+_NOT_ASKED = {"openvino": "openvino_telemetry"}
+"""Package -> the part that tells its makers of its use, and without which it works as well."""
 
 
 def optional(module: str, purpose: str, extra: str | None = "export") -> ModuleType:
@@ -21,6 +29,10 @@ def optional(module: str, purpose: str, extra: str | None = "export") -> ModuleT
     """
     package = module.partition(".")[0]
     remedy = f"pip install 'accel-yolo[{extra}]'" if extra else f"pip install {package}"
+    for name, value in _SILENT.get(package, {}).items():
+        os.environ.setdefault(name, value)
+    if package in _NOT_ASKED:
+        sys.modules.setdefault(_NOT_ASKED[package], None)  # pyright: ignore[reportArgumentType] - importing it fails
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

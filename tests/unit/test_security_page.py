@@ -1,0 +1,34 @@
+"""SECURITY.md says what the code does: its limits are the constants, and each promise names tests that there are."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "SECURITY.md").read_text()
+LIMITS = re.findall(r"^\| [^|]+ \| (\d+) \| `([\w.]+)\.(\w+)` \|$", PAGE, re.MULTILINE)
+PROMISES = PAGE.partition("## Promises")[2].partition("## Limits")[0]
+
+
+@pytest.mark.parametrize(("value", "module", "name"), LIMITS, ids=[name for *_, name in LIMITS])
+def test_a_limit_is_the_constant_of_the_code(value: str, module: str, name: str) -> None:
+    assert int(value) == getattr(importlib.import_module(module), name)
+
+
+def test_every_row_of_the_limits_names_a_constant() -> None:
+    rows = [line for line in PAGE.partition("## Limits")[2].partition("##")[0].splitlines() if line.startswith("|")]
+    assert len(LIMITS) == len(rows) - 2 >= 15
+
+
+def test_every_promise_names_tests_that_there_are() -> None:
+    rows = [line for line in PROMISES.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) >= 13 - 1
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)`", row.rpartition(" | ")[2])
+        assert named, row
+    for path in re.findall(r"`((?:tests|benchmarks)/[\w/-]+\.(?:py|md))`", PAGE):
+        assert (ROOT / path).is_file(), path
