@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from accel_yolo import console
 from accel_yolo.archives import unpack
@@ -197,16 +197,15 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self.wanted = wanted
 
     def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        """Return the next request; a step down from https is refused."""
+        """Return the next request; a step down to a connection that is trusted less is refused."""
         self.wanted.check_scheme(newurl)
+        digest = self.wanted.sha256
+        was_open = urllib.parse.urlsplit(req.full_url).scheme == "http" and not is_trusted_http(req.full_url, digest)
+        is_http = urllib.parse.urlsplit(newurl).scheme == "http"
+        if is_http and not was_open and not is_trusted_http(newurl, digest):
+            raise self.wanted.failure("refused: not https", newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

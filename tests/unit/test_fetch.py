@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from file_server import LocalServer, wanted_start
+from file_server import LocalServer, file_server, wanted_start
+from processes import warm_context
 
 from accel_yolo import fetch
 from accel_yolo.errors import EnvironmentFault
@@ -105,16 +106,15 @@ def test_a_file_of_the_wrong_size_is_replaced(server, tmp_path):
     assert target.read_bytes() == CONTENT
 
 
-def test_of_several_processes_one_downloads_and_the_others_wait(server, tmp_path):
+@pytest.mark.parametrize("start", [threading.Thread, warm_context().Process], ids=["threads", "processes"])
+def test_of_several_one_downloads_and_the_others_wait(server, tmp_path, start):
     target = tmp_path / "file.bin"
     options = {"size": len(CONTENT), "allow_http": True}
-    threads = [
-        threading.Thread(target=download, args=(server.base + "/data", target), kwargs=options) for _ in range(3)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    several = [start(target=download, args=(server.base + "/data", target), kwargs=options) for _ in range(3)]
+    for one in several:
+        one.start()
+    for one in several:
+        one.join()
     assert len(server.requests) == 1 and target.read_bytes() == CONTENT
 
 
@@ -240,6 +240,38 @@ def test_a_redirect_down_from_https_is_refused():
         fetch._Redirects(wanted).redirect_request(
             request, io.BytesIO(), 302, "Found", http.client.HTTPMessage(), "http://example.org/x"
         )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sha256", "allowed"),
+    [
+        ("https://a/x", "http://a/x", None, False),
+        ("https://a/x", "http://a/x", DIGEST, True),
+        ("http://127.0.0.1/x", "http://a/x", None, False),
+        ("http://127.0.0.1/x", "http://localhost/x", None, True),
+        ("http://a/x", "http://b/x", None, True),
+        ("http://a/x", "https://b/x", None, True),
+    ],
+)
+def test_a_redirect_leads_to_nothing_that_is_trusted_less(before, after, sha256, allowed):
+    wanted = fetch._Wanted(before, None, sha256, 1.0, True)
+    answer = (io.BytesIO(), 302, "Found", http.client.HTTPMessage(), after)
+    if allowed:
+        assert fetch._Redirects(wanted).redirect_request(urllib.request.Request(before), *answer) is not None
+    else:
+        with pytest.raises(EnvironmentFault, match=f"not https, {after}"):
+            fetch._Redirects(wanted).redirect_request(urllib.request.Request(before), *answer)
+
+
+def test_a_server_that_stalls_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "BACKOFF_S", 0.01)
+    with file_server() as stalling:
+        stalling.files["/f"], stalling.before_hold = CONTENT, 1000
+        stalling.hold.clear()
+        with pytest.raises(EnvironmentFault, match="3 attempts failed, .*timed out"):
+            download(f"{stalling.base}/f", tmp_path / "f", allow_http=True, timeout_s=0.2)
+        assert len(stalling.requests) == 3
+    assert not list(tmp_path.glob("f*"))
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "file:///etc/hostname", "ftp://127.0.0.1/x", "x"])

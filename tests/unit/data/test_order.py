@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -124,3 +124,28 @@ def test_rectangular_training_sorts_by_aspect_and_every_batch_fits(sizes: list[t
 def test_a_short_last_rectangular_batch_is_filled_within_its_own_shape(make_pictures: Callable) -> None:
     layout = RectLayout.plan(make_pictures(64).sizes_hw, 3, imgsz=64, stride=32)
     assert {layout.shape_at(position) for position in (6, 7, 8)} == {tuple(layout.shapes_hw[2].tolist())}
+
+
+@given(st.integers(1, 300), st.integers(1, 8), st.integers(1, 40), st.integers(0, 3), st.data())
+@settings(max_examples=500, deadline=None)
+def test_an_epoch_is_the_same_on_any_number_of_processes_and_from_any_step_on(
+    count: int, world: int, groups: int, epoch: int, data: st.DataObject
+) -> None:
+    """A step is one number, and all that a run needs to know to go on, with as many processes as there are then."""
+    batch = max(groups, world)
+    order, steps = epoch_order(count, 5, epoch), steps_per_epoch(count, batch)
+
+    def images(processes: int, first: int, last: int) -> list[int]:
+        shown = []
+        for step in range(first, last):
+            for rank in range(processes):
+                places = share(batch, rank, processes)
+                shown += [index_at(order, step * batch + place) for place in places]
+        return shown
+
+    alone = images(1, 0, steps)
+    assert sorted(alone[:count]) == list(range(count)), "each image once, before the last batch is filled up"
+    assert alone[count:] == [alone[place % count] for place in range(count, steps * batch)]
+    stopped = data.draw(st.integers(0, steps))
+    others = data.draw(st.integers(1, batch).filter(lambda processes: processes <= 8))
+    assert images(world, 0, stopped) + images(others, stopped, steps) == alone
