@@ -98,10 +98,9 @@ class Heartbeat:
             waited_s: how long it was waited for.
             has_timed_out: it was; else a connection was closed, as at the end of a process.
         """
-        stacks.write()
         window_s = _TIMED_OUT_S if has_timed_out else _CLOSED_S
         result: list[tuple[Watch, dict[int, str]]] = []
-        self._within(window_s + _ANSWER_S, lambda: result.append(self._asked_around(window_s)))
+        self._within(window_s + 1.0, lambda: result.append(self._asked_around(window_s)))
         if not result:
             return self._cut_off(waited_s)
         watch, noticed = result[0]
@@ -110,6 +109,7 @@ class Heartbeat:
         inquiry = replace(inquiry, out_of_reach=away, gone=self._gone(inquiry, away, has_timed_out))
         finding = find(inquiry)
         if finding.kind == "hangs":
+            stacks.write()
             self._within(_ANSWER_S, lambda: self._spare.set("evidence", "asked"))
         return finding
 
