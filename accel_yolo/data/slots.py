@@ -6,6 +6,7 @@ import mmap
 import multiprocessing
 import os
 import sys
+from collections.abc import Callable
 from multiprocessing.reduction import DupFd
 from typing import Any
 
@@ -42,10 +43,11 @@ class SharedBytes:
             self._file = handle.detach()
             self._memory = mmap.mmap(self._file, self.count)
 
-    def __del__(self) -> None:
-        # The mapping lives as long as arrays look at it; the descriptor is not needed for that.
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # The mapping lives as long as arrays look at it; the descriptor is not needed for that. At the end of a program
+        # the modules may have gone before.
         if getattr(self, "_file", -1) >= 0:
-            os.close(self._file)
+            close(self._file)
 
     def array(self) -> np.ndarray:
         """Return all bytes as writable uint8 [count]."""

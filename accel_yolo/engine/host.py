@@ -95,8 +95,9 @@ class Host:
         end_s = time.monotonic() + within_s
         while time.monotonic() < end_s and self.trouble() is None:
             tick()
-            if self._order.kind in (OVER, WAIT) or self._order.by != self._begun.by:
-                return self._order
+            order = self._order
+            if order.kind in (OVER, WAIT) or (order.by, order.start) != (self._begun.by, self._begun.start):
+                return order
             time.sleep(LOOK_S)
         return self._order if self._order.kind == OVER else None
 

@@ -18,6 +18,7 @@ from accel_yolo import console
 from accel_yolo.config.accelerate_command import accelerate_command
 from accel_yolo.config.launching import VISIBLE_GPUS, LaunchPlan
 from accel_yolo.devices import no_such_device
+from accel_yolo.engine import stacks
 from accel_yolo.engine.failures import Failure, details, leave
 from accel_yolo.engine.launched import LAUNCH_DIR
 from accel_yolo.engine.network import require_free_port
@@ -164,6 +165,8 @@ def _speak(failure: Failure, run: Path | None) -> None:
     for line in details(failure, here):
         console.error_detail(line)
     if here is not None:
+        for path in here.glob(stacks.name_of("*")):
+            stacks.remove_empty(path)
         leave(failure, here, first_word_counts=False)
 
 

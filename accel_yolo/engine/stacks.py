@@ -20,7 +20,7 @@ class _State:
     owner = 0
 
 
-def name_of(rank: int) -> str:
+def name_of(rank: int | str) -> str:
     """Return the name of the file of a process."""
     return f"stacks-{rank}.txt"
 

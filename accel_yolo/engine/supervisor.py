@@ -30,7 +30,7 @@ from accel_yolo.engine.endings import (
 from accel_yolo.engine.failures import RUN
 from accel_yolo.engine.host import Host
 from accel_yolo.engine.launched import LAUNCH_DIR, LAUNCHER
-from accel_yolo.engine.meeting import ANSWER_S, END, ENDED, GO, OVER, RUNNING, WAIT, Guests, Order
+from accel_yolo.engine.meeting import ANSWER_S, END, ENDED, GO, OVER, RUNNING, Guests, Order
 from accel_yolo.engine.restarts import Restarts
 from accel_yolo.engine.signals import Signals
 from accel_yolo.engine.workforce import LAST_WORDS_S, PAUSE_S, Workforce
@@ -142,7 +142,7 @@ class Supervisor:
                     return ending
                 console.note(f"{ending.message}; trying to reach {host.place} again")
                 host.connect()
-            elif answer.kind == WAIT:
+            elif answer.kind != OVER:
                 console.note(f"{ending.message or 'another machine has ended'}; the run is started again")
 
     def _may_be_mended(self) -> bool:
@@ -158,7 +158,8 @@ class Supervisor:
         try:
             trouble = self._watch(force, folder, start)
         finally:
-            self._end(force, is_orderly=self._host is not None and self._host.trouble() is not None)
+            is_orderly = self._host is not None and self._host.trouble() is not None
+            self._end(force, is_orderly=is_orderly, can_answer=(folder / RUN).exists())
         found = ending_of(folder, force.exit_codes, self._plan.total, self._plan.machine_rank)
         if self._stop.first is not None and found.kind not in (STOPPED, TOLD):
             return self._stopped()
@@ -194,12 +195,13 @@ class Supervisor:
             return lost("another machine has ended")
         return self._host.trouble()
 
-    def _end(self, force: Workforce, is_orderly: bool) -> None:
+    def _end(self, force: Workforce, *, is_orderly: bool, can_answer: bool) -> None:
         """End what is left, as patiently as the reason asks for.
 
         Args:
             force: the processes.
             is_orderly: the launcher of machine 0 has gone: its processes save, and have these save.
+            can_answer: they have a file for their stacks.
         """
         codes = force.exit_codes.values()
         if is_orderly or (any(codes) and all(code in (0, *ORDERLY) for code in codes)):
@@ -207,7 +209,7 @@ class Supervisor:
         elif self._stop.first is not None:
             force.end(min(max(self._stop.until - now(), 0.0), LAST_WORDS_S))
         else:
-            is_hang = not any(code < 0 for code in codes) and self.run_folder is not None
+            is_hang = not any(code < 0 for code in codes) and can_answer
             force.end(LAST_WORDS_S, evidence=_EVIDENCE if is_hang else None)
 
     def _environments(self, start: int, folder: Path) -> dict[int, dict[str, str]]:
