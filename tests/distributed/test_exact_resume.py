@@ -54,14 +54,21 @@ def test_the_run_that_others_are_compared_with_learns_from_numbers(whole: Ended)
     assert re.fullmatch("[0-9a-f]{64}", whole.seen["digest"])
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("workers", "steps"),
+    [
+        (0, (2, 5, 9, 13)),
+        pytest.param(0, tuple(sorted(STOPS)), marks=pytest.mark.slow),
+        pytest.param(2, tuple(sorted(STOPS)), marks=pytest.mark.slow),
+    ],
+)
 def test_stopped_at_every_step_a_run_ends_as_if_it_had_not_been(
-    run_processes: Run, sparse_data: Path, tmp_path: Path, whole: Ended, workers: int
+    run_processes: Run, sparse_data: Path, tmp_path: Path, whole: Ended, workers: int, steps: tuple[int, ...]
 ) -> None:
     assert sorted(STOPS) == list(range(1, EPOCHS * STEPS + 1))
     config = grain_config(sparse_data, tmp_path, workers=workers)
-    (found,) = run_processes(1, stopped_and_resumed, config, list(STOPS.values()), workers)
-    for step, (stopped, ended) in zip(STOPS, found, strict=True):
+    (found,) = run_processes(1, stopped_and_resumed, config, [STOPS[step] for step in steps], workers)
+    for step, (stopped, ended) in zip(steps, found, strict=True):
         epoch = (step - 1) // STEPS + 1
         assert stopped.code == 75
         assert (
@@ -73,6 +80,7 @@ def test_stopped_at_every_step_a_run_ends_as_if_it_had_not_been(
         assert (ended.code, ended.seen) == (0, whole.seen), step
 
 
+@pytest.mark.slow
 def test_stopped_in_a_validation_it_does_as_well(
     run_processes: Run, sparse_data: Path, tmp_path: Path, whole: Ended
 ) -> None:
@@ -84,7 +92,13 @@ def test_stopped_in_a_validation_it_does_as_well(
         assert (ended.code, ended.seen) == (0, whole.seen), step
 
 
-@pytest.mark.parametrize("fail", ["update:1:4:term", "update:0:5:int", "update:*:1:term"])
+@pytest.mark.parametrize(
+    "fail",
+    [
+        "update:1:4:term",
+        *(pytest.param(fail, marks=pytest.mark.slow) for fail in ("update:0:5:int", "update:*:1:term")),
+    ],
+)
 def test_all_processes_stop_at_the_same_step(
     run_processes: Run, sparse_data: Path, tmp_path: Path, whole: Ended, fail: str
 ) -> None:
@@ -96,6 +110,7 @@ def test_all_processes_stop_at_the_same_step(
     assert run_processes(2, trained, resumed(tmp_path / "exp"))[1].seen == whole.seen
 
 
+@pytest.mark.slow
 def test_a_chain_of_four_one_and_two_processes_that_stop_in_mid_epoch_gives_the_same_bits(
     run_processes: Run, sparse_data: Path, tmp_path: Path, whole: Ended
 ) -> None:

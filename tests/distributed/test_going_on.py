@@ -34,7 +34,7 @@ def stopped(run_processes: Run, sparse_data: Path, tmp_path: Path) -> Path:
     return tmp_path / "exp"
 
 
-@pytest.mark.parametrize("fault", ["results:0:15:raise", "concluding:0:*:raise"])
+@pytest.mark.parametrize("fault", ["concluding:0:*:raise", pytest.param("results:0:15:raise", marks=pytest.mark.slow)])
 def test_a_run_that_ended_before_its_last_word_is_concluded(
     run_processes: Run, sparse_data: Path, tmp_path: Path, whole: tuple[Ended, Path], fault: str
 ) -> None:
@@ -98,6 +98,7 @@ def test_with_another_batch_a_run_keeps_its_place_in_the_images(
     assert [int(float(row[0])) for row in ended.seen["rows"][1:]] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_another_batch_may_change_again(run_processes: Run, stopped: Path) -> None:
     (halfway,) = run_processes(1, trained, resumed(stopped, batch=4), "data:0:8:term", ("batch",))
     assert (halfway.code, halfway.saved[-1]) == (75, "step-00000011")
@@ -106,6 +107,7 @@ def test_another_batch_may_change_again(run_processes: Run, stopped: Path) -> No
     assert (ended.code, state["epoch"]) == (0, 3)
 
 
+@pytest.mark.slow
 def test_other_classes_are_named(run_processes: Run, sparse_data: Path, stopped: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     other.write_text(sparse_data.read_text().replace("names: [a, b, c]", "names: [a, x, c, d]"))
@@ -115,6 +117,7 @@ def test_other_classes_are_named(run_processes: Run, sparse_data: Path, stopped:
     assert f"{what} in {stopped}: 1 'b' is 'x' in the data, 3 'nothing' is 'd' in the data; use the data" in ended.line
 
 
+@pytest.mark.slow
 def test_another_model_is_named(run_processes: Run, sparse_data: Path, stopped: Path, tmp_path: Path) -> None:
     # As if the files of two runs had been mixed: the state of one names another model than the tensors are of.
     (ended,) = run_processes(1, trained, grain_config(sparse_data, tmp_path, name="n", cfg="yolov5n.yaml", epochs=1))
@@ -139,6 +142,7 @@ def mixed(run: Path, other: Path) -> Ended:
     return trained(resumed(run))
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_in_mid_epoch_is_passed_over(
     run_processes: Run, stopped: Path, whole: tuple[Ended, Path]
 ) -> None:
@@ -150,6 +154,7 @@ def test_a_damaged_checkpoint_in_mid_epoch_is_passed_over(
     assert ended.seen == whole[0].seen
 
 
+@pytest.mark.slow
 def test_saves_that_fail_three_times_in_a_row_stop_all_processes(
     run_processes: Run, sparse_data: Path, tmp_path: Path
 ) -> None:
@@ -160,6 +165,7 @@ def test_saves_that_fail_three_times_in_a_row_stop_all_processes(
         assert "cannot save the checkpoint in " in ended.line and "No space left on device" in ended.line
 
 
+@pytest.mark.slow
 def test_a_save_that_fails_costs_a_warning(
     run_processes: Run, sparse_data: Path, tmp_path: Path, whole: tuple[Ended, Path]
 ) -> None:

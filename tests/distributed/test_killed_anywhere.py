@@ -30,7 +30,7 @@ SAVING = [
 """Moments of the process that saves; most of them are its thread's."""
 
 CASES = [point.format(rank) for rank in (0, 1) for point in LOOP] + [f"{point}:0:*" for point in SAVING]
-FAST = ("forward:1:7", "merging:1:10", "save rename:0:*", "prune:0:*")
+FAST = ("forward:1:7", "save rename:0:*")
 
 
 @pytest.fixture(scope="module")

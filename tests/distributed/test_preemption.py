@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from processes import Gone, run_until_gone
-from stops import Ended, grain_config, leftovers, resumed, trained, trained_and_signalled
+from stops import GRAIN, Ended, grain_config, leftovers, resumed, trained, trained_and_signalled
+from warm_programs import run_program
 
 Run = Callable[..., list[Any]]
 AGREED = {
@@ -25,7 +26,7 @@ AGREED = {
     "in a validation, to the second": "validation:1:5:term",
     "while results are written": "results:0:5:term",
 }
-FAST = ("to the second", "while saving", "in a validation, to the second")
+FAST = ("to the second", "in a validation, to the second")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,9 @@ def test_all_processes_stop_together_with_a_checkpoint(
     assert leftovers(tmp_path / "exp") == []
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGUSR1, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGUSR1, 75), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_the_exit_status_says_whether_a_person_asked(
     run_processes: Run, sparse_data: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
@@ -98,3 +101,33 @@ def signalled_before_the_loop(config: Any) -> None:
 
     loop.build_loaders = lambda *_: signal.raise_signal(signal.SIGTERM)
     trained(config)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "word"), [("term", 75, "stopped by SIGTERM"), ("int", 130, "interrupted by SIGINT")]
+)
+def test_the_command_ends_with_one_line_and_that_status(
+    sparse_data: Path, tmp_path: Path, fault: str, code: int, word: str
+) -> None:
+    words = [
+        "train",
+        "--data",
+        sparse_data,
+        "--cfg",
+        GRAIN,
+        "--weights",
+        "",
+        "--imgsz",
+        "64",
+        "--batch",
+        "6",
+        "--epochs",
+        "3",
+    ]
+    words += ["--device", "cpu", "--workers", "0", "--noautoanchor", "--noplots", "--nominal-batch", "6", "--quiet"]
+    ended = run_program(words, tmp_path, {"ACCEL_YOLO_FAIL": f"update:0:1:{fault}"})
+    assert ended.returncode == code
+    (line,) = (line for line in ended.stderr.splitlines() if "error" in line)
+    assert line.startswith(f"error: {word} in epoch 1 of 3 after step 4 (update 4); continue with: ")
+    assert line.endswith("train --resume runs/train/exp --device cpu")
+    assert "Traceback" not in ended.stderr
