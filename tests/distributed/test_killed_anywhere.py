@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +52,9 @@ def test_killed_there_the_run_goes_on_exactly(
     killed = int(point.split(":")[1])
     assert both[killed].code == -signal.SIGKILL
     survivor = both[1 - killed]
-    assert survivor.value.code == 5 and "another process is gone" in survivor.value.line
+    assert survivor.value.code == 5
+    named = rf"process {killed} on machine 0 \(.+\) (ended|was)"  # by its heartbeat, unless the network was faster
+    assert re.search(f"{named}|another process is gone", survivor.value.line), survivor.value.line
     assert survivor.after_s < 3
     saved = survivor.value.saved
     assert all(verify(run / "checkpoints" / name) for name in saved)
