@@ -19,8 +19,12 @@ from accel_yolo.errors import CheckpointError
 from soak.stage import ROOT, TIMEOUT_S, Shape, Stage, Start
 
 PREEMPTED, INTERRUPTED, DATA, CHECKPOINT, PEER, ENVIRONMENT = 75, 130, 3, 4, 5, 7
-STOPPED = (PREEMPTED, INTERRUPTED, *(128 + number for number in (signal.SIGTERM, signal.SIGUSR1)))
-"""With a checkpoint; before there is anything to save, as any program ends."""
+STOPPED = (
+    PREEMPTED,
+    INTERRUPTED,
+    *(sign for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT) for sign in (128 + number, -number)),
+)
+"""With a checkpoint; and before there is anything to save, as any program ends."""
 
 DAY_S = 86400.0
 SETTLE_S = 40.0
@@ -163,6 +167,8 @@ def _jump(scene: Scene) -> str:
 
 
 def _hide_image(scene: Scene) -> str:
+    if " epochs of " not in scene.start.said():  # before, it would be left out of the data
+        return ""
     path = scene.stage.data.parent / "images" / "train" / f"{scene.rng.randrange(26):03d}.png"
     content, times = path.read_bytes(), path.stat()
     with _restored(path, content, (times.st_atime_ns, times.st_mtime_ns)):
@@ -190,7 +196,7 @@ def _flap(scene: Scene) -> str:
 
 
 FAULTS = {
-    "kill": Fault(_kill, (PEER, ENVIRONMENT, -signal.SIGKILL)),
+    "kill": Fault(_kill, (PEER, ENVIRONMENT, PREEMPTED, -signal.SIGKILL)),  # without its launcher a process saves
     "stop": Fault(_stop, (PEER, ENVIRONMENT)),
     "signal": Fault(_ask_to_stop, STOPPED),
     "full disk": Fault(_fill, (ENVIRONMENT,)),

@@ -21,7 +21,7 @@ TIMEOUT_S = 8
 """What `--collective-timeout` is: a message between processes that takes longer is lost."""
 
 DISK_MIB = 160
-EPOCHS, STEPS_PER_EPOCH = 24, 4
+EPOCHS = 24
 RECIPE = (
     "--weights", "", "--cfg", "yolov5n.yaml", "--imgsz", "64", "--batch", "8", "--nominal-batch", "8",
     "--micro-batch", "2", "--bn-group", "2", "--bit-exact", "--epochs", str(EPOCHS), "--noautoanchor", "--noplots",
