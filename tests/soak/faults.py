@@ -198,7 +198,7 @@ def _flap(scene: Scene) -> str:
 FAULTS = {
     "kill": Fault(_kill, (PEER, ENVIRONMENT, PREEMPTED, -signal.SIGKILL)),  # without its launcher a process saves
     "stop": Fault(_stop, (PEER, ENVIRONMENT)),
-    "signal": Fault(_ask_to_stop, STOPPED),
+    "signal": Fault(_ask_to_stop, (PEER, *STOPPED)),
     "full disk": Fault(_fill, (ENVIRONMENT,)),
     "read-only disk": Fault(_protect, (ENVIRONMENT,)),
     "flipped bit": Fault(_flip),
