@@ -45,7 +45,7 @@ def main() -> int:
     try:
         with _stage(folder, one_machine=arguments.one_machine) as stage:
             _soak(stage, arguments, tally)
-    except AssertionError as error:
+    except (AssertionError, OSError) as error:
         print(f"\nFAILED after {time.monotonic() - begin:.0f} s with --seed {arguments.seed}: {error}", flush=True)
         if not arguments.keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -61,9 +61,10 @@ def main() -> int:
 @contextlib.contextmanager
 def _stage(folder: Path, *, one_machine: bool) -> Iterator[Stage]:
     with contextlib.ExitStack() as stack:
-        machines = () if one_machine else stack.enter_context(two_machines(folder / "machines"))
-        stage = Stage(folder, machines)
+        stage = Stage(folder)
         stack.enter_context(stage.small_disk())
+        if not one_machine:  # they see the disk that is there when they are made
+            stage.machines = stack.enter_context(two_machines(folder / "machines"))
         yield stage
 
 
