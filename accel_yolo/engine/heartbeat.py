@@ -102,7 +102,7 @@ class Heartbeat:
         result: list[tuple[Watch, dict[int, str]]] = []
         self._within(window_s + 1.0, lambda: result.append(self._asked_around(window_s)))
         if not result:
-            return self._cut_off(waited_s)
+            return self._cut_off(waited_s, has_timed_out)
         watch, noticed = result[0]
         inquiry = Inquiry(self._beat.rank, watch, time.monotonic(), noticed, waited_s, stale_s=window_s * 0.75)
         away = self._out_of_reach(inquiry)
@@ -198,12 +198,15 @@ class Heartbeat:
             time.sleep(_PAUSE_S)
         return watch, noticed
 
-    def _cut_off(self, waited_s: float) -> Finding:
+    def _cut_off(self, waited_s: float, has_timed_out: bool) -> Finding:
         """Return what is left to say when not even the store answers: it is on machine 0, or in process 0 itself."""
         known = self._watch.seen.get(0)
         if known is not None and self._beat.machine == 0:
             self._watch.seen = {0: known}
             return find(Inquiry(self._beat.rank, self._watch, time.monotonic(), {}, waited_s, stale_s=0.0))
+        if known is None and self._beat.machine == 0:
+            did = "does not answer" if has_timed_out else "ended without a word"
+            return Finding(f"process 0 on machine 0 ({self._beat.host}) {did}", None, "gone")
         if known is None:
             return Finding(f"lost contact with machine 0 ({os.environ['MASTER_ADDR']})", None, "cut")
         beat = replace(known.beat, address=os.environ["MASTER_ADDR"])
