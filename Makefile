@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 TEST_ENV := OMP_NUM_THREADS=1
 JOBS ?= 2
 
-.PHONY: demo test slow lint docs bench clean
+.PHONY: demo test slow soak sabotage lint docs bench clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "error: Python 3.10 or newer is needed; set PYTHON=python3.x")'
@@ -31,6 +31,16 @@ test: $(READY)
 slow: $(READY)
 	$(TEST_ENV) $(BIN)/python -m pytest -m "slow and not alone" -n $(JOBS) --dist loadfile -q
 	$(TEST_ENV) $(BIN)/python -m pytest -m "slow and alone" -q
+
+## Random faults on trainings, for as long as you like: MINUTES=480 SEED=7. Linux and root, for machines and disks of its own.
+MINUTES ?= 60
+SEED ?= 1
+soak: $(READY)
+	$(TEST_ENV) PYTHONPATH=.:tests $(BIN)/python -m soak --minutes $(MINUTES) --seed $(SEED) --record benchmarks/results/soak.md
+
+## One line of the program made wrong at a time: the tests named for it must notice.
+sabotage: $(READY)
+	$(TEST_ENV) $(BIN)/python tests/sabotage.py --record
 
 lint: $(READY)
 	$(BIN)/ruff check .
