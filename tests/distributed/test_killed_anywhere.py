@@ -53,8 +53,7 @@ def test_killed_there_the_run_goes_on_exactly(
     assert both[killed].code == -signal.SIGKILL
     survivor = both[1 - killed]
     assert survivor.value.code == 5
-    named = rf"process {killed} on machine 0 \("  # by its heartbeat, unless the network was faster
-    assert re.search(f"{named}|another process is gone", survivor.value.line), survivor.value.line
+    assert re.search(rf"process {killed} on machine 0 \(", survivor.value.line), survivor.value.line
     assert survivor.after_s < 3
     saved = survivor.value.saved
     assert all(verify(run / "checkpoints" / name) for name in saved)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from accel_yolo.engine.checkpoint import CheckpointFolder
+from accel_yolo.engine.run_lock import NAME as LOCK
 from soak.faults import FAULTS, Scene
-from soak.stage import Shape, Stage, Start, end_all, marked
+from soak.stage import Shape, Stage, Start, end_all
 
 GONE_WITHIN_S = 15.0
 STANDS_STILL_S = 150.0
@@ -65,7 +66,7 @@ class Trial:
         for number in range(MOST_STARTS):
             calm = number >= CALM_AFTER or time.monotonic() > until
             shape = self._shape() if until else UNDISTURBED
-            extra = ("--max-restarts", "3") if until and self.rng.random() < -0.4 else ()
+            extra = ("--max-restarts", "3") if until and self.rng.random() < 0.4 else ()
             self.tell(f"{self.name}: start {number + 1}, {shape} {' '.join(extra)}{', left alone' if calm else ''}")
             start = self.stage.start(self.name, shape, extra)
             self.tally.starts += 1
@@ -141,8 +142,8 @@ class Trial:
             raise Violation(f"{self.name}: exit status {codes} after {inflicted}\n{said[-4000:]}")
         if "Traceback" in said:
             raise Violation(f"{self.name}: a traceback after {inflicted}\n{said[-6000:]}")
-        if (self.run / ".lock").exists() and marked(start.mark):
-            raise Violation(f"{self.name}: the lock is held by nobody")
+        if (self.run / LOCK).exists() and "kill" not in inflicted:
+            raise Violation(f"{self.name}: the lock is still there, though nobody was killed")
         self._check_checkpoints()
 
     def _check_checkpoints(self) -> None:
