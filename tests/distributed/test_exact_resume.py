@@ -59,7 +59,7 @@ def test_the_run_that_others_are_compared_with_learns_from_numbers(whole: Ended)
     [
         (0, (2, 5, 9, 13)),
         pytest.param(0, tuple(sorted(STOPS)), marks=pytest.mark.slow),
-        pytest.param(2, tuple(sorted(STOPS)), marks=pytest.mark.slow),
+        pytest.param(2, tuple(sorted(STOPS))[::3], marks=pytest.mark.slow),
     ],
 )
 def test_stopped_at_every_step_a_run_ends_as_if_it_had_not_been(
