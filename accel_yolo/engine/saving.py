@@ -23,10 +23,10 @@ from accel_yolo.engine.progress import EpochMeter
 from accel_yolo.engine.resuming import Opened
 from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.state import TrainState
+from accel_yolo.engine.weight_files import WeightFiles
 from accel_yolo.engine.world import World
-from accel_yolo.engine.writer import LONGEST_S, MOST_FAILURES, HostCopy, Writer
+from accel_yolo.engine.writer import LONGEST_S, HostCopy, Writer
 from accel_yolo.errors import Preempted, UserError
-from accel_yolo.models.weights import save_state
 from accel_yolo.shell import program
 
 LAST_WAIT_S = 30.0
@@ -58,7 +58,10 @@ class Checkpoints:
         self.run, self.training, self._config, self._world = run, training, training.config, world
         self.interruption, self._facts = interruption or Interruption(world), facts or {}
         self._every = SaveEvery.of(self._config.save_every) or SaveEvery()
-        self._writer, self._copy, self._copied_step = Writer(run.checkpoints.folder), HostCopy(), -1
+        # Half of what a message may take: the others wait for the leader while it waits for the disk.
+        self._writer = Writer(run.checkpoints.folder, min(LONGEST_S, world.timeout_s / 2))
+        self._weights, self._has_best = WeightFiles(run.weights, training.meta), False
+        self._copy, self._copied_step = HostCopy(), -1
         self._groups: dict[str, dict[str, Tensor]] = {}
         self._seconds = 0.0
         self._saved = ""  # name of the newest checkpoint
@@ -71,10 +74,15 @@ class Checkpoints:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Let what is being saved be saved, whatever ends the run."""
-        if kind is not None:
-            with contextlib.suppress(UserError):
-                self._writer.wait(LAST_WAIT_S)
-            self._tell()
+        if kind is None:
+            return
+        try:
+            self._writer.wait(LAST_WAIT_S)
+        except UserError as late:
+            console.log(f"not saved: {late}")
+        except Exception as failure:  # noqa: BLE001 - what ended the run is told, not what comes after it
+            console.log(f"not saved: {type(failure).__name__}: {failure}")
+        self._tell()
 
     def begin(self, opened: Opened | None) -> TrainState:
         """Return the state to begin with: that of a checkpoint, loaded, or a fresh one in a folder taken over."""
@@ -84,6 +92,7 @@ class Checkpoints:
         opened.load_into(self.training, self._world)
         state = opened.state
         self._saved, self._last_update = opened.name, state.step
+        self._has_best = (self.run.weights / "best.safetensors").exists()
         return state
 
     def word(self) -> list[int]:
@@ -92,7 +101,7 @@ class Checkpoints:
         due = bool(self._world.is_leader and self._every.seconds and waited_s >= self._every.seconds)
         asks, self._has_asked = due and not self._has_asked, self._has_asked or due
         self._tell()
-        return [*self.interruption.word(), int(asks), int(self._writer.failures >= MOST_FAILURES)]
+        return [*self.interruption.word(), int(asks), int(self._writer.must_stop)]
 
     def hear(self, total: list[int]) -> None:
         """Take in what all processes said; see `after_update`."""
@@ -145,7 +154,7 @@ class Checkpoints:
         if not self._world.is_leader:
             return
         files = ["last"]
-        if state.is_best or not (self.run.weights / "best.safetensors").exists():
+        if state.is_best or not self._has_best:
             files.append("best")
         if config.save_period > 0 and epoch % config.save_period == 0:
             files.append(f"epoch{epoch}")
@@ -153,14 +162,14 @@ class Checkpoints:
             groups, plain = self._host_copy(state), self._plain(state)
 
             def work() -> None:
-                for file in files:
-                    waypoints.fail_at(f"save weights {file}")
-                    save_state(self.run.weights / f"{file}.safetensors", groups["ema"], self.training.meta)
+                self._weights.write(files, groups["ema"])
                 # Last, so that an epoch that counts as validated has its weight files.
                 if due:
                     self.run.checkpoints.write(name, groups, plain, source=name.removesuffix(VALIDATED))
 
-            self._writer.submit(work)
+            if groups:
+                self._has_best = self._has_best or "best" in files
+                self._writer.submit(work)
 
     def complete(self) -> None:
         """Return when all is saved. Raises EnvironmentFault on all processes if that cannot be."""
@@ -199,12 +208,22 @@ class Checkpoints:
         if self._world.is_leader:
             with self._timed():
                 groups, plain = self._host_copy(state), self._plain(state)
-                self._writer.submit(lambda: self.run.checkpoints.write(name, groups, plain))
+
+                def work() -> None:
+                    self._weights.write()  # a checkpoint speaks of the best epoch: that has its file before
+                    self.run.checkpoints.write(name, groups, plain)
+
+                if groups:
+                    self._writer.submit(work)
 
     def _host_copy(self, state: TrainState) -> dict[str, dict[str, Tensor]]:
-        """Return copies of all tensors; what the copies before were for is written by then."""
+        """Return copies of all tensors; what the copies before were for is written by then.
+
+        Where the disk does not take that in time, they are {}: nothing is saved, and all stop with the next word.
+        """
         if self._copied_step != state.step:
-            self._writer.wait(LONGEST_S)
+            if not self._writer.is_idle_within():
+                return {}
             waypoints.fail_at("save copy")
             training = self.training
             self._groups = self._copy.of(

@@ -51,51 +51,68 @@ class HostCopy:
 class Writer:
     """A thread that saves, one job after another; it says how that went when it is asked.
 
-    It prints nothing and holds no lock while the main thread makes processes of its own.
+    It prints nothing, and holds its lock for moments only: the main thread makes processes of its own meanwhile.
 
     Args:
         folder: where it writes, for messages.
+        longest_s: how long one save may take.
 
     Attributes:
         failures: jobs in a row that have failed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, longest_s: float = LONGEST_S) -> None:
         self.failures = 0
-        self._folder = folder
+        self._folder, self._longest_s = folder, longest_s
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        self._idle, self._thread = threading.Event(), None
-        self._idle.set()
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition()  # of what follows
         self._last: Job | None = None
-        self._given, self._done = 0, 0
+        self._left = 0  # jobs that are not done
         self._errors: list[str] = []
-        self._crash: BaseException | None = None
+        self._fatal: BaseException | None = None
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether `settle` would raise: too many failures in a row, or one that no later save makes good."""
+        return self.failures >= MOST_FAILURES or self._fatal is not None
 
     def submit(self, job: Job) -> None:
         """Have a job done after those that were given before."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="checkpoint writer", daemon=True)
             self._thread.start()
-        self._last, self._given = job, self._given + 1
-        self._idle.clear()
+        with self._changed:
+            self._last, self._left = job, self._left + 1
         self._jobs.put(job)
 
     def news(self) -> list[str]:
         """Return the messages of jobs that have failed since this was last asked."""
-        found, self._errors = self._errors, []
+        with self._changed:
+            found, self._errors = self._errors, []
         return found
 
-    def wait(self, longest_s: float = LONGEST_S) -> None:
+    def is_idle_within(self, longest_s: float | None = None) -> bool:
+        """Wait for all jobs, well done or not, and return whether they are; else `settle` raises from now on."""
+        longest_s = self._longest_s if longest_s is None else longest_s
+        with self._changed:
+            is_idle = self._changed.wait_for(lambda: self._left == 0, longest_s)
+        if not is_idle and self._fatal is None:
+            what = f"the disk does not take the checkpoint within {longest_s:.0f} s"
+            remedy = "the earlier ones are untouched; look at the disk"
+            self._fatal = EnvironmentFault(what, str(self._folder), remedy=remedy)
+        return is_idle
+
+    def wait(self, longest_s: float | None = None) -> None:
         """Return when all jobs are done, well or not.
 
         Raises:
-            EnvironmentFault: that takes too long.
+            EnvironmentFault: that takes too long, or took too long before.
         """
-        if not self._idle.wait(longest_s):
-            what = f"the disk does not take the checkpoint within {longest_s:.0f} s"
-            raise EnvironmentFault(what, str(self._folder), remedy="the earlier ones are untouched; look at the disk")
-        if self._crash is not None:
-            raise self._crash
+        if self._fatal is None:
+            self.is_idle_within(longest_s)
+        if self._fatal is not None:
+            raise self._fatal
 
     def settle(self) -> None:
         """Return when what was given last is on the disk; it is tried once more here if it had failed.
@@ -111,14 +128,16 @@ class Writer:
     def _work(self) -> None:
         while True:
             job = self._jobs.get()
+            failed: BaseException | None = None
             try:
                 job()
-                self.failures = 0
-            except UserError as error:
-                self.failures += 1
-                self._errors.append(str(error))
             except BaseException as error:  # noqa: BLE001 - raised again where somebody waits
-                self._crash = error
-            self._done += 1
-            if self._done == self._given:
-                self._idle.set()
+                failed = error
+            with self._changed:
+                self.failures = 0 if failed is None else self.failures + 1
+                if isinstance(failed, UserError):
+                    self._errors.append(str(failed))
+                elif failed is not None:
+                    self._fatal = failed
+                self._left -= 1
+                self._changed.notify_all()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -72,6 +75,39 @@ def test_a_mistake_of_the_program_is_not_taken_for_a_full_disk() -> None:
     writer.submit(lambda: [][0])
     with pytest.raises(IndexError):
         writer.wait()
+    assert writer.must_stop, "all processes learn of it with the next step, not with the next save"
+
+
+def test_a_disk_that_was_too_slow_stops_the_run_even_when_it_has_answered_since() -> None:
+    writer, gate = Writer(Path("runs/exp/checkpoints"), longest_s=0.01), threading.Event()
+    writer.submit(lambda: gate.wait(10))
+    assert not writer.is_idle_within() and writer.must_stop
+    gate.set()
+    with pytest.raises(EnvironmentFault, match="the disk does not take the checkpoint within 0 s"):
+        writer.settle()
+
+
+def test_a_job_given_while_another_ends_is_waited_for() -> None:
+    def slow(frame: Any, event: str, argument: Any) -> Any:
+        if frame.f_code.co_name != "_work":
+            return None
+        time.sleep(0.01)  # each line of it takes a while, so that something may happen between any two
+        return slow
+
+    writer = Writer(Path("runs/exp"))
+    threading.settrace(slow)
+    try:
+        writer.submit(lambda: None)
+    finally:
+        threading.settrace(sys.gettrace())
+    for late_s in range(0, 50, 7):
+        ended, done = threading.Event(), []
+        writer.submit(ended.set)
+        assert ended.wait(10)
+        time.sleep(late_s / 1000)
+        writer.submit(lambda done=done: (time.sleep(0.1), done.append(1)))
+        writer.wait()
+        assert done == [1], f"given {late_s} ms after the one before"
 
 
 def test_a_copy_keeps_the_numbers_of_its_moment_and_its_memory() -> None:
