@@ -48,6 +48,19 @@ def test_a_run_that_ended_before_its_last_word_is_concluded(
     assert (ended.code, ended.line[:24]) == (4, "the run is finished in /")
 
 
+def test_a_mistake_in_the_thread_that_saves_ends_the_run_within_a_few_steps(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    faults = "save write ema:0:*:raise,update:0:9:raise"  # without the first the second would come
+    (answer,) = run_processes(1, crashed, grain_config(sparse_data, tmp_path, noval=True), faults)
+    assert answer == "asked for at save write ema"
+    # It does not stand before the error that ended the run either.
+    faults = "save write model:0:*:0.5,save write ema:0:*:raise,validation:0:5:raise"
+    (answer,) = run_processes(1, crashed, grain_config(sparse_data, tmp_path), faults)
+    assert answer == "asked for at validation"
+    assert "not saved: RuntimeError: asked for at save write ema" in (tmp_path / "exp" / "log.txt").read_text()
+
+
 def crashed(config: Any, fail: str) -> str:
     with pytest.raises(RuntimeError) as caught:
         trained(config, fail)
