@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import os
 import threading
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,8 @@ class Ended:
         code: exit status, 0 when it came to its end.
         line: the message of its error, "" without one.
         saved: names of its checkpoints.
+        signalled_s, ended_s: when the first fault happened (infinite without one) and when the run had ended, as
+            `time.monotonic()` tells, which is the same clock in all processes of a machine.
         seen: digests of tensors and of the whole state, losses of all readings, table of results; {} before its end.
     """
 
@@ -42,6 +46,8 @@ class Ended:
     line: str
     saved: tuple[str, ...]
     seen: dict[str, Any]
+    signalled_s: float = field(default=math.inf, compare=False)
+    ended_s: float = field(default=0.0, compare=False)
 
 
 def grain_config(data: Path, project: Path, **changes: Any) -> TrainConfig:
@@ -63,14 +69,24 @@ def trained(config: TrainConfig, fail: str = "", typed: tuple[str, ...] = ()) ->
     console.quiet()
     os.environ[waypoints.FAIL] = fail
     folder = Path(config.resume) if config.resume else Path(config.project) / config.name
-    code, line, seen = 0, "", {}
+    code, line, seen, signalled_s = 0, "", {}, [math.inf]
+    original = waypoints._happen
+
+    def happen(fault: Any) -> None:
+        signalled_s.append(time.monotonic())
+        original(fault)
+
+    waypoints._happen = happen
     try:
         train(config, dict.fromkeys(typed, "command line"))
     except UserError as error:
         code, line = error.exit_code, str(error)
     else:
         seen = _seen(folder)
-    return Ended(code, line, tuple(CheckpointFolder(folder / "checkpoints").names()), seen)
+    finally:
+        waypoints._happen, ended_s = original, time.monotonic()
+    saved = tuple(CheckpointFolder(folder / "checkpoints").names())
+    return Ended(code, line, saved, seen, min(signalled_s), ended_s)
 
 
 def resumed(folder: Path, **changes: Any) -> TrainConfig:
@@ -139,5 +155,5 @@ def trained_watching_inputs(config: TrainConfig, fail: str = "") -> tuple[Ended,
                 seen[number, position] = hashlib.sha256(content).hexdigest()
             yield batch
 
-    TrainLoader.epoch = epoch
+    TrainLoader.epoch = epoch  # pyright: ignore
     return trained(config, fail), seen

@@ -224,8 +224,9 @@ def _checkpoint(stepper: Stepper, folder: Path) -> float:
         checkpoints = Checkpoints(run, training, world)
         started = stepper.now_together()
         state = checkpoints.save(TrainState(step=1).to_validate((0.0, 0.0, 0.0)))
-        checkpoints.finish_epoch(state.after_epoch(0.0, patience=0))
-        checkpoints.complete()
+        state = state.after_epoch(0.0, patience=0)
+        checkpoints.finish_epoch(state)
+        checkpoints.complete(state)
         return _median(world, [[time.perf_counter() - started]])[0]
 
 

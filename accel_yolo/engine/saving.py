@@ -171,9 +171,16 @@ class Checkpoints:
                 self._has_best = self._has_best or "best" in files
                 self._writer.submit(work)
 
-    def complete(self) -> None:
-        """Return when all is saved. Raises EnvironmentFault on all processes if that cannot be."""
+    def complete(self, state: TrainState) -> None:
+        """Return when all is saved after the last epoch.
+
+        Raises:
+            EnvironmentFault: that cannot be; on all processes.
+            Preempted: a signal came after the last agreement of the run; its last words are left to `--resume`.
+        """
         self._settle()
+        self.interruption.hear(self.interruption.start_word().wait().tolist())
+        self._stop_if_agreed(state)
 
     def seconds(self) -> float:
         """Return the seconds that this process has spent on saving since this was asked last."""
@@ -192,7 +199,9 @@ class Checkpoints:
             return
         self._write(state)
         self._settle()
-        where = f"epoch {state.epoch + 1} of {self._config.epochs} after step {state.step} (update {state.updates})"
+        epochs = self._config.epochs
+        epoch = min(state.epoch + 1, epochs)  # all of them may be done
+        where = f"epoch {epoch} of {epochs} after step {state.step} (update {state.updates})"
         command = resume_command(self.run, self._config, self._world)
         raise self._world.common(Preempted(agreed.name, where, command))
 

@@ -101,7 +101,7 @@ def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data) -> T
     gallery = Gallery.of_training(run.path, config, data, training.detector, world)
     with interruption, checkpoints:  # what comes before and after can be repeated: there a signal ends the program
         state, best = _epochs(state, batches, val_loader, checkpoints, gallery)
-        checkpoints.complete()
+        checkpoints.complete(state)
     result = best or evaluate_best(run, training, val_loader, world)
     return conclude(state, run, training, data.val, result, gallery, world)
 

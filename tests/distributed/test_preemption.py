@@ -26,6 +26,8 @@ AGREED = {
     "in a validation, to the second": "validation:1:5:term",
     "while results are written": "results:0:5:term",
 }
+STOPPED_S = 5.0
+"""How long a run may take from a signal to its end."""
 FAST = ("to the second", "in a validation, to the second")
 
 
@@ -49,10 +51,23 @@ def test_all_processes_stop_together_with_a_checkpoint(
     assert first.code == 75 and "stopped by SIGTERM in epoch" in first.line and "; continue with: " in first.line
     step = int(first.line.partition("after step ")[2].partition(" ")[0])
     assert first.saved[-1] == f"step-{step:08d}"
-    assert both[1].after_s < 5
+    assert max(ended.ended_s for ended in (first, second)) - min(first.signalled_s, second.signalled_s) < STOPPED_S
+    assert max(gone.after_s for gone in both) < STOPPED_S, "and they are gone"
     (ended,) = run_processes(1, trained, resumed(tmp_path / "exp"))
     assert ended.seen == whole.seen
     assert leftovers(tmp_path / "exp") == []
+
+
+def test_a_signal_after_the_last_agreement_of_a_run_leaves_its_last_words_to_the_next_start(
+    run_processes: Run, sparse_data: Path, tmp_path: Path, whole: Ended
+) -> None:
+    both = run_processes(2, trained, grain_config(sparse_data, tmp_path), "results:0:15:term")
+    assert [ended.code for ended in both] == [75, 75]
+    assert "stopped by SIGTERM in epoch 3 of 3 after step 15 (update 15); continue with: " in both[0].line
+    assert both[0].saved[-1] == "step-00000015-validated"
+    assert not (tmp_path / "exp" / "metrics.json").exists()
+    (ended,) = run_processes(1, trained, resumed(tmp_path / "exp"))
+    assert ended.seen == whole.seen
 
 
 @pytest.mark.parametrize(
