@@ -17,10 +17,12 @@ class LossCourse:
 
     Attributes:
         readings: mean loss per step of each of the last readings.
+        has_named_a_number: what was not finite has been named since the start: see `NumberWatch`.
     """
 
     def __init__(self) -> None:
         self.readings: deque[float] = deque(maxlen=100)
+        self.has_named_a_number = False
         self._summed, self._steps = 0.0, 0
         self._told_in: int | None = None
 

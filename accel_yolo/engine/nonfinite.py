@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 from collections import deque
@@ -10,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from accel_yolo import console
@@ -84,7 +82,7 @@ class NumberWatch:
     def judge(self, state: TrainState) -> None:
         """Speak of updates that were left out since this was last called; equal on all processes.
 
-        The first one of a run is named in a warning; others are counted, until there are too many in a row.
+        The first one since a start is named in a warning; others are counted, until there are too many in a row.
 
         Args:
             state: what the host knows of the updates.
@@ -92,8 +90,7 @@ class NumberWatch:
         Raises:
             NonFiniteError: too many updates in a row were left out, or the loss scale has fallen too far.
         """
-        is_new, is_first = state.skips > self._known, self._known == 0
-        self._known = state.skips
+        is_new, self._known = state.skips > self._known, state.skips
         if not is_new or not self._recent:  # a resumed run may have left updates out before it was interrupted
             self._forget()
             return
@@ -101,7 +98,7 @@ class NumberWatch:
         too_many = state.skips_in_a_row > MOST_SKIPS_IN_A_ROW
         if too_many or (scale is not None and scale < LEAST_SCALE):
             raise self._world.common(self._error(state, scale))
-        if is_first or self._training.modules:
+        if self._training.modules or not self._training.course.has_named_a_number:
             self._name_first(state, is_scaled=scale is not None)
 
     def _forget(self) -> None:
@@ -113,16 +110,17 @@ class NumberWatch:
         self._recent.extend(kept)
 
     def _name_first(self, state: TrainState, *, is_scaled: bool) -> None:
-        """Warn of the first update of a run that was left out; with `--debug-nan` stop at any."""
+        """Warn of the first update that was left out; with `--debug-nan` stop at any."""
         seen, place = self._gathered(latest=False)
         if is_scaled and seen[place].depth > 0:
-            return  # the scale is too high, and is lowered: it happens to every run in fp16
-        file, step = self._write_down(seen, place), seen[place].step + 1
-        told = f"{self._told(seen, place)}; see {printable(str(file))}"
+            self._recent.clear()  # the scale is too high, and is lowered: it happens to every run in fp16
+            return
+        step, told = seen[place].step + 1, f"{self._told(seen, place)}; {self._written_down(seen, place)}"
         if self._training.modules:
             where = f"epoch {state.epoch + 1}, step {step}"
             remedy = "lower lr0, or look at the images and at that module"
             raise self._world.common(NonFiniteError("a number was not finite", where, told, remedy))
+        self._training.course.has_named_a_number = True
         console.warn(
             f"the gradient of step {step} was not finite, so the update was left out: {told}. More of them are "
             f"counted, and {MOST_SKIPS_IN_A_ROW + 1} in a row stop the run (--debug-nan stops at the first)"
@@ -130,9 +128,8 @@ class NumberWatch:
 
     def _error(self, state: TrainState, scale: float | None) -> UserError:
         seen, place = self._gathered(latest=True)
-        file = self._write_down(seen, place)
         count, where = state.skips_in_a_row, f"epoch {state.epoch + 1}, step {state.step}"
-        value = f"{self._told(seen, place)}; see {printable(str(file))}"
+        value = f"{self._told(seen, place)}; {self._written_down(seen, place)}"
         if scale is not None:
             begun = scale / self._world.scaler_state()["backoff_factor"] ** count
             what = f"the loss scale fell from {begun:g} to {scale:g} in {count} updates"
@@ -150,7 +147,8 @@ class NumberWatch:
     def _sighting(self, *, latest: bool) -> Sighting:
         """Return what this process found in the steps that are remembered."""
         steps = list(self._recent)
-        rows = torch.stack([torch.cat((each.terms.double(), each.edges.double())) for each in steps]).tolist()
+        # Not every device has double precision: the host has.
+        rows = [[*each.terms.cpu().double().tolist(), *each.edges.cpu().double().tolist()] for each in steps]
         bad = [place for place, row in enumerate(rows) if steps[place].module or not all(map(math.isfinite, row))]
         if not bad:
             updates = [place for place, each in enumerate(steps) if each.norms is not None]
@@ -193,8 +191,8 @@ class NumberWatch:
         more = f" and {len(files) - _SHOWN_FILES} more" if len(files) > _SHOWN_FILES else ""
         return f"{found.what.format(who)}; its images: {', '.join(files[:_SHOWN_FILES])}{more}"
 
-    def _write_down(self, seen: Sequence[Sighting], place: int) -> Path:
-        """Write what all processes were working on into the run folder and return the file; the leader writes."""
+    def _written_down(self, seen: Sequence[Sighting], place: int) -> str:
+        """Write what all processes were working on into the run folder and say where; the leader writes."""
         step = seen[place].step + 1
         file = self._folder / f"nonfinite-{step}.json"
         if self._world.is_leader:
@@ -210,6 +208,8 @@ class NumberWatch:
                 for rank, each in enumerate(seen)
             ]
             content = json.dumps({"step": step, "process": place, "processes": rows}, indent=1) + "\n"
-            with contextlib.suppress(OSError):  # a full disk must not hide what is told here
+            try:
                 write_text_atomic(file, content)
-        return file
+            except (OSError, UserError) as error:  # a full disk must not hide what is told here
+                return f"there would be more, but: {error}"
+        return f"see {printable(str(file))}"

@@ -46,7 +46,8 @@ def faulty_training(config: TrainConfig, who: int, steps: range, kind: str) -> d
         steps: forward passes that go wrong, counted from 0.
         kind: "loss": the class loss of the second level is infinite, and its gradient is not; "gradient": the loss is
             finite, the gradient that enters the network is not; "layer": the gradient goes wrong in the fifth layer;
-            "weight": one of its weights is infinite in the forward pass.
+            "weight": one of its weights is infinite in the forward pass; "both": "gradient" at the first of the steps,
+            "loss" at the others.
     """
     said: list[str] = []
     console.warn = said.append
@@ -55,6 +56,7 @@ def faulty_training(config: TrainConfig, who: int, steps: range, kind: str) -> d
 
     def forward(trainable: Trainable, *arguments: Any, **options: Any) -> Tensor:
         is_bad = passes[0] in steps and who in (-1, torch.distributed.get_rank() if seen["several"] else 0)
+        wrong = kind if kind != "both" else "gradient" if passes[0] == steps.start else "loss"
         passes[0] += 1
         hook = None
         if is_bad and kind == "layer":
@@ -67,9 +69,9 @@ def faulty_training(config: TrainConfig, who: int, steps: range, kind: str) -> d
         weight[0] = healthy
         if hook is not None:
             hook.remove()
-        if is_bad and kind == "loss":
+        if is_bad and wrong == "loss":
             sums = sums + sums.new_tensor([[0.0, 0, 0], [0, 0, float("inf")], [0, 0, 0]])
-        return Explosion.apply(sums) if is_bad and kind == "gradient" else sums  # pyright: ignore
+        return Explosion.apply(sums) if is_bad and wrong == "gradient" else sums  # pyright: ignore
 
     apply, prepare = World.apply, World.prepare
 
@@ -173,7 +175,7 @@ def test_debug_nan_stops_at_the_first_module_on_all_processes(
         assert result["moved"] == [True, False]
 
 
-def scaled_training(config: TrainConfig, who: int, steps: range) -> dict[str, Any]:
+def scaled_training(config: TrainConfig, who: int, steps: range, kind: str = "gradient") -> dict[str, Any]:
     """Train with a real loss scaler, which a CPU has too, and see `faulty_training`.
 
     The forward pass stays in single precision, which is faster here by far.
@@ -196,7 +198,7 @@ def scaled_training(config: TrainConfig, who: int, steps: range) -> dict[str, An
         averaged.append(ema.updates)
 
     Ema.update = counted  # pyright: ignore
-    return {**faulty_training(config, who, steps, "gradient"), "averaged": averaged}
+    return {**faulty_training(config, who, steps, kind), "averaged": averaged}
 
 
 def test_a_scale_that_falls_without_end_stops_all_processes(
@@ -212,6 +214,37 @@ def test_a_scale_that_falls_without_end_stops_all_processes(
         assert result["moved"] == [True] + [False] * 17
         assert result["averaged"] == [1] * 18, "the average takes no step either"
         assert result["finite"] and not [line for line in result["warnings"] if "left out" in line]
+
+
+def test_a_loss_that_is_not_finite_is_named_though_the_scale_was_too_high_before(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    config = config_of(sparse_data, tmp_path, epochs=1, nosave=True)
+    (result,) = run_processes(1, scaled_training, config, 0, range(1, 4), "both")
+    (told,) = (line for line in result["warnings"] if "left out" in line)
+    assert told.startswith("the gradient of step 3 was not finite, so the update was left out: the class loss of this ")
+
+
+def test_where_the_batch_cannot_be_written_down_it_is_named_all_the_same(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    config = config_of(sparse_data, tmp_path, epochs=1, nosave=True)
+    (result,) = run_processes(1, training_with_a_file_in_the_way, config, tmp_path / "exp" / "nonfinite-2.json")
+    assert (result["error"], result["state"]["skips"]) == ("", 1)
+    told = result["warnings"][0]
+    assert "so the update was left out: the class loss of this run is inf; its images: " in told
+    assert f"; there would be more, but: cannot write in {tmp_path}/exp/nonfinite-2.json: " in told
+
+
+def training_with_a_file_in_the_way(config: TrainConfig, file: Path) -> dict[str, Any]:
+    original = Trainable.forward
+
+    def forward(trainable: Trainable, *arguments: Any, **options: Any) -> Tensor:
+        file.mkdir(exist_ok=True)  # as good as a full disk
+        return original(trainable, *arguments, **options)
+
+    Trainable.forward = forward  # pyright: ignore
+    return faulty_training(config, 0, range(1, 2), "loss")
 
 
 @pytest.mark.slow
