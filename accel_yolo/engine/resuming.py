@@ -111,9 +111,11 @@ def open_newest(run: RunFolder, config: TrainConfig, world: World) -> Opened | N
             if found is None:
                 raise CheckpointError("no valid checkpoint", str(run.checkpoints.folder), remedy="start anew")
             (groups, plain), name = read(found), found.name
-            state = TrainState.from_json(plain["train"])
+            state = TrainState.from_json(plain["train"]).waiting(config.patience)
+            plain["train"] = state.to_json()
             if (state.stopped or state.epoch >= config.epochs) and run.is_concluded():
-                remedy = "nothing is left to do; to train more, start a run from its weights/last.safetensors"
+                more = "a larger --patience" if state.stopped else "more --epochs"
+                remedy = f"nothing is left to do; {more} would go on, or a run from its weights/last.safetensors"
                 raise CheckpointError("the run is finished", str(run.path), f"{state.epoch} epochs", remedy)
             run.checkpoints.set_aside_after(name)
     shared = {kind: share_tensors(groups.get(kind, {}), world) for kind in ("model", "ema", "optimizer")}

@@ -12,8 +12,8 @@ from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.order import Stream, generator
 from accel_yolo.errors import ConfigError
 
-MOST_STEPS = 10**9
-"""More is a typing error; each step takes a byte of memory."""
+MOST_STEPS = 10**8 - 1
+"""More is a typing error: each step takes a byte of memory, and a checkpoint has eight digits for it in its name."""
 
 
 @dataclass(frozen=True)

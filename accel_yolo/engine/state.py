@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
+
+from accel_yolo.errors import NewerCheckpoint
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -127,6 +129,11 @@ class TrainState:
         after = replace(self, phase="train", epoch=self.epoch + 1, position=0)
         return replace(after, best=best, best_epoch=best_epoch, stopped=stopped)
 
+    def waiting(self, patience: int) -> TrainState:
+        """Return a state that is taken up again: with a larger patience, one that had run out has not."""
+        waited = self.epoch - 1 - self.best_epoch
+        return replace(self, stopped=self.stopped and 0 < patience <= waited)
+
     def weighing(self, class_ap: tuple[float, ...]) -> TrainState:
         """Return the state in which the next order is drawn by these AP of all classes.
 
@@ -145,7 +152,10 @@ class TrainState:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TrainState:
-        """Return the state that `to_json` described."""
+        """Return the state that `to_json` described. Raises NewerCheckpoint when it says what is not known here."""
+        if unknown := data.keys() - {field.name for field in fields(cls)}:
+            what = "the state of the run was written by a newer version"
+            raise NewerCheckpoint(what, value=", ".join(sorted(unknown)), remedy="update accel_yolo")
         rows = {name: tuple(data.get(name, ())) for name in ("losses", "class_ap", "unread")}
         terms = tuple(map(tuple, data.get("terms", ())))
         return cls(**{**data, **rows, "terms": terms})

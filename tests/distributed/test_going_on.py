@@ -12,6 +12,8 @@ import pytest
 from safetensors.torch import load_file
 from stops import Ended, grain_config, resumed, trained
 
+from accel_yolo.config.schema import TrainConfig
+from accel_yolo.engine.state import TrainState
 from accel_yolo.reports.events import ENVIRONMENT, read_sessions
 
 Run = Callable[..., list[Any]]
@@ -97,6 +99,31 @@ def test_epochs_and_data_may_change_and_the_change_is_recorded(
     assert changed == {"epochs": [3, 4], "data": [[str(sparse_data)], [str(moved)]]}
     log = (stopped / "log.txt").read_text()
     assert f"changed with this start: --data from {sparse_data} to {moved}, --epochs from 3 to 4" in log
+
+
+def test_what_patience_has_stopped_goes_on_with_more_of_it(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    def runs(config: TrainConfig, typed: tuple[str, ...] = ()) -> Ended:
+        return run_processes(1, trained_without_getting_better, config, typed)[0]
+
+    ended = runs(grain_config(sparse_data, tmp_path, patience=1, epochs=4))
+    assert (ended.code, ended.saved[-1]) == (0, "step-00000010-validated")
+    ended = runs(resumed(tmp_path / "exp"))
+    assert (ended.code, "2 epochs; nothing is left to do; a larger --patience would go on, or" in ended.line) == (
+        4,
+        True,
+    )
+    ended = runs(resumed(tmp_path / "exp", patience=2), ("patience",))
+    assert (ended.code, ended.saved[-1]) == (0, "step-00000015-validated")
+    ended = runs(resumed(tmp_path / "exp", patience=9), ("patience",))
+    assert (ended.code, ended.saved[-1]) == (0, "step-00000020-validated")
+
+
+def trained_without_getting_better(config: TrainConfig, typed: tuple[str, ...]) -> Ended:
+    original = TrainState.after_epoch
+    TrainState.after_epoch = lambda state, _fitness, patience: original(state, 0.5, patience)  # pyright: ignore
+    return trained(config, "", typed)
 
 
 def test_with_another_batch_a_run_keeps_its_place_in_the_images(

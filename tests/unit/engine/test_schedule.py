@@ -97,3 +97,5 @@ def test_a_short_rest_of_an_epoch_joins_the_window_before_it() -> None:
 def test_a_run_of_more_steps_than_there_is_room_for_is_a_typing_error() -> None:
     with pytest.raises(ConfigError, match=r"a run of too many steps in --epochs: 99999999999; at most"):
         Schedule(TrainConfig(epochs=99_999_999_999), 20)
+    with pytest.raises(ConfigError, match="at most 99,999,999 steps fit"):  # names of checkpoints have eight digits
+        Schedule(TrainConfig(epochs=5_000_000), 20)

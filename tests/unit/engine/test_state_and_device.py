@@ -11,7 +11,7 @@ import torch
 from accel_yolo.engine.device import choose_device, choose_precision
 from accel_yolo.engine.skips import Skips
 from accel_yolo.engine.state import TrainState
-from accel_yolo.errors import ConfigError
+from accel_yolo.errors import CheckpointError, ConfigError
 
 
 def test_state_survives_json() -> None:
@@ -41,6 +41,21 @@ def test_patience_of_zero_never_stops() -> None:
     for _ in range(300):
         state = state.after_epoch(0.1, patience=0)
     assert not state.stopped
+
+
+@pytest.mark.parametrize(("patience", "stopped"), [(0, False), (2, True), (3, True), (4, False)])
+def test_a_run_out_of_patience_has_some_again_when_it_is_given_more(patience: int, stopped: bool) -> None:
+    state = TrainState()
+    for value in (0.1, 0.5, 0.4, 0.5, 0.3):
+        state = state.after_epoch(value, patience=3)
+    assert state.stopped and state.waiting(patience).stopped == stopped
+    assert not TrainState(epoch=9).waiting(patience).stopped, "whether it runs out is asked after a validation"
+
+
+def test_a_state_of_a_newer_version_is_named() -> None:
+    plain = {**TrainState().to_json(), "weather": "fine", "mood": 3}
+    with pytest.raises(CheckpointError, match="written by a newer version: mood, weather; update accel_yolo"):
+        TrainState.from_json(plain)
 
 
 def test_a_metric_that_is_not_a_number_is_never_the_best() -> None:
