@@ -9,6 +9,14 @@ import struct
 import zipfile
 from collections.abc import Callable
 
+
+def _colliding(count: int) -> bytes:
+    """Return the opcodes of a map whose keys all have the same hash."""
+    keys = (number * ((1 << 61) - 1) for number in range(1, count + 1))
+    packed = (key.to_bytes((key.bit_length() + 8) // 8, "little") for key in keys)
+    return b"}(" + b"".join(b"\x8a" + bytes([len(each)]) + each + b"N" for each in packed) + b"u"
+
+
 CALLS = (
     b"cposix\nsystem\nX\x05\x00\x00\x00touch\x85R", b"cos\nsystem\n", b"c__builtin__\neval\n", b"cbuiltins\ngetattr\n",
     b"\x8c\x02os\x8c\x06system\x93", b"\x8c\x05posix\x8c\x06system\x93\x8c\x04true\x85R",
@@ -18,7 +26,7 @@ CALLS = (
     b"r\xff\xff\xff\x7f", b"\x94", b"(", b"t", b"}", b"]", b"s", b"u", b"a", b"e", b"N", b"K\xff", b"M\xff\xff",
     b"J\xff\xff\xff\xff", b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x8b\xff\xff\xff\x7f", b"X\xff\xff\xff\x7f",
     b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x95\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x82\x01", b"\x97", b"i", b"o",
-    b"\x85" * 300, b"(" * 300, b"]" * 300,
+    b"\x85" * 300, b"(" * 300, b"]" * 300, b"\x8f" * 20_000, b"(" + b"\x8f" * 5_000 + b"l", _colliding(2_000),
 )  # fmt: skip
 """Pieces of pickles: calls, containers, numbers and lengths beyond reason."""
 

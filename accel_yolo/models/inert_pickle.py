@@ -1,34 +1,24 @@
 """Reads a foreign pickle into inert data: nothing that the pickle names is imported or called.
 
-Two walls. First the opcodes are read without being obeyed: only those that PyTorch and NumPy write are allowed,
-memo numbers are bounded, and so is nesting. Then `pickle.Unpickler` runs with a `find_class` that answers from a
-table of this module's own stand-ins; any other name is an error. A tensor becomes a `TensorRecord` (where its numbers
-lie), a module a `Stub` (its attributes), everything else that is harmless an `Opaque`.
+Two walls. First the opcodes are read without being obeyed (`pickle_opcodes`). Then `pickle.Unpickler` runs with a
+`find_class` that answers from a table of this module's own stand-ins; any other name is an error. A tensor becomes a
+`TensorRecord` (where its numbers lie), a module a `Stub` (its attributes), all else that is harmless an `Opaque`.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
-import pickletools
 from dataclasses import dataclass
 from typing import Any
 
 from accel_yolo.errors import CheckpointError
+from accel_yolo.models.pickle_opcodes import WHY, check_opcodes, first_line
 
-MAX_PICKLE_BYTES = 64 << 20
-MAX_NESTING = 200
-
-_OPCODES = frozenset((
-    "PROTO", "STOP", "FRAME", "MARK", "POP", "POP_MARK", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1",
-    "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES",
-    "SHORT_BINBYTES", "BINSTRING", "SHORT_BINSTRING", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3",
-    "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS", "EMPTY_SET", "ADDITEMS", "BINGET",
-    "LONG_BINGET", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD", "NEWOBJ",
-    "BINPERSID",
-))  # fmt: skip
-_FILLS_A_CONTAINER = frozenset(("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"))
-_WHY = "refused: the file asks for something that a YOLOv5 checkpoint does not hold; nothing was executed"
+MAX_PICKLE_BYTES = 16 << 20
+MAX_COPIED = 1_000_000
+"""Values that all sets, maps, shapes and objects of a file may take over from others: a few bytes name one again."""
+MAX_DIMENSIONS = 16
 
 
 @dataclass(frozen=True)
@@ -63,6 +53,9 @@ class Stub:
     foreign = ""
     """Full name of the class it stands for."""
 
+    copies: _Copies
+    """Counts what the objects of its file copy."""
+
     attributes: dict[str, Any]
 
     def __new__(cls, *_: object) -> Stub:
@@ -75,6 +68,7 @@ class Stub:
         parts = state if isinstance(state, tuple) else (state,)
         for part in parts:
             if isinstance(part, dict):
+                self.copies.take(len(part))
                 self.attributes.update(part)
 
     def __reduce__(self) -> Any:
@@ -114,23 +108,53 @@ class _Map(dict):
         pass
 
 
-def _ordered_dict(pairs: Any = ()) -> _Map:
-    return _Map(pairs)
+class _Copies:
+    """Counts what the stand-ins of one file copy, and makes those that copy."""
+
+    def __init__(self) -> None:
+        self.left = MAX_COPIED
+
+    def take(self, count: int) -> None:
+        """Note that so many values are about to be copied."""
+        self.left -= count
+        if self.left < 0:
+            raise ValueError(f"more than {MAX_COPIED} values are copied")
+
+    def map_of(self, pairs: Any = ()) -> _Map:
+        """Return what stands for an OrderedDict."""
+        self.take(len(pairs))
+        _check_keys(pairs if isinstance(pairs, dict) else [pair[0] for pair in pairs])
+        return _Map(pairs)
+
+    def set_of(self, items: Any = ()) -> set[Any]:
+        """Return a set of words and numbers."""
+        self.take(len(items))
+        _check_keys(items)
+        return set(items)
+
+    def path_of(self, *parts: Any) -> str:
+        """Return a path as text."""
+        if any(not isinstance(part, str) for part in parts):
+            raise ValueError("a path that is none")
+        self.take(len(parts) + sum(map(len, parts)))
+        return "/".join(parts)
 
 
-def _set(items: Any = ()) -> set[Any]:
-    return set(items)
-
-
-def _path(*parts: Any) -> str:
-    return "/".join(str(part) for part in parts)
+def _check_keys(keys: Any) -> None:
+    # The hash of a tuple can be aimed at, and a map of keys with the same hash takes a time that is quadratic.
+    if any(not isinstance(key, str | int | float | None) for key in keys):
+        raise ValueError("a key that is no word or number")
 
 
 def _shape(numbers: Any = ()) -> tuple[Any, ...]:
+    if len(numbers) > MAX_DIMENSIONS:
+        raise ValueError("a shape that is none")
     return tuple(numbers)
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: object) -> TensorRecord:
+    if max(len(shape), len(stride)) > MAX_DIMENSIONS:
+        raise ValueError("a shape that is none")
     sizes = (offset, *shape, *stride)
     if not isinstance(storage, Storage) or any(type(size) is not int for size in sizes):
         raise ValueError("a tensor without a storage")
@@ -148,9 +172,6 @@ _DTYPES = {
 }  # fmt: skip
 
 _STAND_INS: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): _ordered_dict,
-    ("__builtin__", "set"): _set,
-    ("builtins", "set"): _set,
     ("torch", "Size"): _shape,
     ("torch", "device"): Opaque,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
@@ -161,12 +182,13 @@ _STAND_INS: dict[tuple[str, str], Any] = {
     **{("torch", name): StorageType(dtype) for name, dtype in _DTYPES.items()},
     **{("torch", name): Opaque() for name in ("float16", "bfloat16", "float32", "float64", "int64")},
     **{(f"numpy.{core}.multiarray", name): Opaque for core in ("core", "_core") for name in ("_reconstruct", "scalar")},
-    **{
-        (module, name): _path
-        for module in ("pathlib", "pathlib._local")
-        for name in ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
-    },
 }
+
+_PATHS = [
+    (module, name)
+    for module in ("pathlib", "pathlib._local")
+    for name in ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
+]
 
 _FRAMEWORK = {
     "activation": "SiLU ReLU ReLU6 LeakyReLU ELU GELU Hardswish Mish Sigmoid Tanh MultiheadAttention",
@@ -196,14 +218,14 @@ def read_inert(content: bytes, where: str) -> Any:
     """
     if len(content) > MAX_PICKLE_BYTES:
         raise CheckpointError("pickle too large", where, f"{len(content)} bytes", "not a YOLOv5 checkpoint")
-    _check_opcodes(content, where)
+    check_opcodes(content, where)
     try:
         return _InertUnpickler(content, where).load()
     except CheckpointError:
         raise
     # A hostile or damaged pickle can make the stand-ins fail in any way; each means the same to the user.
     except Exception as error:
-        raise CheckpointError("unreadable pickle", where, _first_line(error), "get the file again") from error
+        raise CheckpointError("unreadable pickle", where, first_line(error), "get the file again") from error
 
 
 class _InertUnpickler(pickle.Unpickler):
@@ -211,22 +233,31 @@ class _InertUnpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(content))
         self.where = where
         self.stubs: dict[tuple[str, str], type[Stub]] = {}
+        self.copies = _Copies()
+        self.copying = {
+            ("collections", "OrderedDict"): self.copies.map_of,
+            ("__builtin__", "set"): self.copies.set_of,
+            ("builtins", "set"): self.copies.set_of,
+            **dict.fromkeys(_PATHS, self.copies.path_of),
+        }
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the stand-in of a global; never imports."""
         key = (module, name)
+        if key in self.copying:
+            return self.copying[key]
         if key in _STAND_INS:
             return _STAND_INS[key]
         if key in FRAMEWORK_CLASSES or (module in _STUBBED_MODULES and name.isidentifier()):
             if key not in self.stubs:
-                self.stubs[key] = type("Stub", (Stub,), {"foreign": f"{module}.{name}"})
+                self.stubs[key] = type("Stub", (Stub,), {"foreign": f"{module}.{name}", "copies": self.copies})
             return self.stubs[key]
         if module.partition(".")[0] == "ultralytics":
             remedy = (
                 "anchor-free 'u' and later models are another architecture; use the anchor-based release, yolov5n.pt"
             )
             raise CheckpointError("not a YOLOv5 detector of this family", self.where, f"{module}.{name}", remedy)
-        raise CheckpointError("forbidden name in the pickle", self.where, f"{module}.{name}"[:100], _WHY)
+        raise CheckpointError("forbidden name in the pickle", self.where, f"{module}.{name}"[:100], WHY)
 
     def persistent_load(self, pid: Any) -> Storage:
         """Return where a storage lies in the archive."""
@@ -236,60 +267,3 @@ class _InertUnpickler(pickle.Unpickler):
         if not isinstance(key, str) or not key.isalnum():
             raise ValueError("a storage without a number")
         return Storage(key, storage_type.dtype, count)
-
-
-def _check_opcodes(content: bytes, where: str) -> None:
-    """Refuse opcodes outside the list, memo numbers beyond reason and deep nesting, before anything is obeyed.
-
-    Nesting is followed through stack and memo: hashing a tuple of a hundred thousand levels would end the process.
-    """
-    mark = -1
-    depths: list[int] = []
-    memo: dict[int, int] = {}
-    try:
-        for opcode, argument, _ in pickletools.genops(content):
-            name = opcode.name
-            if name not in _OPCODES:
-                raise CheckpointError("forbidden opcode in the pickle", where, name, _WHY)
-            if name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
-                index = len(memo) if name == "MEMOIZE" else int(argument or 0)
-                if index > len(content):
-                    raise CheckpointError("forbidden memo number in the pickle", where, index, _WHY)
-                memo[index] = depths[-1]
-                continue
-            if name in ("BINGET", "LONG_BINGET"):
-                depths.append(memo[int(argument or 0)])
-                continue
-            if name == "MARK":
-                depths.append(mark)
-                continue
-            depth = _applied(opcode, name, depths, mark)
-            if depth > MAX_NESTING:
-                raise CheckpointError("values nested too deep in the pickle", where, f"over {MAX_NESTING} levels", _WHY)
-    except (ValueError, IndexError, KeyError, UnicodeDecodeError) as error:
-        raise CheckpointError("damaged pickle", where, _first_line(error), "get the file again") from error
-
-
-def _applied(opcode: pickletools.OpcodeInfo, name: str, depths: list[int], mark: int) -> int:
-    """Apply one opcode to the stack of nesting depths; return the depth of what it left on top."""
-    taken: list[int] = []
-    before = list(opcode.stack_before)
-    if pickletools.markobject in before:
-        while (depth := depths.pop()) != mark:
-            taken.append(depth)
-        before = before[: before.index(pickletools.markobject)]
-    for _ in before:
-        taken.append(depths.pop())
-    result = 0
-    for _ in opcode.stack_after:
-        if name in _FILLS_A_CONTAINER:
-            # The container came last off the stack; filling it does not deepen it, what is filled in may.
-            result = max([taken[-1], *(depth + 1 for depth in taken[:-1])])
-        else:
-            result = max(taken, default=-1) + 1
-        depths.append(result)
-    return result
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).split("\n")[0] or type(error).__name__)[:200]

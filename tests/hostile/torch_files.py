@@ -124,6 +124,28 @@ MEMO_BOMB = b"\x80\x02]q\x00" + b"".join(
     b"(" + b"h" + bytes([n]) + (b"h" + bytes([n])) * 9 + b"lq" + bytes([n + 1]) for n in range(60)
 ) + b"."  # fmt: skip
 SELF = b"\x80\x02cmodels.yolo\nDetectionModel\n)\x81q\x00}" + text("_modules") + b"}" + text("model") + b"h\x00ssb."
+SETS = b"\x80\x02" + b"\x8f" * 1_500_000 + b"."
+
+
+def colliding() -> bytes:
+    """Return a map whose keys all have the same hash."""
+    keys = (number * ((1 << 61) - 1) for number in range(1, 20_001))
+    packed = (key.to_bytes((key.bit_length() + 8) // 8, "little") for key in keys)
+    return b"\x80\x02}(" + b"".join(b"\x8a" + bytes([len(each)]) + each + b"N" for each in packed) + b"u."
+
+
+def copied(again: bytes) -> bytes:
+    """Return a list of 9 000 words, handed to an opcode sequence over and over again."""
+    words = b"".join(b"K" + bytes([each % 256]) for each in range(9_000))
+    return b"\x80\x02](" + words + b"e\x85q\x000]q\x010" + again + b"N."
+
+
+def _paths() -> bytes:
+    """Return a path of twice the path before, and so on."""
+    start = b"\x80\x02cpathlib\nPosixPath\nq\x000" + text("word") + b"q\x010"
+    return start + b"h\x00(h\x01h\x01tRq\x010" * 100 + b"h\x01."
+
+
 ZEROS = {"data/0": bytes(16)}
 
 TORCH_FILES = [
@@ -155,6 +177,27 @@ TORCH_FILES = [
     _pickle("a text of two gigabytes", b"\x80\x02X\xff\xff\xff\x7fabc.", DAMAGED_PICKLE),
     _pickle("bytes of eight exabytes", b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f" + b"abc.", "{file}"),
     _pickle("a number of two gigabytes", b"\x80\x02\x8b\xff\xff\xff\x7f\x01.", DAMAGED_PICKLE),
+    _pickle("a million and a half of sets", SETS, "too many values in the pickle in {file}", NOTHING),
+    _pickle(
+        "sets within a list",
+        b"\x80\x02]" + (b"(" + b"\x8f" * 1_000 + b"e") * 1_000 + b".",
+        "too many values in the pickle in {file}: over 1000000 opcodes",
+    ),
+    _pickle("keys of the same hash", colliding(), "a number too large in the pickle in {file}: over 63 bits"),
+    _pickle("tuples as keys", b"\x80\x02}K\x01K\x02\x86Ns.", "a key that is no word or number in the pickle in {file}"),
+    _pickle("tuples in a set", b"\x80\x02\x8f(NK\x01K\x02\x86\x90.", "a key that is no word or number in the pickle"),
+    _pickle(
+        "tuples in a set by name",
+        b"\x80\x02cbuiltins\nset\n](K\x01K\x02\x86e\x85R.",
+        UNREADABLE + ": a key that is no word or number",
+    ),
+    _pickle(
+        "a set, made again and again",
+        copied(b"cbuiltins\nset\n0" + b"cbuiltins\nset\nh\x00R0" * 10_000),
+        UNREADABLE + ": more than 1000000 values are copied",
+    ),
+    _pickle("a path that doubles", _paths(), UNREADABLE + ": more than 1000000 values are copied"),
+    _pickle("a memo number beyond its values", b"\x80\x02Nr\x00\x00\x10\x00.", "forbidden memo number in the pickle"),
     _pickle("an empty pickle", b"", DAMAGED_PICKLE),
     _pickle("a pickle that pops from nothing", b"\x80\x02t.", DAMAGED_PICKLE),
     _pickle(
