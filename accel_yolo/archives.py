@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import stat
@@ -13,17 +14,21 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from accel_yolo.errors import DataError, EnvironmentFault
 from accel_yolo.files import fsync_dir
+from accel_yolo.tar_stream import PIECE_BYTES, TarStream, inflated
 
 MAX_ENTRIES = 2_000_000
 MAX_RATIO = 200
 FREE_BYTES = 64 << 20
 """An archive may inflate to this plus MAX_RATIO times its size; images barely shrink, bombs grow a thousandfold."""
 
-PIECE_BYTES = 1 << 20
+
+_DAMAGE = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError,
+)  # fmt: skip
 
 
 @dataclass
@@ -87,7 +92,7 @@ def _unpack_into(archive: Path, folder: Path) -> None:
                     continue
                 target.parent.mkdir(parents=True, exist_ok=True)
                 room -= _written(entry, target, room, where)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise DataError("damaged or encrypted archive", where, str(error)[:100], "get the file again") from error
     except ValueError as error:
         raise DataError("damaged archive", where, str(error)[:100], "get the file again") from error
@@ -126,8 +131,13 @@ def _entries(archive: Path) -> Iterator[Iterator[_Entry]]:
         with zipfile.ZipFile(archive) as container:
             yield _zip_entries(container, str(archive))
         return
-    with closing(tarfile.open(archive, "r:*")) as container:  # noqa: SIM115
-        yield _tar_entries(container, str(archive))
+    with inflated(archive) as stream, closing(_tar(stream)) as container:
+        yield _tar_entries(container, stream, str(archive))
+
+
+def _tar(stream: TarStream) -> tarfile.TarFile:
+    stream.begin_header()
+    return tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r:")  # it reads, seeks and tells, nothing else
 
 
 def _zip_entries(container: zipfile.ZipFile, where: str) -> Iterator[_Entry]:
@@ -138,13 +148,18 @@ def _zip_entries(container: zipfile.ZipFile, where: str) -> Iterator[_Entry]:
         yield _Entry(info.filename, info.is_dir(), lambda info=info: container.open(info))
 
 
-def _tar_entries(container: tarfile.TarFile, where: str) -> Iterator[_Entry]:
-    for member in container:
+def _tar_entries(container: tarfile.TarFile, stream: TarStream, where: str) -> Iterator[_Entry]:
+    while (member := container.next()) is not None:
         if not (member.isreg() or member.isdir()) or member.issparse():
             raise DataError("a link or device in the archive", where, member.name, "refused")
-        if member.name in (".", "./"):
-            continue
-        yield _Entry(member.name, member.isdir(), lambda member=member: _tar_stream(container, member))
+        if container.offset < stream.tell():
+            raise tarfile.ReadError("an entry of a negative size")
+        stream.begin_content()
+        if not (member.isdir() and member.name in (".", "./")):
+            yield _Entry(member.name, member.isdir(), lambda member=member: _tar_stream(container, member))
+        container.members.clear()  # type: ignore[attr-defined]  # each holds all that its header says
+        stream.begin_header()
+    stream.begin_content()
     _check_tar_end(container)
 
 

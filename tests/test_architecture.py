@@ -16,6 +16,7 @@ PACKAGE = ROOT / "accel_yolo"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 L0 = {
     "archives",
+    "tar_stream",
     "bars",
     "boxes",
     "devices",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import lzma
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 from hostile.cases import Case
 
+LONG = "a header of more than 65536 bytes"
 FILES = {"images/a.txt": b"a" * 100, "labels/a.txt": b"0 .5 .5 .1 .1\n"}
 OUTSIDE, LINK, DAMAGED = "an entry would land outside the folder in ", "a link or device in the archive", "damaged"
 
@@ -73,6 +77,50 @@ def many_names() -> bytes:
     return bytes(content)
 
 
+def described(kind: bytes, said: bytes, pack: Callable[[bytes], bytes] = gzip.compress) -> bytes:
+    """Return a tar whose first header is of a kind that `said` describes at length."""
+    header = tarfile.TarInfo("x")
+    header.type, header.size = kind, len(said)
+    blocks = header.tobuf(tarfile.USTAR_FORMAT) + said + bytes(-len(said) % 512)
+    return pack(blocks + tarfile.TarInfo("a.txt").tobuf() + bytes(1024))
+
+
+def sparse_map() -> bytes:
+    """Return a tar whose entry begins with a list of its holes that has no end."""
+    said = b"".join(b"%d %s\n" % (len(text) + 4, text) for text in (b"GNU.sparse.major=1", b"GNU.sparse.minor=0"))
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, len(said)
+    entry = tarfile.TarInfo("a.txt")
+    entry.size = 10 << 20
+    blocks = header.tobuf() + said + bytes(-len(said) % 512) + entry.tobuf()
+    return gzip.compress(blocks + b"99999999\n" + b"1\n" * (entry.size // 2), 1)
+
+
+def backwards() -> bytes:
+    """Return a tar whose entry has a size that leads back to its header."""
+    block = bytearray(tarfile.TarInfo("a.txt").tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = (-512 + (256**12)).to_bytes(12, "big")
+    block[148:156] = b"        "
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block) + bytes(2048)
+
+
+def greedy_xz() -> bytes:
+    """Return an xz file that asks for a gigabyte before it says anything."""
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 30, "mf": lzma.MF_HC3, "nice_len": 3}]
+    small = lzma.compress(bytes(10_240), check=lzma.CHECK_NONE, filters=[filters[0] | {"dict_size": 1 << 20}])
+    return _with_dictionary(small, 36)
+
+
+def _with_dictionary(content: bytes, code: int) -> bytes:
+    """Return an xz file whose first block says another size of its dictionary (the .xz format, 5.3.1)."""
+    changed = bytearray(content)
+    length = (changed[12] + 1) * 4
+    changed[12 + 4] = code
+    changed[12 + length - 4 : 12 + length] = zlib.crc32(changed[12 : 12 + length - 4]).to_bytes(4, "little")
+    return bytes(changed)
+
+
 BOMB = zipped({"zeros": bytes(300 << 20)})
 TAR_BOMB = tarred(member("zeros"), content=bytes(300 << 20))
 WHOLE = zipped(FILES)
@@ -111,6 +159,15 @@ ARCHIVES = [
     _of("a pipe in a tar", tarred(member("x", tarfile.FIFOTYPE)), LINK, kind="tar.gz"),
     _of("a name twice in a tar", tarred(member("x"), member("x")), "a name appears twice", kind="tar.gz"),
     _of("a tar cut in the middle", WHOLE_TAR[: len(WHOLE_TAR) // 2], DAMAGED, kind="tar.gz"),
+    *(
+        _of(f"a tar header of 100 MiB ({kind.decode()})", described(kind, bytes(100 << 20)), LONG, kind="tar.gz")
+        for kind in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+    ),
+    _of("a tar header of digits", described(tarfile.XHDTYPE, b"1" * 60_000), "hundreds of digits", kind="tar.gz"),
+    _of("a list of holes without end", sparse_map(), LONG, kind="tar.gz"),
+    _of("a tar that leads back", backwards(), "an entry of a negative size", kind="tar"),
+    _of("an xz that wants a gigabyte", greedy_xz(), DAMAGED, "Memory usage limit", kind="tar.xz"),
+    _of("an xz cut in the middle", lzma.compress(gzip.decompress(WHOLE_TAR))[:-40], DAMAGED, kind="tar.xz"),
     _of("a tar bomb", TAR_BOMB, "the archive inflates without bounds", "zeros", kind="tar.gz"),
 ]
 
