@@ -88,16 +88,14 @@ class Preempted(UserError):
     Args:
         name: of the signal.
         where: epoch and step.
-        command: continues the run.
+        remedy: how the run is continued.
     """
 
     exit_code = 75
 
-    def __init__(self, name: str, where: str, command: str) -> None:
+    def __init__(self, name: str, where: str, remedy: str) -> None:
         is_person = name == "SIGINT"
-        super().__init__(
-            f"{'interrupted' if is_person else 'stopped'} by {name}", where, None, f"continue with: {command}"
-        )
+        super().__init__(f"{'interrupted' if is_person else 'stopped'} by {name}", where, None, remedy)
         if is_person:
             self.exit_code = 130
 

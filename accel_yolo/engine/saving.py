@@ -17,6 +17,7 @@ from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine.build import Training
 from accel_yolo.engine.checkpoint import PREFIX, VALIDATED
 from accel_yolo.engine.divergence import require_equal_weights
+from accel_yolo.engine.failures import how_to_go_on
 from accel_yolo.engine.interruption import ASKING, Interruption, StopAsked
 from accel_yolo.engine.optim import optimizer_tensors
 from accel_yolo.engine.progress import EpochMeter
@@ -28,6 +29,9 @@ from accel_yolo.engine.world import World
 from accel_yolo.engine.writer import LONGEST_S, HostCopy, Writer
 from accel_yolo.errors import Preempted, UserError
 from accel_yolo.shell import program
+
+OURS = "accel-yolo"
+"""What this program calls itself as a launcher."""
 
 LAST_WAIT_S = 30.0
 """How long a run that fails waits for the save that is under way."""
@@ -202,8 +206,8 @@ class Checkpoints:
         epochs = self._config.epochs
         epoch = min(state.epoch + 1, epochs)  # all of them may be done
         where = f"epoch {epoch} of {epochs} after step {state.step} (update {state.updates})"
-        command = resume_command(self.run, self._config, self._world)
-        raise self._world.common(Preempted(agreed.name, where, command))
+        remedy = how_to_continue(self.run, self._config, self._world)
+        raise self._world.common(Preempted(agreed.name, where, remedy))
 
     def _write(self, state: TrainState) -> None:
         """Start saving a state, unless it is saved; all processes take part."""
@@ -275,11 +279,15 @@ def _name(state: TrainState) -> str:
     return f"{PREFIX}{state.step:08d}{done}"
 
 
-def resume_command(run: RunFolder, config: TrainConfig, world: World) -> str:
-    """Return the command that continues a run on as many processes of this machine."""
-    words = [program(), "train", "--resume", shlex.quote(str(run.path))]
+def how_to_continue(run: RunFolder, config: TrainConfig, world: World) -> str:
+    """Return how a run goes on on as many processes: the whole command where this program starts them all."""
+    if world.launcher not in ("", OURS) or world.machines > 1:
+        return how_to_go_on(run.path)
+    words = [program(), "train", "--resume", str(run.path)]
     if config.device:
         words += ["--device", config.device]
-    if world.launcher == "accel-yolo" and world.machines == 1 and "," not in config.device:
+    if world.launcher == OURS and "," not in config.device:
         words += ["--processes", str(world.size)]
-    return " ".join(words)
+    if config.augment_with:  # code of the user's, which no file of a run may bring in
+        words += ["--augment-with", config.augment_with]
+    return f"continue with: {words[0]} {shlex.join(words[1:])}"

@@ -48,7 +48,8 @@ def test_all_processes_stop_together_with_a_checkpoint(
     assert [gone.code for gone in both] == [0, 0]
     first, second = (gone.value for gone in both)
     assert first == second, "the same step, the same words, nobody lost a peer"
-    assert first.code == 75 and "stopped by SIGTERM in epoch" in first.line and "; continue with: " in first.line
+    assert first.code == 75 and "stopped by SIGTERM in epoch" in first.line
+    assert first.line.endswith(f"; start it as before, with --resume {tmp_path}/exp")
     step = int(first.line.partition("after step ")[2].partition(" ")[0])
     assert first.saved[-1] == f"step-{step:08d}"
     assert max(ended.ended_s for ended in (first, second)) - min(first.signalled_s, second.signalled_s) < STOPPED_S
@@ -63,7 +64,10 @@ def test_a_signal_after_the_last_agreement_of_a_run_leaves_its_last_words_to_the
 ) -> None:
     both = run_processes(2, trained, grain_config(sparse_data, tmp_path), "results:0:15:term")
     assert [ended.code for ended in both] == [75, 75]
-    assert "stopped by SIGTERM in epoch 3 of 3 after step 15 (update 15); continue with: " in both[0].line
+    assert (
+        "stopped by SIGTERM in epoch 3 of 3 after step 15 (update 15); start it as before, with --resume "
+        in both[0].line
+    )
     assert both[0].saved[-1] == "step-00000015-validated"
     assert not (tmp_path / "exp" / "metrics.json").exists()
     (ended,) = run_processes(1, trained, resumed(tmp_path / "exp"))
