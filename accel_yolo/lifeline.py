@@ -38,6 +38,17 @@ def end_with_parent(number: signal.Signals, within_s: float | None = None) -> No
         threading.Thread(target=_outlive, args=(os.getppid(), within_s), daemon=True, name="lifeline").start()
 
 
+def leave_signals_to_the_run() -> None:
+    """Ignore what asks a run to stop: it goes to all processes of a terminal, a job or a container.
+
+    The process that this one works for decides, and needs it until then.
+    """
+    signal.set_wakeup_fd(-1)  # of a fork it would still be that of the run
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
 def _outlive(parent: int, seconds: float) -> None:
     """End this process some seconds after it has lost its parent."""
     while os.getppid() == parent:

@@ -20,11 +20,12 @@ def draw(path: Path, content: Any = "") -> list[Path]:
 
 
 def describe_process(path: Path) -> list[Path]:
-    """Write what the process is: its parent, niceness, threads, what Ctrl-C does, and whether there is torch."""
+    """Write what the process is: its parent, niceness, threads, whether it ignores what asks for a stop, has torch."""
     import accel_yolo.inference.output.run_pictures
 
     assert accel_yolo.inference.output.run_pictures.PICTURES
-    ignores = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    asking = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    ignores = all(signal.getsignal(number) is signal.SIG_IGN for number in asking)
     threads = f"{cv2.getNumThreads()} {os.environ['OMP_NUM_THREADS']}"
     path.write_text(f"{os.getppid()} {os.nice(0)} {threads} {ignores} {'torch' in sys.modules}")
     return [path]

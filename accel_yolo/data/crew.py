@@ -23,8 +23,9 @@ from accel_yolo.data import whereabouts
 from accel_yolo.data.room import amount, free_memory_bytes
 from accel_yolo.data.slots import Slots
 from accel_yolo.data.whereabouts import Desks
-from accel_yolo.data.workers import leave_signals_to_the_run, start_worker
+from accel_yolo.data.workers import start_worker
 from accel_yolo.errors import EnvironmentFault, UserError, printable
+from accel_yolo.lifeline import leave_signals_to_the_run
 
 LOOK_EVERY_S = 5.0
 """Seconds between two looks at a worker that does not answer."""
@@ -34,7 +35,7 @@ WARN_EVERY_S = 60.0
 
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT")
 _STOP_S = 1.0
-"""How long a worker that was asked to end may take before it is ended."""
+"""How long workers that were asked to end may take, all together, before they are ended."""
 
 
 @dataclass(frozen=True)
@@ -230,8 +231,10 @@ def _stop(owner: int, connections: Sequence[Connection], processes: Sequence[Any
     for connection in connections:
         with contextlib.suppress(OSError):
             connection.send(None)
+    until_s = time.monotonic() + _STOP_S
     for process in processes:
-        process.join(_STOP_S)
+        process.join(max(until_s - time.monotonic(), 0.0))
+    for process in processes:
         if process.is_alive():
             process.kill()  # one that is stopped does not hear anything else
     for connection in connections:

@@ -25,17 +25,6 @@ def start_worker() -> None:
     _end_with_the_run()
 
 
-def leave_signals_to_the_run() -> None:
-    """Ignore what asks a run to stop: it goes to all processes of a terminal, a job or a container.
-
-    The process that this one works for decides, and needs it until then.
-    """
-    signal.set_wakeup_fd(-1)  # of a fork it would still be that of the run
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-
-
 def _end_with_the_run() -> None:
     """Make this worker end when the process that it works for does, however that ends.
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from accel_yolo.errors import UserError
-from accel_yolo.lifeline import end_with_parent, start_program
+from accel_yolo.lifeline import end_with_parent, leave_signals_to_the_run, start_program
 
 LONGEST_DRAWING_S = 120.0
 """A drawing that takes longer is given up where somebody waits for it."""
@@ -161,7 +161,7 @@ def serve(number: str, parent: str) -> None:
         number: descriptor of the socket.
         parent: id of the process that asks.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the parent decides
+    leave_signals_to_the_run()  # they go to all processes of a terminal, a job or a container; the parent decides
     end_with_parent(signal.SIGKILL)
     if sys.platform == "linux" and os.getppid() != int(parent):
         return

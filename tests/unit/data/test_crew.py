@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import math
 import multiprocessing
@@ -133,13 +134,14 @@ def test_a_worker_that_hangs_at_a_file_is_named_each_minute_and_stops_the_run_in
 ) -> None:
     monkeypatch.setattr(crew_module, "LOOK_EVERY_S", 0.05)
     monkeypatch.setattr(crew_module, "WARN_EVERY_S", 0.4)
-    crew, _ = crew_of(Painter(slow=7), 2, patience_s=1.5)
+    crew, _ = crew_of(Painter(slow=7), 2, patience_s=2.2)
     crew.ask(task_of(0, 0, 0))
     expected = r"data worker 1 does not get on in /data/7\.jpg: since \d+ s; look after the disk or the network"
     with pytest.raises(EnvironmentFault, match=expected):
         crew.answers()
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
-    assert len(warnings) == 3 and all("data worker 1 waits for /data/7.jpg since " in line for line in warnings)
+    # Five times are there to warn at. Under load some are slept through; none is told of twice.
+    assert 1 <= len(warnings) <= 5 and all("data worker 1 waits for /data/7.jpg since " in line for line in warnings)
 
 
 def test_the_files_that_workers_are_at_can_be_asked_for() -> None:
@@ -151,14 +153,15 @@ def test_the_files_that_workers_are_at_can_be_asked_for() -> None:
     assert crew.files() == ["/data/7.jpg"], "the other one waits for work"
 
 
-def test_a_worker_that_is_slow_but_gets_on_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew_module, "LOOK_EVERY_S", 0.05)
-    crew, _ = crew_of(Painter(), 1, patience_s=0.2)
+@pytest.mark.parametrize("path", ["", "/data/4.jpg"])
+def test_a_worker_may_wait_for_work_longer_than_for_a_file(path: str) -> None:
+    crew, _ = crew_of(Painter(), 1, patience_s=60)
     crew.ask(task_of(0, 0, 0))
     crew.answers()
-    time.sleep(0.4)  # it waits for work, which is no file
-    crew.ask(task_of(1, 0, 0))
-    crew.answers()
+    hour_ago_ns = time.monotonic_ns() - 3_600_000_000_000
+    whereabouts._write_line(crew._desks._row(0)[: whereabouts._LINE], hour_ago_ns, path)
+    with pytest.raises(EnvironmentFault, match="since 3600 s") if path else contextlib.nullcontext():
+        crew._look_after(0, waited_s=1.0)
 
 
 def test_a_worker_that_was_stopped_before_it_began_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +170,9 @@ def test_a_worker_that_was_stopped_before_it_began_is_named(monkeypatch: pytest.
     ((process, _), *_) = crew.answers()
     os.kill(process, signal.SIGSTOP)
     crew.ask(task_of(1, 0, 0))
-    expected = f"data worker 0 does not get on: since 1 s; process {process} may have been stopped; --workers 0 loads"
+    expected = (
+        rf"data worker 0 does not get on: since \d+ s; process {process} may have been stopped; --workers 0 loads"
+    )
     with pytest.raises(EnvironmentFault, match=expected):
         crew.answers()
 
@@ -178,11 +183,28 @@ def test_a_stopped_worker_ends_with_its_crew() -> None:
     ((process, _), *_) = crew.answers()
     os.kill(process, signal.SIGSTOP)
     crew.close()
+    await_end_of(process)
+
+
+def test_workers_that_are_busy_are_waited_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew_module, "_STOP_S", 2.0)
+    crew, _ = crew_of(Painter(slow=4), 6)
+    crew.ask(Task(SHAPE, ((0, 4),) * 6))
+    pids = [process.pid for process in crew._processes]
+    begun_s = time.monotonic()
+    crew.close()
+    assert time.monotonic() - begun_s < 6 * 2.0 / 2, "not one after the other"
+    for pid in pids:
+        await_end_of(pid)
+
+
+def await_end_of(pid: int) -> None:
+    """Return when a process that was killed is gone."""
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and any(child.pid == process for child in multiprocessing.active_children()):
+    while time.monotonic() < deadline and any(child.pid == pid for child in multiprocessing.active_children()):
         time.sleep(0.02)
     with pytest.raises(ProcessLookupError):
-        os.kill(process, 0)
+        os.kill(pid, 0)
 
 
 def test_batches_that_nobody_took_are_dropped() -> None:
@@ -237,7 +259,7 @@ def test_a_worker_ends_at_once_with_a_killed_process(method: str, tmp_path: Path
     # The worker has inherited the pipe: reading it to its end waits for it.
     process.communicate(timeout=30)
     assert process.returncode == -signal.SIGKILL
-    assert time.monotonic() - killed < 1
+    assert time.monotonic() - killed < 4, "far from the end of its sleep"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems share memory through files")

@@ -112,6 +112,18 @@ def test_a_drawing_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pyte
     assert "it took more than" in drawer.failure and not is_running(pid)
 
 
+def test_a_signal_to_all_processes_is_left_to_the_run(tmp_path: Path) -> None:
+    drawer = Draughtsman()
+    drawer.ask(drawings.draw, tmp_path / "a.txt")
+    drawer.wait()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        os.kill(pid_of(drawer), number)
+    drawer.ask(drawings.draw, tmp_path / "b.txt")
+    drawer.wait()
+    assert (drawer.finished(), drawer.failure) == ([tmp_path / "a.txt", tmp_path / "b.txt"], "")
+    drawer.close()
+
+
 def test_nothing_is_left_running(tmp_path: Path) -> None:
     drawer = Draughtsman()
     drawer.ask(drawings.never_end)
