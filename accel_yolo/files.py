@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -119,6 +120,25 @@ def sha256_file(path: Path) -> str:
         while piece := stream.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def read_within(path: Path | str, limit: int) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        OSError: as for any file; EFBIG if it has more than `limit` bytes, which are then not read.
+    """
+    with open(path, "rb") as stream:  # noqa: PTH123
+        check_size(os.fstat(stream.fileno()).st_size, limit, path)
+        content = stream.read(limit + 1)  # some files have no size, and no end
+        check_size(len(content), limit, path)
+    return content
+
+
+def check_size(size: int, limit: int, path: Path | str) -> None:
+    """Raise OSError (EFBIG), whose text says both numbers, if a file is too large to be read."""
+    if size > limit:
+        raise OSError(errno.EFBIG, f"{size} bytes, at most {limit} are read", str(path))
 
 
 @contextlib.contextmanager

@@ -12,9 +12,11 @@ from typing import Any
 from accel_yolo.config.shipped import is_dir
 from accel_yolo.config.yaml_io import Located
 from accel_yolo.errors import DataError, EnvironmentFault, did_you_mean, printable
-from accel_yolo.files import cache_dir, sha256_bytes, write_text_atomic
+from accel_yolo.files import cache_dir, read_within, sha256_bytes, write_text_atomic
 
 FORMATS = ("yolo", "coco", "voc")
+MAX_COCO_BYTES = 8 << 30
+"""The largest published data set has 6 GiB in one file."""
 _ANNOTATION_FOLDERS = (("JPEGImages", "Annotations"), ("images", "annotations"), ("images", "Annotations"))
 _LOOKED_AT = 200
 """Files of a folder that are looked at to tell its format."""
@@ -86,7 +88,7 @@ def looks_like_coco(file: Path) -> bool:
     if _kept_names(file).is_file():  # it was read as one before
         return True
     try:
-        msgspec.json.decode(file.read_bytes().removeprefix(b"\xef\xbb\xbf"), type=lists)
+        msgspec.json.decode(read_within(file, MAX_COCO_BYTES).removeprefix(b"\xef\xbb\xbf"), type=lists)
     except msgspec.ValidationError:
         return False
     except (OSError, ValueError, RecursionError):  # what is wrong with it is told by who reads it
@@ -133,7 +135,9 @@ def _read_names(file: Path) -> list[str]:
         categories: list[dict[str, Any]]
 
     try:
-        found = msgspec.json.decode(file.read_bytes().removeprefix(b"\xef\xbb\xbf"), type=Categories).categories
+        found = msgspec.json.decode(
+            read_within(file, MAX_COCO_BYTES).removeprefix(b"\xef\xbb\xbf"), type=Categories
+        ).categories
     except msgspec.ValidationError:
         found = []
     except (ValueError, RecursionError):  # numbers that JSON does not have: read with care later
@@ -156,7 +160,7 @@ def _read_names(file: Path) -> list[str]:
 
 def _categories_in_text(file: Path) -> list[Any]:
     try:
-        found = json.loads(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))["categories"]
+        found = json.loads(read_within(file, MAX_COCO_BYTES).removeprefix(b"\xef\xbb\xbf"))["categories"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return []
     return found if isinstance(found, list) else []

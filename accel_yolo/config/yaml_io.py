@@ -74,13 +74,16 @@ def load_yaml(path: Path, kind: type[UserError] = ConfigError, shown: str = "") 
     if path.is_dir():
         raise kind("a folder where a YAML file is needed", name, remedy="give the file")
     try:
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST_BYTES + 1)
     except FileNotFoundError:
         raise kind("no such file", name, remedy="check the path") from None
     except OSError as error:
         raise kind("cannot read", name, error.strerror or error, "check the file and its rights") from error
     if len(content) > LARGEST_BYTES:
-        raise kind("file too large", name, f"{len(content)} bytes", f"a YAML file has at most {LARGEST_BYTES}")
+        raise kind(
+            "file too large", name, f"more than {LARGEST_BYTES} bytes", f"a YAML file has at most {LARGEST_BYTES}"
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

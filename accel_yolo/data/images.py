@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import io
-import math
 import os
 import stat
 import time
@@ -38,6 +37,7 @@ from accel_yolo.data.png_rows import holds_all_rows
 from accel_yolo.data.problems import BadFile, Problem
 from accel_yolo.data.whole_image import whole_header
 from accel_yolo.errors import DataError, printable
+from accel_yolo.files import check_size
 from accel_yolo.letterbox import resized_hw
 
 ALL_ROWS = slice(None)
@@ -54,8 +54,8 @@ class Load(Protocol):
         ...
 
 
-MAX_PIXELS = 100_000_000
-"""Images with more are refused before they are decoded."""
+MAX_PIXELS, MAX_IMAGE_BYTES = 100_000_000, 1 << 30
+"""Images with more are not decoded, and files with more not read: the largest image has less in any kind."""
 MIN_SIDE_PX = 10
 
 PAUSES_S = (0.1, 0.3, 1.0)
@@ -164,8 +164,8 @@ def verify(content: bytes, path: str) -> tuple[int, int]:
     Raises:
         BadFile: what is wrong with the file.
     """
-    whole = whole_header(content)
-    if whole is not None and min(whole.size_hw) >= MIN_SIDE_PX and math.prod(whole.size_hw) <= MAX_PIXELS:
+    whole = whole_header(content, MAX_PIXELS)
+    if whole is not None and min(whole.size_hw) >= MIN_SIDE_PX:
         return oriented_hw(whole.size_hw, whole.orientation)
     header = plain_header(content)
     if header is not None:
@@ -207,8 +207,10 @@ def _content(path: str) -> bytes:
     whereabouts.note(path)
     # Without waiting: a pipe may have taken the place of an image, and nobody may ever write to it.
     with open(path, "rb", buffering=0, opener=_without_waiting) as file:  # noqa: PTH123
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        state = os.fstat(file.fileno())
+        if not stat.S_ISREG(state.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
+        check_size(state.st_size, MAX_IMAGE_BYTES, path)
         return file.readall()
 
 

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from accel_yolo.data.problems import BadFile, Problem
 from accel_yolo.errors import DataError, printable
+from accel_yolo.files import check_size, read_within
 
 _IMAGE_SETS, _VOC_IMAGES = "ImageSets", "JPEGImages"
+MAX_LIST_BYTES = 1 << 30
+"""A list of ten million images has half of it."""
 IMAGE_ENDINGS = frozenset(("bmp", "dng", "jpeg", "jpg", "mpo", "pfm", "png", "tif", "tiff", "webp"))
 
 
@@ -25,7 +28,7 @@ def list_images(entries: Iterable[Path], *, voc: bool = False) -> tuple[list[str
         voc: text files below a folder ImageSets name images of the folder JPEGImages beside it, without an ending.
 
     Raises:
-        DataError: an entry does not exist or is neither folder, text file nor image.
+        DataError: an entry does not exist, cannot be read or is neither folder, text file nor image.
     """
     found: list[str] = []
     problems: list[Problem] = []
@@ -59,21 +62,23 @@ def regular_stat(path: str) -> os.stat_result | None:
     return found if stat.S_ISREG(found.st_mode) else None
 
 
-def read_regular(path: str, rule: str) -> bytes | None:
+def read_regular(path: str, rule: str, limit: int) -> bytes | None:
     """Return the content of a regular file (links followed); None where there is none.
 
     Args:
         path: any path.
         rule: what the problem says of a file that is there and cannot be read.
+        limit: bytes that it may have.
 
     Raises:
-        BadFile: it cannot be read.
+        BadFile: it cannot be read, or is too large.
     """
     # Not opened before it is known to be regular: opening a pipe waits for a writer, and some devices act on it.
     found = regular_stat(path)
     if found is None:
         return None
     try:
+        check_size(found.st_size, limit, path)
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path costs as much as the reading
             return file.readall()
     except OSError as error:
@@ -115,7 +120,7 @@ def _is_folder(child: os.DirEntry[str]) -> bool:
 def _listed(list_file: str) -> Iterator[str]:
     """Yield the images of a list: absolute, relative to the list file, or else relative to the working folder."""
     folder = os.path.dirname(list_file)  # noqa: PTH120
-    content = Path(list_file).read_bytes().removeprefix(b"\xef\xbb\xbf")
+    content = _content(list_file).removeprefix(b"\xef\xbb\xbf")
     for line in content.splitlines():
         name = os.fsdecode(line.strip())
         if not name:
@@ -128,12 +133,19 @@ def _listed(list_file: str) -> Iterator[str]:
         yield from_here if regular_stat(from_here) is not None else beside
 
 
+def _content(list_file: str) -> bytes:
+    try:
+        return read_within(list_file, MAX_LIST_BYTES)
+    except OSError as error:
+        raise DataError("the list of images cannot be read", printable(list_file), error.strerror) from None
+
+
 def _listed_ids(list_file: str) -> Iterator[str]:
     """Yield the images of a list of Pascal VOC: each line names an image below JPEGImages, or its first word does."""
     top = list_file.rpartition(f"{os.sep}{_IMAGE_SETS}{os.sep}")[0]
     images = os.path.join(top, _VOC_IMAGES)  # noqa: PTH118
     endings: dict[str, dict[str, str]] = {}
-    for line in Path(list_file).read_bytes().splitlines():
+    for line in _content(list_file).splitlines():
         whole = os.fsdecode(line.strip())
         # "000012  1" in the lists of one class.
         for name in dict.fromkeys((whole, *whole.split()[:1])):

@@ -17,7 +17,7 @@ from accel_yolo.data.formats.coco import CocoLabels
 from accel_yolo.data.formats.record import NO_LABELS, LabelRules, Labels
 from accel_yolo.data.formats.voc import parse_voc
 from accel_yolo.data.formats.yolo import parse_yolo
-from accel_yolo.data.images import verify
+from accel_yolo.data.images import MAX_IMAGE_BYTES, verify
 from accel_yolo.data.label_paths import VOC, YOLO, label_path_of, label_paths_of
 from accel_yolo.data.listing import read_regular
 from accel_yolo.data.outcome import Outcome
@@ -25,6 +25,8 @@ from accel_yolo.data.problems import BadFile, Problem
 from accel_yolo.data.room import usable_cores
 from accel_yolo.data.split_index import Part, Record, part_of
 
+MAX_LABEL_BYTES = 32 << 20
+"""A label file of a thousand outlines with a thousand points each has half of it."""
 FEW_IMAGES = 2000
 """Up to so many are verified by threads of this process: others would hardly have started."""
 _CHUNK, _CHUNK_OF_MANY = 32, 128
@@ -134,7 +136,7 @@ def _examine(path: str, rules: LabelRules) -> tuple[Record, list[Problem]]:
     Raises:
         BadFile: what is wrong with it or its labels.
     """
-    content = read_regular(path, "the image cannot be read")
+    content = read_regular(path, "the image cannot be read", MAX_IMAGE_BYTES)
     if content is None:
         raise BadFile(Problem(path, 0, "", "no such file, or not a regular file"))
     size_hw = verify(content, path)
@@ -151,7 +153,7 @@ def _labels_beside(path: str, size_hw: tuple[int, int], rules: LabelRules) -> tu
     if rules.format == COCO:
         return NO_LABELS, False, []
     file = label_path_of(path, rules.format)
-    content = read_regular(file, "the label file cannot be read")
+    content = read_regular(file, "the label file cannot be read", MAX_LABEL_BYTES)
     if content is None:
         if os.path.lexists(file):
             raise BadFile(Problem(file, 0, "", "the label file cannot be read, or is not a regular file"))

@@ -6,6 +6,7 @@ is not refused but unknown: the careful decoder has the last word (and the words
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 import zlib
@@ -30,14 +31,18 @@ _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 
 _COLOUR_WITH_PALETTE = 3
 
 
-def whole_header(content: bytes) -> Header | None:
-    """Return the header of a JPEG or PNG that is whole; None when that cannot be told without decoding."""
+def whole_header(content: bytes, most_pixels: int) -> Header | None:
+    """Return the header of a JPEG or PNG that is whole; None when that cannot be told without decoding.
+
+    One of more pixels than `most_pixels` is not looked at: counting its rows takes time.
+    """
     try:
         if content[:3] == b"\xff\xd8\xff":
             header = plain_header(content)
-            return header if header and max(header.size_hw) <= _LONGEST_SIDE_PX and _is_whole_jpeg(content) else None
+            fits = header and max(header.size_hw) <= _LONGEST_SIDE_PX and math.prod(header.size_hw) <= most_pixels
+            return header if fits and _is_whole_jpeg(content) else None
         if content[:8] == b"\x89PNG\r\n\x1a\n":
-            return _whole_png(content)
+            return _whole_png(content, most_pixels)
     except (struct.error, IndexError, ValueError):
         return None
     return None
@@ -161,7 +166,7 @@ def _huffman_tables(body: bytes) -> frozenset[int] | None:
     return frozenset(found)
 
 
-def _whole_png(content: bytes) -> Header | None:
+def _whole_png(content: bytes, most_pixels: int) -> Header | None:
     """Walk the chunks (PNG, chapters 5 and 11); a turned or animated image is left to the careful decoder.
 
     The rows are counted where the decoder of that kind would fill up missing ones; that of plain ones is strict.
@@ -177,7 +182,7 @@ def _whole_png(content: bytes) -> Header | None:
         if not kinds:
             width, height, depth, colour, packing, filters, interlace = struct.unpack(">IIBBBBB", view[body:end])
             known = depth in _DEPTHS.get(colour, ()) and (packing, filters) == (0, 0) and interlace in (0, 1)
-            if kind != b"IHDR" or not known:
+            if kind != b"IHDR" or not known or width * height > most_pixels:
                 return None
             size_hw = height, width
         elif kind[:1].isupper() and kind not in (b"PLTE", b"IDAT", b"IEND"):

@@ -90,6 +90,11 @@ def _image(name: str, content: bytes, code: int, *words: str, file: str = "bad.j
     return Case(name, file, written(content), code, words)
 
 
+def _holes(path: Path, _: Path) -> None:
+    with path.open("wb") as stream:
+        stream.truncate(2 << 30)
+
+
 def _fifo(path: Path, _: Path) -> None:
     os.mkfifo(path)
 
@@ -185,6 +190,7 @@ IMAGES = [
     _image("a bad colour profile", with_segment(0xE2, b"ICC_PROFILE\x00\x01\x01" + b"junk" * 900), 0),
     _image("ten thousand comments", JPEG[:2] + (b"\xff\xfe\x00\x03x" * 10_000) + JPEG[2:], 0),
     _image("bytes after the end", JPEG + b"PK\x03\x04" + bytes(1000), 0),
+    Case("two gigabytes of holes", "holes.jpg", _holes, 3, ("{file}: ", "2147483648 bytes, at most 1073741824")),
     Case("a pipe", "pipe.jpg", _fifo, 3, ("{file}: ", "not a regular file")),
     Case("a folder named as an image", "folder.jpg", _folder, 0),
     Case("a link to nothing", "link.jpg", _dangling, 3, ("{file}: ",)),

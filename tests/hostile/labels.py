@@ -24,6 +24,11 @@ def _fine(name: str, content: bytes, objects: int) -> Case:
     return Case(name, "bad.txt", lambda path, _: path.write_bytes(content), 0, words)
 
 
+def _holes(path: Path, _: Path) -> None:
+    with path.open("wb") as stream:
+        stream.truncate(1 << 30)
+
+
 def _fifo(path: Path, _: Path) -> None:
     os.mkfifo(path)
 
@@ -57,6 +62,7 @@ LABELS = [
     Case(
         "a thousand bad lines", "bad.txt", lambda path, _: path.write_bytes(b"x\n" * 1000), 3, ("{file}:1: " + NUMBER,)
     ),
+    Case("a gigabyte of holes", "bad.txt", _holes, 3, ("{file}: ", "1073741824 bytes, at most 33554432 are read")),
     Case("a pipe", "bad.txt", _fifo, 3, ("{file}: ", "not a regular file")),
     Case("a folder", "bad.txt", _folder, 3, ("{file}: ", "not a regular file")),
     _fine("a byte-order mark", b"\xef\xbb\xbf" + GOOD, 1),

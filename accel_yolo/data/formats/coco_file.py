@@ -13,8 +13,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from accel_yolo.config.data_format import MAX_COCO_BYTES
 from accel_yolo.data.problems import Problem
 from accel_yolo.errors import DataError, printable
+from accel_yolo.files import read_within
 
 NO_NUMBER = -1
 _BOM = b"\xef\xbb\xbf"
@@ -109,7 +111,7 @@ def read_coco(file: Path, class_names: Sequence[str]) -> CocoFile:
 
 def _decoded(file: Path) -> _File:
     try:
-        content = file.read_bytes().removeprefix(_BOM)
+        content = read_within(file, MAX_COCO_BYTES).removeprefix(_BOM)
         try:
             return msgspec.json.decode(content, type=_File)
         except msgspec.ValidationError:

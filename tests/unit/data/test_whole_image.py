@@ -58,7 +58,7 @@ def decoded_verdict(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], object
 
     def verdict(content: bytes) -> object:
         with monkeypatch.context() as patch:
-            patch.setattr(images, "whole_header", lambda content: None)
+            patch.setattr(images, "whole_header", lambda content, _: None)
             return verdict_of(content)
 
     return verdict
@@ -73,14 +73,14 @@ def verdict_of(content: bytes) -> object:
 
 @pytest.mark.parametrize("kind", TOLD)
 def test_a_whole_file_of_a_common_kind_is_told_without_decoding(kind: str) -> None:
-    header = whole_header(TOLD[kind])
+    header = whole_header(TOLD[kind], images.MAX_PIXELS)
     assert header is not None
     assert header.size_hw == (48, 64)
 
 
 @pytest.mark.parametrize("kind", LEFT_TO_THE_DECODER)
 def test_every_other_kind_is_left_to_the_decoder(kind: str) -> None:
-    assert whole_header(LEFT_TO_THE_DECODER[kind]) is None
+    assert whole_header(LEFT_TO_THE_DECODER[kind], images.MAX_PIXELS) is None
 
 
 def test_real_photographs_are_told_with_the_size_that_decoding_finds(
@@ -88,7 +88,7 @@ def test_real_photographs_are_told_with_the_size_that_decoding_finds(
 ) -> None:
     for path in sorted((reference_dir / "data" / "coco128" / "images").iterdir())[:32]:
         content = path.read_bytes()
-        header = whole_header(content)
+        header = whole_header(content, images.MAX_PIXELS)
         assert header is not None
         assert header.size_hw == decoded_verdict(content)
 
@@ -97,7 +97,7 @@ def test_real_photographs_are_told_with_the_size_that_decoding_finds(
 def test_a_cut_at_any_place_is_noticed(kind: str) -> None:
     content = TOLD[kind].rstrip(b"\0")
     for end in range(0, len(content), 97):
-        assert whole_header(content[:end]) is None
+        assert whole_header(content[:end], images.MAX_PIXELS) is None
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -118,7 +118,7 @@ def test_a_stray_marker_inside_the_data_of_a_jpeg_is_noticed() -> None:
     middle = len(content) * 3 // 4
     block = np.random.default_rng(0).integers(0, 256, 4096, np.uint8).tobytes()
     damaged = content[:middle] + block + content[middle:]
-    assert whole_header(damaged) is None
+    assert whole_header(damaged, images.MAX_PIXELS) is None
     with pytest.raises(BadFile, match="damaged"):
         verify(damaged, "x")
 
@@ -185,3 +185,22 @@ def _with_pixels(content: bytes, rows: bytes, interlaced: bool) -> bytes:
         position += 12 + length
     parts = [struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in chunks]
     return content[:8] + b"".join(parts)
+
+
+def test_the_rows_of_too_large_an_image_are_not_counted(monkeypatch):
+    """Counting them would inflate megabytes of nothing to hundreds, only to refuse the image after that."""
+    header = struct.pack(">IIBBBBB", 10_001, 10_000, 8, 3, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(
+        len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
+        for kind, body in (
+            (b"IHDR", header),
+            (b"PLTE", bytes(3)),
+            (b"IDAT", zlib.compress(bytes(1000))),
+            (b"IEND", b""),
+        )
+    )
+    counted = []
+    monkeypatch.setattr("accel_yolo.data.whole_image.holds_all_rows", counted.append)
+    with pytest.raises(BadFile, match="more than 100 million pixels: 10001x10000"):
+        verify(content, "large.png")
+    assert not counted
