@@ -9,7 +9,6 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +17,7 @@ from accel_yolo import console
 from accel_yolo.archives import unpack
 from accel_yolo.errors import EnvironmentFault
 from accel_yolo.files import fsync_dir, fsync_file, locked, sha256_file, write_text_atomic
+from accel_yolo.transfer import room_for, steady_handlers
 from accel_yolo.version import __version__
 
 __all__ = ["download", "download_again", "is_trusted_http", "remote_size", "unpack"]
@@ -50,7 +50,7 @@ def download(
         destination: the file; its folder is made.
         size: expected bytes, if known.
         sha256: expected digest, if known.
-        timeout_s: seconds without a byte before an attempt is given up.
+        timeout_s: seconds without a byte before an attempt is given up, as is one that gets on too slowly.
         allow_http: for servers on this machine, and for files whose digest is known.
         resume: keep what has arrived when the transfer fails or this process dies, and continue it the next time.
 
@@ -263,7 +263,7 @@ def _reason(error: Exception) -> object:
 
 
 def _opener(wanted: _Wanted) -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(_Redirects(wanted))
+    return urllib.request.build_opener(_Redirects(wanted), *steady_handlers())
 
 
 def _attempt(wanted: _Wanted, part: Path) -> None:
@@ -280,11 +280,14 @@ def _attempt(wanted: _Wanted, part: Path) -> None:
         total = None if remaining is None else remaining + have
         if wanted.size is not None and total is not None and total != wanted.size:
             raise wanted.failure(f"expected {wanted.size} bytes, the server has {total}")
+        room = room_for(part, remaining, have)
         progress = console.progress(None, remaining, f"download {part.stem}", "B")
         with part.open("ab" if have else "wb") as stream, progress:
             # After the old bytes are gone and before the first new one: the note never speaks of others.
             wanted.versioned(response.headers.get("ETag", ""))
-            for piece in _pieces(response):
+            while piece := response.read(PIECE_BYTES):
+                if stream.tell() - have + len(piece) > room:
+                    raise wanted.failure("no room", f"no end after {stream.tell()} bytes")
                 stream.write(piece)
                 progress.update(len(piece))
                 if wanted.size is not None and stream.tell() > wanted.size:
@@ -292,8 +295,3 @@ def _attempt(wanted: _Wanted, part: Path) -> None:
             got = stream.tell()
     if total is not None and got != total:
         raise _Incomplete(f"expected {total} bytes, got {got}")
-
-
-def _pieces(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    while piece := response.read(PIECE_BYTES):
-        yield piece

@@ -28,6 +28,7 @@ L0 = {
     "console",
     "lifeline",
     "shell",
+    "transfer",
     "version",
     "waypoints",
 }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import http.server
 import io
+import re
+import shutil
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +19,7 @@ import pytest
 from file_server import LocalServer, file_server, wanted_start
 from processes import warm_context
 
-from accel_yolo import fetch
+from accel_yolo import fetch, transfer
 from accel_yolo.errors import EnvironmentFault
 from accel_yolo.fetch import download, remote_size
 
@@ -73,7 +77,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield running
 
 
-def refused(server: Server, path: str, target: Path, *words: str, **options: object) -> str:
+def refused(server: LocalServer, path: str, target: Path, *words: str, **options: object) -> str:
     with pytest.raises(EnvironmentFault) as raised:
         download(server.base + path, target, allow_http=True, timeout_s=5, **options)  # type: ignore[arg-type]
     line = str(raised.value)
@@ -272,6 +276,61 @@ def test_a_server_that_stalls_is_given_up(tmp_path, monkeypatch):
             download(f"{stalling.base}/f", tmp_path / "f", allow_http=True, timeout_s=0.2)
         assert len(stalling.requests) == 3
     assert not list(tmp_path.glob("f*"))
+
+
+class Trickle(LocalServer):
+    """Sends a byte now and then: as content, as its length in pieces, or as headers; without end."""
+
+    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        start = {
+            "/content": b"HTTP/1.1 200 OK\r\n\r\n",
+            "/pieces": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "/headers": b"HTTP/1.1 200 OK\r\nX-Long: ",
+        }
+        with contextlib.suppress(OSError):  # the other side has gone
+            handler.wfile.write(start[handler.path])
+            for _ in range(2000):
+                handler.wfile.write(b"0")
+                time.sleep(0.01)
+
+
+@pytest.mark.parametrize("path", ["/content", "/pieces", "/headers"])
+def test_a_server_that_trickles_is_given_up(tmp_path, monkeypatch, path):
+    monkeypatch.setattr(fetch, "BACKOFF_S", 0.01)
+    monkeypatch.setattr(transfer, "WITHIN_S", 0.2)
+    begin = time.monotonic()
+    with Trickle().running() as server:
+        refused(server, path, tmp_path / "f", "3 attempts failed, too slow: ", " bytes in 0 s")
+    assert time.monotonic() - begin < 10
+
+
+class Endless(LocalServer):
+    """Sends without end, or says that it will."""
+
+    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        if handler.path == "/announced":
+            handler.send_header("Content-Length", str(1 << 60))
+        handler.end_headers()
+        with contextlib.suppress(OSError):  # the other side has gone
+            while True:
+                handler.wfile.write(bytes(1 << 16))
+
+
+def test_a_file_without_end_is_given_up_before_the_disk_is_full(tmp_path, monkeypatch):
+    free = shutil.disk_usage(tmp_path).free
+    monkeypatch.setattr(transfer, "RESERVE_BYTES", free - (2 << 20))
+    with Endless().running() as server:
+        line = refused(server, "/endless", tmp_path / "f", "no room, no end after ")
+        refused(
+            server,
+            "/announced",
+            tmp_path / "f",
+            "cannot write, ",
+            f"f.part: {1 << 60} bytes are needed and ",
+            " are free",
+        )
+    assert int(re.findall(r"no end after (\d+)", line)[0]) <= 8 << 20
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "file:///etc/hostname", "ftp://127.0.0.1/x", "x"])
