@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import os
 import random
 import re
@@ -17,8 +19,8 @@ from safetensors.torch import load_file
 
 from accel_yolo import waypoints
 from accel_yolo.engine.checkpoint import KEEP, CheckpointFolder, read, verify
-from accel_yolo.engine.checkpoint_files import tensor_pieces, write_file
-from accel_yolo.errors import CheckpointError, EnvironmentFault
+from accel_yolo.engine.checkpoint_files import manifest_text, tensor_pieces, write_file
+from accel_yolo.errors import CheckpointError, EnvironmentFault, NewerCheckpoint
 from accel_yolo.files import sha256_file
 
 GROUPS = {
@@ -75,6 +77,23 @@ def test_any_flipped_bit_and_any_truncation_is_noticed(folder: CheckpointFolder)
     verify(path)
 
 
+def test_any_flipped_bit_of_a_manifest_leads_to_the_checkpoint_before(folder: CheckpointFolder) -> None:
+    older, newer = (folder.write(f"step-{step}", GROUPS, {}) for step in (1, 2))
+    content = (newer / "manifest.json").read_bytes()
+    version = content.index(b'"format": 2') + len('"format": ')
+    for place, bit in itertools.product(range(len(content)), range(8)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << bit
+        (newer / "manifest.json").write_bytes(damaged)
+        with pytest.raises(CheckpointError) as caught:
+            verify(newer)
+        assert not isinstance(caught.value, NewerCheckpoint), f"bit {bit} of {content[place - 9 : place + 9]}"
+        if place == version:
+            assert folder.newest_valid() == older
+    (newer / "manifest.json").write_bytes(content)
+    assert folder.newest_valid() == newer
+
+
 def test_a_checkpoint_without_manifest_does_not_exist(folder: CheckpointFolder) -> None:
     older = folder.write("step-1", GROUPS, {})
     newer = folder.write("step-2", GROUPS, {})
@@ -117,7 +136,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(
 def test_a_newer_format_is_refused(folder: CheckpointFolder) -> None:
     path = folder.write("step-1", GROUPS, {})
     manifest = path / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 99'))
+    manifest.write_bytes(manifest_text({**json.loads(manifest.read_bytes()), "format": 99}))
     folder.write("step-0", GROUPS, {})
     for look in (lambda: verify(path), folder.newest_valid):  # the one before it must not be taken in its place
         with pytest.raises(
