@@ -189,7 +189,7 @@ SABOTAGES = (
     ),
     Sabotage(
         "digests are not compared",
-        "accel_yolo/engine/checkpoint.py",
+        "accel_yolo/engine/checkpoint_reading.py",
         ' and sha256_file(path) == entry["sha256"]\n',
         "\n",
         ("tests/unit/engine/test_checkpoint.py::test_any_flipped_bit_and_any_truncation_is_noticed",),
@@ -203,7 +203,7 @@ SABOTAGES = (
     ),
     Sabotage(
         "a newer format is read",
-        "accel_yolo/engine/checkpoint.py",
+        "accel_yolo/engine/checkpoint_reading.py",
         "    if version > FORMAT:",
         "    if version > FORMAT + 1:",
         ("tests/unit/engine/test_checkpoint.py::test_a_newer_format_is_refused",),

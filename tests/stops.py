@@ -18,8 +18,9 @@ from jobs import tiny_config
 from accel_yolo import console, waypoints
 from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.data.loader import TrainLoader
-from accel_yolo.engine.checkpoint import CheckpointFolder, verify
+from accel_yolo.engine.checkpoint import CheckpointFolder
 from accel_yolo.engine.checkpoint_files import STATE
+from accel_yolo.engine.checkpoint_reading import verify
 from accel_yolo.engine.train import train
 from accel_yolo.errors import UserError
 from accel_yolo.reports.events import METRICS, read_events

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from accel_yolo import console, waypoints
-from accel_yolo.engine.checkpoint_files import (
-    MANIFEST,
-    STATE,
-    Entry,
-    bytes_of,
-    manifest_text,
-    tensor_pieces,
-    write_file,
-    write_manifest,
-)
+from accel_yolo.engine.checkpoint_files import STATE, Entry, bytes_of, tensor_pieces, write_file, write_manifest
+from accel_yolo.engine.checkpoint_reading import FORMAT, GROUPS, manifest_of, verify
 from accel_yolo.errors import CheckpointError, EnvironmentFault, NewerCheckpoint
-from accel_yolo.files import fsync_dir, remove_dead_leftovers, sha256_file
+from accel_yolo.files import fsync_dir, remove_dead_leftovers
 
-FORMAT = 2
 KEEP = 2
 """Checkpoints of different steps that are kept at least."""
 
@@ -40,7 +30,9 @@ PREFIX = "step-"
 VALIDATED = "-validated"
 """Suffix of the name of a checkpoint whose epoch has been validated; it follows the one without."""
 
-_GROUPS = ("model", "ema", "optimizer")
+DAMAGED = ".damaged-"
+"""Names of checkpoints that were set aside begin so."""
+
 _SPARE = 1.1
 """So much of what is needed must be free, for a file system needs room of its own."""
 
@@ -53,6 +45,7 @@ class CheckpointFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._verified: set[str] = set()
 
     def write(self, name: str, groups: Groups, state: Mapping[str, Any], source: str = "") -> Path:
         """Write one checkpoint and return its folder; it appears under its name only when complete and durable.
@@ -104,8 +97,8 @@ class CheckpointFolder:
     def _linkable(self, source: str) -> dict[str, Entry]:
         """Return the entries of the tensor files of a checkpoint that is there, {} if it is not."""
         try:
-            files = _manifest(self.folder / source)["files"] if source else {}
-            return {f"{stem}.safetensors": files[f"{stem}.safetensors"] for stem in _GROUPS} if files else {}
+            files = manifest_of(self.folder / source)["files"] if source else {}
+            return {f"{stem}.safetensors": files[f"{stem}.safetensors"] for stem in GROUPS} if files else {}
         except (CheckpointError, KeyError):
             return {}
 
@@ -131,6 +124,7 @@ class CheckpointFolder:
     def _discard(self, name: str) -> None:
         trash = self.folder / f".trash-{name}{_mark()}"
         shutil.rmtree(trash, ignore_errors=True)
+        self._verified.discard(name)
         (self.folder / name).rename(trash)
         shutil.rmtree(trash, ignore_errors=True)
 
@@ -168,92 +162,89 @@ class CheckpointFolder:
 
     def clear(self) -> None:
         """Delete all checkpoints: a new run takes the folder over."""
-        for name in self.names():
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+        for path in (*self._set_aside(), *(self.folder / name for name in self.names())):
+            shutil.rmtree(path, ignore_errors=True)
 
     def remove_leftovers(self) -> None:
         """Remove what writers that are gone have left behind."""
         remove_dead_leftovers(self.folder)
 
     def set_aside_after(self, name: str) -> None:
-        """Rename what is newer than checkpoint `name` (damaged ones) out of the way; nothing is deleted."""
-        for newer in self.names():
-            if newer > name:
-                (self.folder / newer).rename(self.folder / f".damaged-{newer}-{os.getpid()}")
+        """Rename what is newer than checkpoint `name` (damaged ones) out of the way.
+
+        What an earlier call has put there goes: damage costs the room of a few checkpoints, not of any number.
+
+        Raises:
+            CheckpointError: one of them cannot be renamed.
+        """
+        newer, before = [each for each in self.names() if each > name], self._set_aside()
+        if newer:
+            for path in before:
+                shutil.rmtree(path, ignore_errors=True)
+        for each in newer:
+            try:
+                (self.folder / each).rename(self._free(f"{DAMAGED}{each}"))
+            except OSError as error:
+                what, remedy = "a damaged checkpoint cannot be set aside", "move it away, or look at the disk"
+                raise CheckpointError(what, str(self.folder / each), error.strerror, remedy) from error
+
+    def _set_aside(self) -> list[Path]:
+        return [path for path in self.folder.glob(f"{DAMAGED}*") if path.is_dir()]
+
+    def _free(self, name: str) -> Path:
+        """Return a path here that does not exist, from a name."""
+        paths = (self.folder / f"{name}{f'-{number}' if number else ''}" for number in itertools.count())
+        return next(path for path in paths if not os.path.lexists(path))
 
     def _prune(self) -> None:
-        """Drop a checkpoint that its validated successor replaces, and all but the newest few steps."""
+        """Drop a checkpoint that its validated successor replaces, and all that is older than the newest few steps.
+
+        Only whole ones count. Of those that stay, all but the one that was just written are read before one goes.
+        """
         names = self.names()
-        steps = sorted({name.removesuffix(VALIDATED) for name in names})
+        whole = [name for name in names if self._seems_whole(name)]
+        kept = _newest_steps(whole)
+        while bad := [name for name in whole[:-1] if _step(name) in kept and not self._is_whole(name)]:
+            whole = [name for name in whole if name not in bad]
+            kept = _newest_steps(whole)
         for name in names:
-            replaced = f"{name}{VALIDATED}" in names
-            if replaced or name.removesuffix(VALIDATED) not in steps[-KEEP:]:
+            replaced = f"{name}{VALIDATED}" in whole
+            if replaced or (len(kept) >= KEEP and _step(name) < kept[0]):
                 waypoints.fail_at("prune")
                 self._discard(name)
 
-
-def verify(checkpoint: Path) -> dict[str, Any]:
-    """Return the manifest of a checkpoint after checking sizes and digests of every file.
-
-    Raises:
-        CheckpointError: naming the file that is missing or damaged, or the checkpoint of a newer version.
-    """
-    manifest = _manifest(checkpoint)
-    for name, entry in manifest["files"].items():
-        path = checkpoint / name
+    def _seems_whole(self, name: str) -> bool:
+        """Return whether the manifest of a checkpoint is good, and its files have their sizes."""
         try:
-            is_whole = path.stat().st_size == entry["bytes"] and sha256_file(path) == entry["sha256"]
-        except FileNotFoundError as error:
-            raise CheckpointError("checkpoint is damaged", str(path), "the file is missing") from error
-        except OSError as error:
-            raise CheckpointError("checkpoint cannot be read", str(path), error.strerror) from error
-        if not is_whole:
-            raise CheckpointError("checkpoint is damaged", str(path), "size or digest differs from the manifest")
-    return manifest
+            files = manifest_of(self.folder / name)["files"]
+            return all((self.folder / name / file).stat().st_size == entry["bytes"] for file, entry in files.items())
+        except (OSError, CheckpointError):
+            return False
+
+    def _is_whole(self, name: str) -> bool:
+        """Return whether the digests of a checkpoint are good; each is read once."""
+        if name not in self._verified:
+            try:
+                verify(self.folder / name)
+            except CheckpointError:
+                return False
+            self._verified.add(name)
+        return True
 
 
-def _manifest(checkpoint: Path) -> dict[str, Any]:
-    """Return the manifest of a checkpoint. Raises CheckpointError."""
-    where = str(checkpoint)
-    try:
-        content = (checkpoint / MANIFEST).read_bytes()
-        manifest = json.loads(content)
-        version = int(manifest["format"])
-        names = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in manifest["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError("checkpoint is incomplete", where, f"no readable {MANIFEST}") from error
-    # The digest comes before all that the manifest says, its format too: a newer one keeps this spelling.
-    if content != manifest_text(manifest) if "sha256" in manifest else version != 1:
-        raise CheckpointError("checkpoint is damaged", str(checkpoint / MANIFEST), "its digest differs")
-    if version > FORMAT:
-        raise NewerCheckpoint(
-            "checkpoint was written by a newer version", where, f"format {version}", "update accel_yolo"
-        )
-    missing = {f"{stem}.safetensors" for stem in _GROUPS} | {STATE}
-    if missing - names.keys() or any("/" in name or name in ("", ".", "..") for name in names):
-        raise CheckpointError("checkpoint is incomplete", where, "its manifest does not name its files")
-    return manifest
+def _step(name: str) -> str:
+    return name.removesuffix(VALIDATED)
 
 
-def read(checkpoint: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Return the tensors by file stem and the state of a checkpoint that `verify` has passed, on the host.
-
-    The state of an older format is that of this one: what it did not know are defaults.
-
-    Raises:
-        CheckpointError: its files cannot be opened (a path that is not UTF-8).
-    """
-    try:
-        groups = {stem: load_file(checkpoint / f"{stem}.safetensors") for stem in _GROUPS}
-        return groups, json.loads((checkpoint / STATE).read_text())
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # torch tells of the disk in its own way
-        raise CheckpointError("checkpoint cannot be read", str(checkpoint), error, "check the file and path") from error
+def _newest_steps(names: Sequence[str]) -> list[str]:
+    """Return the steps of the checkpoints that are kept, oldest first."""
+    return sorted({_step(name) for name in names})[-KEEP:]
 
 
 def _written(folder: Path, groups: Groups) -> dict[str, Entry]:
     """Write the tensors into a folder and return the entries of the files."""
     files = {}
-    for stem in _GROUPS:
+    for stem in GROUPS:
         waypoints.fail_at(f"save write {stem}")
         files[f"{stem}.safetensors"] = write_file(folder / f"{stem}.safetensors", tensor_pieces(groups[stem]))
     return files

@@ -14,7 +14,8 @@ from accel_yolo import console
 from accel_yolo.config.resolve import COMMAND_LINE, load_config, resume_train
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine.build import Data, Training
-from accel_yolo.engine.checkpoint import CheckpointFolder, read
+from accel_yolo.engine.checkpoint import CheckpointFolder
+from accel_yolo.engine.checkpoint_reading import read
 from accel_yolo.engine.optim import restore_optimizer
 from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.sharing import Resumed, share_json, share_resumed, share_tensors

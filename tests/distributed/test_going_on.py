@@ -172,7 +172,8 @@ def test_another_model_is_named(run_processes: Run, sparse_data: Path, stopped: 
 
 
 def mixed(run: Path, other: Path) -> Ended:
-    from accel_yolo.engine.checkpoint import CheckpointFolder, read
+    from accel_yolo.engine.checkpoint import CheckpointFolder
+    from accel_yolo.engine.checkpoint_reading import read
 
     folders = [CheckpointFolder(path / "checkpoints") for path in (run, other)]
     newest = [folder.newest_valid() for folder in folders]

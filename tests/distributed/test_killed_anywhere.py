@@ -12,7 +12,7 @@ import pytest
 from processes import run_until_gone
 from stops import Ended, grain_config, leftovers, resumed, trained
 
-from accel_yolo.engine.checkpoint import verify
+from accel_yolo.engine.checkpoint_reading import verify
 
 Run = Callable[..., list[Any]]
 

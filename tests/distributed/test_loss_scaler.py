@@ -12,7 +12,8 @@ from accelerate.utils import AutocastKwargs
 from stops import fast_config, resumed, trained
 
 from accel_yolo.config.schema import TrainConfig
-from accel_yolo.engine.checkpoint import CheckpointFolder, read
+from accel_yolo.engine.checkpoint import CheckpointFolder
+from accel_yolo.engine.checkpoint_reading import read
 from accel_yolo.engine.world import World
 
 FIRST_SCALE, UPDATES_TO_GROW = 1024.0, 2

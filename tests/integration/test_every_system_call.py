@@ -14,7 +14,8 @@ import torch
 from system_calls import CALLS, calls_of, require_strace, run_with_fault
 
 from accel_yolo import console
-from accel_yolo.engine.checkpoint import CheckpointFolder, read, verify
+from accel_yolo.engine.checkpoint import CheckpointFolder
+from accel_yolo.engine.checkpoint_reading import read, verify
 from accel_yolo.errors import CheckpointError, EnvironmentFault
 
 pytestmark = pytest.mark.slow

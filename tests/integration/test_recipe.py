@@ -15,7 +15,8 @@ from test_resume import final_digest, run_training, settings
 from accel_yolo import console
 from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.engine.build import loss_options
-from accel_yolo.engine.checkpoint import CheckpointFolder, read
+from accel_yolo.engine.checkpoint import CheckpointFolder
+from accel_yolo.engine.checkpoint_reading import read
 from accel_yolo.engine.train import train
 from accel_yolo.errors import UserError
 from accel_yolo.models.zoo import build_detector, model_spec

@@ -12,7 +12,8 @@ from jobs import digest, tiny_config
 
 from accel_yolo import console
 from accel_yolo.config.schema import TrainConfig
-from accel_yolo.engine.checkpoint import CheckpointFolder, read
+from accel_yolo.engine.checkpoint import CheckpointFolder
+from accel_yolo.engine.checkpoint_reading import read
 from accel_yolo.engine.saving import Checkpoints
 from accel_yolo.engine.train import train
 from accel_yolo.errors import CheckpointError, ConfigError, UserError

@@ -15,7 +15,8 @@ from jobs import interrupted_run, tiny_config
 from accel_yolo import console
 from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.config.val_schema import ValConfig
-from accel_yolo.engine.checkpoint import CheckpointFolder, read
+from accel_yolo.engine.checkpoint import CheckpointFolder
+from accel_yolo.engine.checkpoint_reading import read
 from accel_yolo.engine.train import train
 from accel_yolo.engine.trainable import Trainable
 from accel_yolo.engine.validate import validate

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from accel_yolo.engine.checkpoint import CheckpointFolder, verify
+from accel_yolo.engine.checkpoint import CheckpointFolder
+from accel_yolo.engine.checkpoint_reading import verify
 from accel_yolo.errors import CheckpointError
 from soak.stage import ROOT, TIMEOUT_S, Shape, Stage, Start
 

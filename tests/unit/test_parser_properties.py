@@ -20,7 +20,7 @@ from accel_yolo.data.image_header import orientation_of, plain_header
 from accel_yolo.data.images import decode, verify
 from accel_yolo.data.problems import BadFile
 from accel_yolo.data.whole_image import whole_header
-from accel_yolo.engine.checkpoint import verify as verify_checkpoint
+from accel_yolo.engine.checkpoint_reading import verify as verify_checkpoint
 from accel_yolo.errors import CheckpointError, ConfigError, DataError
 from accel_yolo.models.inert_pickle import read_inert
 from accel_yolo.models.weights import load_weights

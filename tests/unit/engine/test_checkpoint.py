@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import random
 import re
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +18,9 @@ import torch
 from safetensors.torch import load_file
 
 from accel_yolo import waypoints
-from accel_yolo.engine.checkpoint import KEEP, CheckpointFolder, read, verify
+from accel_yolo.engine.checkpoint import KEEP, CheckpointFolder
 from accel_yolo.engine.checkpoint_files import manifest_text, tensor_pieces, write_file
+from accel_yolo.engine.checkpoint_reading import read, verify
 from accel_yolo.errors import CheckpointError, EnvironmentFault, NewerCheckpoint
 from accel_yolo.files import sha256_file
 
@@ -81,7 +82,9 @@ def test_any_flipped_bit_of_a_manifest_leads_to_the_checkpoint_before(folder: Ch
     older, newer = (folder.write(f"step-{step}", GROUPS, {}) for step in (1, 2))
     content = (newer / "manifest.json").read_bytes()
     version = content.index(b'"format": 2') + len('"format": ')
-    for place, bit in itertools.product(range(len(content)), range(8)):
+    draw = random.Random(0)
+    some = [(place, draw.randrange(8)) for place in range(len(content))]
+    for place, bit in (*some, *((version, bit) for bit in range(8))):
         damaged = bytearray(content)
         damaged[place] ^= 1 << bit
         (newer / "manifest.json").write_bytes(damaged)
@@ -111,6 +114,46 @@ def test_the_newest_steps_are_kept_and_validation_replaces_what_it_followed(fold
     assert read(folder.folder / "step-5-validated")[1]["validated"]
 
 
+@pytest.mark.parametrize("damage", ["manifest", "size", "bit"])
+def test_a_damaged_checkpoint_does_not_count_as_one_that_is_kept(folder: CheckpointFolder, damage: str) -> None:
+    for step in (1, 2):
+        folder.write(f"step-{step}", GROUPS, {"step": step})
+    file = folder.folder / "step-2" / ("manifest.json" if damage == "manifest" else "ema.safetensors")
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + (b"" if damage == "size" else bytes([content[-1] ^ 1])))
+    folder.write("step-3", GROUPS, {"step": 3})
+    assert folder.names() == ["step-1", "step-2", "step-3"], "the first is one of the two that are whole"
+    folder.write("step-4", GROUPS, {"step": 4})
+    assert folder.names() == ["step-3", "step-4"]
+
+
+def test_what_is_damaged_is_set_aside_under_a_name_of_its_own_and_does_not_pile_up(folder: CheckpointFolder) -> None:
+    whole = folder.write("step-1", GROUPS, {})
+    (folder.folder / ".damaged-step-2").write_text("somebody's")
+    for _ in range(3):
+        for name in ("step-2", "step-3"):
+            shutil.copytree(whole, folder.folder / name)
+        folder.set_aside_after("step-1")
+        found = sorted(path.name for path in folder.folder.iterdir())
+        assert found == [".damaged-step-2", ".damaged-step-2-1", ".damaged-step-3", "step-1"]
+    folder.clear()
+    assert [path.name for path in folder.folder.iterdir()] == [".damaged-step-2"]
+
+
+def test_what_cannot_be_set_aside_is_told(folder: CheckpointFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in (1, 2):
+        folder.write(f"step-{step}", GROUPS, {})
+
+    def refuse(path: Path, target: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(CheckpointError) as caught:
+        folder.set_aside_after("step-1")
+    what = f"a damaged checkpoint cannot be set aside in {folder.folder / 'step-2'}: Permission denied; move it away"
+    assert what in str(caught.value)
+
+
 def test_leftovers_of_a_killed_writer_are_not_taken_for_a_checkpoint(folder: CheckpointFolder) -> None:
     path = folder.write("step-1", GROUPS, {})
     (folder.folder / ".tmp-step-2-1").mkdir()
@@ -136,11 +179,11 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(
 def test_a_newer_format_is_refused(folder: CheckpointFolder) -> None:
     path = folder.write("step-1", GROUPS, {})
     manifest = path / "manifest.json"
-    manifest.write_bytes(manifest_text({**json.loads(manifest.read_bytes()), "format": 99}))
+    manifest.write_bytes(manifest_text({**json.loads(manifest.read_bytes()), "format": 3}))
     folder.write("step-0", GROUPS, {})
     for look in (lambda: verify(path), folder.newest_valid):  # the one before it must not be taken in its place
         with pytest.raises(
-            CheckpointError, match="written by a newer version in .*step-1: format 99; update accel_yolo"
+            CheckpointError, match="written by a newer version in .*step-1: format 3; update accel_yolo"
         ):
             look()
 
