@@ -5,23 +5,28 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from system_calls import CALLS, calls_of, require_strace, run_with_fault
 
 from accel_yolo import console
 from accel_yolo.engine.checkpoint import CheckpointFolder
 from accel_yolo.engine.checkpoint_reading import read, verify
+from accel_yolo.engine.weight_files import WeightFiles
 from accel_yolo.errors import CheckpointError, EnvironmentFault
 
 pytestmark = pytest.mark.slow
 
 NEW = "step-00000003"
 ACTIONS = {"kill": "signal=SIGKILL", "disk full": "error=ENOSPC", "unreadable": "error=EIO"}
+CHANGING = [call for call in CALLS if call not in ("read", "close", "newfstatat", "statx", "statfs", "getdents64")]
 MOST = 40
 """More calls of one kind than a save makes."""
 
@@ -109,6 +114,94 @@ def test_a_save_that_meets_a_fault_costs_nothing_that_was_saved(fresh: Any, tmp_
             pytest.fail(f"{call} was hit {MOST} times: the sweep does not reach its end")
     print(f"{action}: {points} points")
     assert points > 30
+
+
+def save_validated(folder: Path) -> str:
+    """Save step 2 once more, after its validation: its tensors are linked."""
+    console.quiet()
+    state = {"step": 2, "validated": True}
+    CheckpointFolder(folder).write("step-00000002-validated", groups(2), state, source="step-00000002")
+    return "saved"
+
+
+def begin_again(folder: Path) -> str:
+    """Do what the start of a resumed run does, of which step 2 is the newest that is whole."""
+    checkpoints = CheckpointFolder(folder)
+    checkpoints.remove_leftovers()
+    checkpoints.set_aside_after("step-00000002")
+    return "begun"
+
+
+def save_weights(folder: Path, number: int) -> str:
+    meta: Any = SimpleNamespace(to_json=lambda: "{}")
+    try:
+        WeightFiles(folder, meta).write(["best"], {"weight": torch.full((200, 30), float(number))})
+    except EnvironmentFault as error:
+        return str(error)
+    return "saved"
+
+
+def swept(action: str, scratch: Path, make: Callable[[], Path], job: Callable[..., Any], *arguments: Any) -> Iterator:
+    """Yield folder, result and place of each call that changes something on the disk, which met a fault."""
+    for call in CHANGING:
+        for when in range(1, MOST):
+            folder = make()
+            done = run_with_fault(call, ACTIONS[action], when, scratch, job, folder, *arguments)
+            if not done.hit:
+                break
+            yield folder, done, f"{action} at {call} {when}: {done.answer}"
+        else:
+            pytest.fail(f"{call} was hit {MOST} times: the sweep does not reach its end")
+
+
+def test_a_save_after_the_validation_that_is_killed_costs_nothing_that_was_saved(fresh: Any, tmp_path: Path) -> None:
+    points = 0
+    for points, (folder, _, where) in enumerate(swept("kill", tmp_path, fresh, save_validated), 1):
+        assert len({name.removesuffix("-validated") for name in complete(folder)}) >= 2, where
+        assert load(folder)[0] == 2, where
+        CheckpointFolder(folder).remove_leftovers()
+        assert save_validated(folder) == "saved", where
+        names = sorted(path.name for path in folder.iterdir())
+        assert names == complete(folder) == ["step-00000001", "step-00000002-validated"], where
+    assert points > 15
+
+
+def test_a_start_that_is_killed_costs_nothing_that_was_saved(fresh: Any, tmp_path: Path) -> None:
+    def make() -> Path:
+        folder = fresh()
+        shutil.copytree(folder / "step-00000001", folder / f".tmp-{NEW}@{socket.gethostname()}@{2**22 + 1}")
+        shutil.copytree(folder / "step-00000001", folder / ".damaged-step-00000002")
+        shutil.copytree(folder / "step-00000001", folder / NEW)
+        (folder / NEW / "manifest.json").write_text("{}")
+        return folder
+
+    points = 0
+    for points, (folder, _, where) in enumerate(swept("kill", tmp_path, make, begin_again), 1):
+        assert complete(folder) == ["step-00000001", "step-00000002"] and load(folder)[0] == 2, where
+        assert begin_again(folder) == "begun", where
+        hidden = [path.name for path in folder.iterdir() if path.name.startswith(".")]
+        assert len(hidden) <= 2 and all(name.startswith(".damaged-") for name in hidden), where
+        assert complete(folder) == CheckpointFolder(folder).names(), where
+    assert points > 5
+
+
+def test_a_weight_file_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    require_strace()
+
+    def make() -> Path:
+        shutil.rmtree(tmp_path / "weights", ignore_errors=True)
+        assert save_weights(tmp_path / "weights", 1) == "saved"
+        return tmp_path / "weights"
+
+    points = 0
+    for points, (folder, done, where) in enumerate(swept("disk full", tmp_path, make, save_weights, 2), 1):
+        path = folder / "best.safetensors"
+        found = float(load_file(path)["weight"][0, 0])
+        assert found == 2 if done.answer == "saved" else found in (1, 2), where
+        if done.answer != "saved":
+            assert f"cannot write in {path}: " in done.answer and "No space left" in done.answer, where
+        assert [path.name for path in folder.iterdir()] == ["best.safetensors"], where
+    assert points > 5
 
 
 def test_a_load_that_meets_a_fault_takes_an_older_checkpoint_or_says_so_and_changes_nothing(
