@@ -87,7 +87,9 @@ def watched_training(
         return seen["training"]
 
     def counted_sum(world: World, values: Tensor) -> Any:
-        if len(values) == 5 + Checkpoints.WORDS:  # the control word: entries of three levels, objects, step, and more
+        if (
+            len(values) == 6 + Checkpoints.WORDS
+        ):  # the control word: entries of three levels, objects, step, square, more
             seen["local_objects"].append(int(values[3]))
             if local_counts:
                 step = original_sum(world, values[4:])

@@ -16,6 +16,7 @@ from torch import Tensor
 from accel_yolo import waypoints
 from accel_yolo.data.loader import HostBatch, TrainLoader
 from accel_yolo.devices import moved
+from accel_yolo.engine.comparison import named, odd_one_out, places_of, told_apart
 from accel_yolo.engine.messages import PendingSum
 from accel_yolo.engine.own_share import Contents
 from accel_yolo.engine.schedule import Schedule
@@ -180,9 +181,10 @@ class Batches:
             matched = assign(targets, self.anchors_grid, grids, self.anchor_t)
             counts += entry_counts(matched)
             entries.append([level.to(device) for level in matched])
-        # The control word: counts for the loss, the step so that processes that drift apart are caught, and what else
-        # there is to say.
-        word = torch.tensor([*counts.tolist(), len(host.targets), step, *self._word.word()], dtype=torch.int64)
+        # The control word: counts for the loss, the step so that processes that drift apart are caught (one ahead and
+        # one behind by its square), and what else there is to say.
+        numbers = [*counts.tolist(), len(host.targets), step, step**2, *self._word.word()]
+        word = torch.tensor(numbers, dtype=torch.int64)
         return _Prepared(
             images=images,
             gains=None if host.gains is None else moved(host.gains, device),
@@ -204,11 +206,19 @@ class Batches:
 
     def _finish(self, prepared: _Prepared, step: int) -> tuple[_Prepared, list[int]]:
         word, place = prepared.word.wait().tolist(), len(self.strides) + 1
-        if word[place] != step * self.world.size:
-            drift = PeerError("processes are at different steps", "control word", f"step {step} here", "report this")
-            raise self.world.common(drift)
-        self._word.hear(word[place + 1 :])
+        if word[place : place + 2] != [step * self.world.size, step**2 * self.world.size]:  # so on all processes
+            raise self.world.common(self._drift(step))
+        self._word.hear(word[place + 2 :])
         return prepared, word
+
+    def _drift(self, step: int) -> PeerError:
+        steps, told = self.world.gather_text(str(step)), None
+        odd = odd_one_out(places_of(self.world), steps)
+        if odd is not None:
+            who = named(self.world, odd.rank)
+            told = f"{who} is at {told_apart(self.world, odd, steps[odd.rank], steps[odd.usual_rank])}"
+        remedy = "go on from the newest checkpoint with --resume; if it happens again, report it"
+        return PeerError("processes are at different steps", value=told, remedy=remedy)
 
     def _to_batch(self, prepared: _Prepared, word: list[int], contents: Contents) -> DeviceBatch:
         levels = len(self.strides)

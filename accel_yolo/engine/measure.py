@@ -234,7 +234,7 @@ def _sums(stepper: Stepper) -> tuple[float, float, float]:
     """Return the seconds of a control word, of a sum of the gradient's size, and of one of 8 bytes."""
     world = stepper.world
     levels = len(stepper.training.detector.strides)
-    word = torch.zeros(levels + 2 + Checkpoints.WORDS, dtype=torch.int64)
+    word = torch.zeros(levels + 3 + Checkpoints.WORDS, dtype=torch.int64)
     control_s = _repeated(stepper, lambda: world.sum(word))
     if world.size == 1:
         return control_s, 0.0, 0.0

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from processes import run_in_processes
 
 from accel_yolo import waypoints
 from accel_yolo.config.schema import Hyp, TrainConfig
@@ -49,6 +50,28 @@ def batches() -> Batches:
     detector = build_detector(model_spec("yolov5n"), {0: "a", 1: "b"})
     loader: Any = SlowLoader()
     return Batches(loader, detector, Schedule(config, STEPS), World.start("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("steps", "odd"), [((1, 1, 2), 2), ((0, 1, 2), 1)], ids=["one ahead", "one ahead and one behind"]
+)
+def test_processes_at_different_steps_are_all_stopped_and_the_odd_one_is_named(
+    steps: tuple[int, ...], odd: int
+) -> None:
+    lines = run_in_processes(len(steps), drifted_apart, steps)
+    assert f"processes are at different steps: process {odd} of machine 0 (" in lines[0]
+    assert f") is at {steps[odd]}, " in lines[0] and "; go on from the newest checkpoint with --resume" in lines[0]
+    assert lines == lines[:1] * len(steps)
+
+
+def drifted_apart(steps: tuple[int, ...]) -> str:
+    world, config = World.start("cpu"), TrainConfig(batch=BATCH, epochs=2, imgsz=64, hyp=Hyp(warmup_epochs=0))
+    loader: Any = SlowLoader()
+    schedule = Schedule(config, STEPS)
+    batches = Batches(loader, build_detector(model_spec("yolov5n"), {0: "a"}), schedule, world)
+    with pytest.raises(PeerError) as caught:
+        list(batches.steps(TrainState(step=steps[world.rank])))
+    return str(caught.value)
 
 
 def test_waiting_for_data_is_measured_at_every_step(batches: Batches) -> None:
