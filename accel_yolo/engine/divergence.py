@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from accel_yolo.engine.build import Training
 from accel_yolo.engine.comparison import named
+from accel_yolo.engine.optim import optimizer_tensors
 from accel_yolo.engine.world import World
 from accel_yolo.errors import PeerError
 
@@ -23,7 +24,7 @@ _PIECE = 1 << 21
 
 
 def require_equal_weights(training: Training, world: World, step: int, *, settled: bool = True) -> None:
-    """Stop all processes when the weights, running statistics or averages of one differ from those of the others.
+    """Stop all processes when weights, statistics, averages or optimizer of one differ from those of the others.
 
     All processes call this at the same step. It waits for the device; nothing but digests leaves it.
 
@@ -57,7 +58,8 @@ def digests(tensors: Sequence[Tensor]) -> np.ndarray:
     """
     if not tensors:
         return np.zeros(0, dtype=np.int64)
-    return torch.stack([_digest(tensor.detach()) for tensor in tensors]).cpu().numpy()
+    home = tensors[0].device  # some counters of an optimizer are on the host
+    return torch.stack([_digest(tensor.detach()).to(home) for tensor in tensors]).cpu().numpy()
 
 
 def _digest(tensor: Tensor) -> Tensor:
@@ -81,7 +83,9 @@ def _state(training: Training, *, settled: bool) -> dict[str, Tensor]:
     parts: dict[str, Tensor] = {f"weight {name}": value for name, value in detector.named_parameters()}
     if settled:
         parts |= {f"statistic {name}": value for name, value in detector.named_buffers()}
-    return parts | {f"average of {name}": value for name, value in training.ema.detector.state_dict().items()}
+    parts |= {f"average of {name}": value for name, value in training.ema.detector.state_dict().items()}
+    moments = optimizer_tensors(detector, training.optimizer)
+    return parts | {f"optimizer state {name}": value for name, value in moments.items()}
 
 
 def _error_of(names: Sequence[str], tables: Sequence[np.ndarray], world: World, step: int) -> PeerError:

@@ -16,6 +16,7 @@ from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine.build import Data, Training
 from accel_yolo.engine.checkpoint import CheckpointFolder
 from accel_yolo.engine.checkpoint_reading import read
+from accel_yolo.engine.divergence import require_equal_weights
 from accel_yolo.engine.optim import restore_optimizer
 from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.sharing import Resumed, share_json, share_resumed, share_tensors
@@ -84,13 +85,25 @@ class Opened:
                     what, remedy = "the checkpoint is that of another model", "restore the files of the run"
                     raise CheckpointError(what, str(self.run), _shown(odd), remedy)
 
-    def load_into(self, training: Training, world: World) -> None:
-        """Give everything that learns the tensors and counters of this checkpoint."""
+    def load_into(self, training: Training, world: World) -> TrainState:
+        """Give everything that learns the tensors and counters of this checkpoint and return where the run stands.
+
+        Raises:
+            PeerError: a process has loaded something else than the others.
+        """
         training.detector.load_state_dict(self.groups["model"])
         training.ema.detector.load_state_dict(self.groups["ema"])
         training.ema.updates = self.plain["ema_updates"]
         restore_optimizer(training.detector, training.optimizer, self.groups["optimizer"])
         world.restore_scaler(self.plain["scaler"])
+        state = self.state
+        require_equal_weights(training, world, state.step)
+        world.count_skips(state.skips_in_a_row)
+        if not state.unread or world.skips.on_device:
+            return state
+        skipped, in_a_row = state.unread  # a device had counted them; here the host does
+        training.ema.discount(skipped)
+        return replace(state.corrected(skipped, in_a_row), unread=())
 
 
 def open_newest(run: RunFolder, config: TrainConfig, world: World) -> Opened | None:

@@ -93,8 +93,7 @@ class Checkpoints:
         if opened is None:
             self.run.begin()
             return TrainState()
-        opened.load_into(self.training, self._world)
-        state = opened.state
+        state = opened.load_into(self.training, self._world)
         self._saved, self._last_update = opened.name, state.step
         self._has_best = (self.run.weights / "best.safetensors").exists()
         return state

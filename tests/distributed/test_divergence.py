@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 import torch
 from jobs import tiny_config
-from torch import Tensor
+from stops import grain_config, resumed, trained
+from torch import Tensor, nn
 
 from accel_yolo.config.schema import TrainConfig
+from accel_yolo.engine import resuming
 from accel_yolo.engine.divergence import digests
 from accel_yolo.engine.ema import Ema
+from accel_yolo.engine.optim import optimizer_tensors
 from accel_yolo.engine.train import train
+from accel_yolo.engine.world import World
 from accel_yolo.errors import PeerError
 
 Run = Callable[..., list[Any]]
@@ -58,10 +62,17 @@ def training_with_a_flip(config: TrainConfig, who: int, part: str) -> str:
         original(ema, detector, **options)
         updates.append(1)
         if len(updates) == 2 and torch.distributed.get_rank() == who:
-            state = {"weight": detector, "average": ema.detector, "statistic": detector}[part].state_dict()
+            module = {"average": ema.detector}.get(part, detector)
+            state = module.state_dict() if part != "optimizer" else optimizer_tensors(detector, optimizers[0])
             flip_bit(next(value for name, value in state.items() if (part == "statistic") == ("running" in name)), 3, 2)
 
-    Ema.update = update  # pyright: ignore
+    apply, optimizers = World.apply, []
+
+    def kept_apply(world: World, optimizer: Any, norm: Tensor) -> Any:
+        optimizers.append(optimizer)
+        return apply(world, optimizer, norm)
+
+    Ema.update, World.apply = update, kept_apply  # pyright: ignore
     try:
         train(config, {})
     except PeerError as error:
@@ -84,9 +95,13 @@ def test_a_changed_bit_of_a_weight_is_found_and_its_process_named(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "named"),
-    [("average", "average of model.0.conv.weight"), ("statistic", "statistic model.0.bn.running_mean")],
+    [
+        ("average", "average of model.0.conv.weight"),
+        ("statistic", "statistic model.0.bn.running_mean"),
+        ("optimizer", "optimizer state model.0.conv.weight/momentum_buffer"),
+    ],
 )
-def test_averages_and_running_statistics_are_compared_too(
+def test_averages_running_statistics_and_optimizer_are_compared_too(
     run_processes: Run, sparse_data: Path, tmp_path: Path, part: str, named: str
 ) -> None:
     lines = run_processes(2, training_with_a_flip, tiny_config(sparse_data, tmp_path, noval=True), 0, part)
@@ -94,6 +109,27 @@ def test_averages_and_running_statistics_are_compared_too(
     assert "the weights of process 1 of machine 0 (" in lines[0]
     assert ") differ from those of process 0 of machine 0 (" in lines[0]
     assert f") at step 2, and did not at step 1: {named}; " in lines[0]
+
+
+def test_what_was_loaded_is_compared_before_training_goes_on(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    (stopped,) = run_processes(1, trained, grain_config(sparse_data, tmp_path), "update:0:1:term")
+    assert stopped.saved == ("step-00000004",)
+    lines = run_processes(2, resumed_with_a_flip, tmp_path / "exp")
+    assert "the weights of process 1 of machine 0 (" in lines[0] and " at step 4: weight " in lines[0]
+
+
+def resumed_with_a_flip(run: Path) -> str:
+    original = resuming.restore_optimizer
+
+    def restore(detector: nn.Module, *arguments: Any) -> None:
+        original(detector, *arguments)
+        if torch.distributed.get_rank() == 1:
+            flip_bit(next(detector.parameters()), 3, 2)
+
+    resuming.restore_optimizer = restore  # pyright: ignore
+    return trained(resumed(run)).line
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import pytest
 import torch
 from accelerate.utils import AutocastKwargs
 from jobs import digest, tiny_config
+from stops import Ended, fast_config, resumed, trained
 from torch import Tensor, nn
 
 from accel_yolo import console
@@ -359,3 +360,36 @@ def opened_files(config: TrainConfig) -> list[tuple[list[str], list[str]]]:
     batches.Batches._prepare, batches.Batches._to_batch = noted_prepare, noted_batch  # pyright: ignore
     train(config, {})
     return rows
+
+
+def test_what_a_device_had_counted_is_not_lost_where_the_host_goes_on(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    # The device is read on the log interval: what it has skipped until the run is stopped, it alone knows.
+    (saved, state) = run_processes(1, begun_by_a_device_and_ended_by_the_host, fast_config(sparse_data, tmp_path))[0]
+    assert (saved["train"]["unread"], saved["train"]["skips"], saved["train"]["updates"]) == ([1, 0], 0, 3)
+    assert (state["train"]["unread"], state["train"]["skips"], state["train"]["updates"]) == ([], 1, 14)
+    assert state["ema_updates"] == 14
+
+
+def begun_by_a_device_and_ended_by_the_host(config: TrainConfig) -> list[dict[str, Any]]:
+    original, forward, passes = World.count_skips, Trainable.forward, []
+
+    def count_skips(world: World, *arguments: Any) -> None:
+        original(world, *arguments)
+        world.skips.on_device = not Path(config.project, "stopped").exists()
+
+    def wrong_forward(trainable: Trainable, *arguments: Any, **options: Any) -> Tensor:
+        passes.append(1)
+        sums = forward(trainable, *arguments, **options)
+        return sums * float("nan") if len(passes) == 2 else sums
+
+    World.count_skips, Trainable.forward = count_skips, wrong_forward  # pyright: ignore
+
+    def state_of(ended: Ended) -> dict[str, Any]:
+        folder = Path(config.project, config.name, "checkpoints", ended.saved[-1])
+        return json.loads((folder / "state.json").read_text())
+
+    before = state_of(trained(config, "forward:0:0:term"))
+    Path(config.project, "stopped").touch()
+    return [before, state_of(trained(resumed(Path(config.project, config.name))))]
