@@ -52,8 +52,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{_beside(path)}{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        mode = _mode_of_new(temporary)
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(mode)
         fsync_file(temporary)
         temporary.replace(path)
         fsync_dir(path.parent)
@@ -191,10 +192,15 @@ def _beside(path: Path) -> str:
     return f".tmp-{sha256_bytes(os.fsencode(path.name))[:16]}-"
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def _mode_of_new(path: Path) -> int:
+    """Return the mode that a new file gets here; the umask cannot be asked for without changing it for all threads."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        return os.fstat(descriptor).st_mode & 0o777
+    finally:
+        os.close(descriptor)
+        path.unlink()
 
 
 def next_run_folder(project: Path, name: str, exist_ok: bool = False) -> Path:

@@ -20,7 +20,8 @@ from accel_yolo.engine import failures, stacks
 from accel_yolo.engine.checkpoint import CheckpointFolder
 from accel_yolo.engine.findings import PICTURES, TABLES, WORST, Findings, write_findings
 from accel_yolo.engine.record import Record, add_session
-from accel_yolo.engine.rows import COLUMNS, EpochRow, StepRow, recorded_end
+from accel_yolo.engine.results_table import ResultsTable
+from accel_yolo.engine.rows import EpochRow, StepRow, recorded_end
 from accel_yolo.engine.run_lock import RunLock
 from accel_yolo.engine.sharing import share_weights
 from accel_yolo.engine.state import TrainState
@@ -48,7 +49,7 @@ class RunFolder:
         self._titled, self.changes = False, {}
         self._lock: RunLock | None = None
         self.checkpoints = CheckpointFolder(path / "checkpoints")
-        self.record = Record(path)
+        self.record, self.results = Record(path), ResultsTable(path / "results.csv")
         self._opened_at = time.monotonic()
 
     @classmethod
@@ -59,7 +60,6 @@ class RunFolder:
             run = cls(resumed, world, settings, is_resumed=True)
             run._take()
             run.changes = run._changed()
-            run._save_settings()
             run._opened()
             told = [f"{flag_of(name)} from {_typed(had)} to {_typed(has)}" for name, (had, has) in run.changes.items()]
             if told:
@@ -168,7 +168,12 @@ class RunFolder:
         return share_weights(weights, self._world)
 
     def add_session(self, session: Mapping[str, Any], state: TrainState) -> None:
-        """Record a start of the run, which goes on from `state`."""
+        """Record a start of the run, which goes on from `state`, and what a resumed one has otherwise.
+
+        Called when data and checkpoint have been found good: a start that is refused leaves the settings as they were.
+        """
+        if self.is_resumed:
+            self._save_settings()
         with self._world.together():
             if self._world.is_leader:
                 self.record.begin(state.step, state.epoch)
@@ -190,10 +195,7 @@ class RunFolder:
         if not self._world.is_leader:
             return
         waypoints.reach("results")
-        path = self.path / "results.csv"
-        lines = _kept_lines(path, row.epoch)
-        lines.append(",".join(f"{value:20.5g}" for value in row.values))
-        write_text_atomic(path, "\n".join(lines) + "\n")
+        self.results.add(row.epoch, row.values)
         self.record.add(EPOCH, row.recorded(state))
         self._print_epoch(row)
 
@@ -238,11 +240,3 @@ class RunFolder:
 
 def _typed(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value) or "''"
-
-
-def _kept_lines(path: Path, epoch: int) -> list[str]:
-    """Return header and rows before `epoch`: a resumed run writes its epochs anew."""
-    if not path.exists():
-        return [",".join(name.rjust(20) for name in COLUMNS)]
-    header, *rows = path.read_text().splitlines()
-    return [header, *(row for row in rows if int(float(row.split(",")[0])) < epoch)]

@@ -254,6 +254,7 @@ class Checkpoints:
             if self._world.is_leader:
                 self._tell()
                 self._writer.settle()
+                self.run.results.complete()
 
     def _tell(self) -> None:
         for message in self._writer.news():

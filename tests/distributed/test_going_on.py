@@ -148,13 +148,18 @@ def test_another_batch_may_change_again(run_processes: Run, stopped: Path) -> No
 
 
 @pytest.mark.slow
-def test_other_classes_are_named(run_processes: Run, sparse_data: Path, stopped: Path, tmp_path: Path) -> None:
+def test_other_classes_are_named_and_cost_the_run_nothing(
+    run_processes: Run, sparse_data: Path, stopped: Path, tmp_path: Path, whole: tuple[Ended, Path]
+) -> None:
     other = tmp_path / "other.yaml"
     other.write_text(sparse_data.read_text().replace("names: [a, b, c]", "names: [a, x, c, d]"))
-    (ended,) = run_processes(1, trained, resumed(stopped, data=(str(other),)), "", ("data",))
+    settings = (stopped / "config.yaml").read_bytes()
+    (ended,) = run_processes(1, trained, resumed(stopped, data=(str(other),), batch=4), "", ("data", "batch"))
     assert ended.code == 4
     what = "the classes of the run and of the data differ"
     assert f"{what} in {stopped}: 1 'b' is 'x' in the data, 3 'nothing' is 'd' in the data; use the data" in ended.line
+    assert (stopped / "config.yaml").read_bytes() == settings
+    assert run_processes(1, trained, resumed(stopped))[0].seen == whole[0].seen
 
 
 @pytest.mark.slow
@@ -204,6 +209,26 @@ def test_saves_that_fail_three_times_in_a_row_stop_all_processes(
     for ended in run_processes(2, trained, config, faults):
         assert ended.code == 7
         assert "cannot save the checkpoint in " in ended.line and "No space left on device" in ended.line
+
+
+def test_a_row_of_results_that_cannot_be_written_is_written_with_the_next(
+    run_processes: Run, sparse_data: Path, tmp_path: Path, whole: tuple[Ended, Path]
+) -> None:
+    faults = "save results:0:*:enospc,save results:0:*:eio"
+    for ended in run_processes(2, trained, grain_config(sparse_data, tmp_path), faults):
+        assert ended.seen == whole[0].seen
+    log = (tmp_path / "exp" / "log.txt").read_text()
+    assert log.count("results.csv: No space left on device; check space and rights; training goes on") == 1
+
+
+@pytest.mark.slow
+def test_a_row_of_results_that_can_never_be_written_ends_all_processes(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    faults = ",".join(["save results:0:*:enospc"] * 20)
+    for ended in run_processes(2, trained, grain_config(sparse_data, tmp_path), faults):
+        assert ended.code == 7
+        assert f"cannot write in {tmp_path}/exp/results.csv: No space left on device" in ended.line
 
 
 @pytest.mark.slow
