@@ -49,7 +49,7 @@ class Workforce:
     def running(self) -> list[int]:
         """Return who is still there, after a look at all."""
         for rank, process in self._processes.items():
-            if rank not in self.exit_codes and (code := process.poll()) is not None:
+            if rank not in self.exit_codes and (code := _exit_code(process)) is not None:
                 self.exit_codes[rank] = code
         return [rank for rank in self._processes if rank not in self.exit_codes]
 
@@ -57,7 +57,7 @@ class Workforce:
         """Send a signal to all that are still there."""
         for rank in self.running():
             with contextlib.suppress(ProcessLookupError):
-                self._processes[rank].send_signal(number)
+                os.kill(self._processes[rank].pid, number)  # not `send_signal`, which would bury one that has ended
 
     def end(self, within_s: float, evidence: int | None = None) -> None:
         """End all, who may first end by themselves for a while; what is killed is not among `exit_codes`.
@@ -86,6 +86,19 @@ class Workforce:
 def failed(codes: Mapping[int, int], orderly: Collection[int]) -> bool:
     """Return whether somebody has ended otherwise than in order: such an exit status is 0 or one of `orderly`."""
     return any(code != 0 and code not in orderly for code in codes.values())
+
+
+def _exit_code(process: subprocess.Popen[bytes]) -> int | None:
+    """Return the exit status of a process, None while it runs; one that has ended is not buried.
+
+    As long as it is not, nobody else gets its number, which is that of the group of its helpers, too.
+    """
+    if not hasattr(os, "waitid"):  # Windows, and macOS of an older Python
+        return process.poll()
+    found = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
 
 def _kill_session(leader: int) -> None:
