@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,15 +18,13 @@ from accel_yolo.config.launching import VISIBLE_GPUS, LaunchPlan
 from accel_yolo.devices import no_such_device
 from accel_yolo.engine import stacks
 from accel_yolo.engine.failures import Failure, details, leave
+from accel_yolo.engine.launch_folder import launch_folder
 from accel_yolo.engine.launched import LAUNCH_DIR
 from accel_yolo.engine.network import require_free_port
 from accel_yolo.engine.signals import Signals
 from accel_yolo.engine.stores import open_store
 from accel_yolo.engine.supervisor import HERE, Supervisor
 from accel_yolo.errors import ConfigError
-
-GRACE_S = 10
-"""How long processes may take to end after a signal before they are killed."""
 
 
 def launch(plan: LaunchPlan, command: str, words: Sequence[str], announce: bool = True) -> int:
@@ -48,12 +44,9 @@ def launch(plan: LaunchPlan, command: str, words: Sequence[str], announce: bool 
     plan = settled(plan)
     if announce:
         console.note(f"the same with Accelerate: {accelerate_command(plan, command, words)}")
-    folder = Path(tempfile.mkdtemp(prefix="accel-yolo-launch-"))
-    try:
-        with _environment(environment_of(plan, folder)):
-            return _run(plan, ["-m", "accel_yolo", command, *words], folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    # From here on signals are noted and obeyed in order: they leave no folder behind.
+    with Signals() as signals, launch_folder() as folder, _environment(environment_of(plan, folder)):
+        return _run(plan, ["-m", "accel_yolo", command, *words], folder, signals)
 
 
 def settled(plan: LaunchPlan) -> LaunchPlan:
@@ -142,16 +135,15 @@ def _require_enough(processes: int, asked_by: str) -> None:
         raise ConfigError("more processes than GPUs", asked_by, processes, remedy)
 
 
-def _run(plan: LaunchPlan, arguments: Sequence[str], folder: Path) -> int:
+def _run(plan: LaunchPlan, arguments: Sequence[str], folder: Path, signals: Signals) -> int:
     """Start the processes, wait for their end and return the exit status after the last word."""
     store = None
     if plan.machine_rank == 0:
         if plan.main_process_port:
             require_free_port(plan.main_process_ip or HERE, plan.main_process_port, "--main-process-port")
         store = open_store(plan.main_process_ip if plan.machines > 1 else "", plan.main_process_port)
-    with Signals() as signals:
-        supervisor = Supervisor(plan, arguments, folder, store, signals)
-        ending = supervisor.run()
+    supervisor = Supervisor(plan, arguments, folder, store, signals)
+    ending = supervisor.run()
     if ending.failure is not None:
         _speak(ending.failure, supervisor.run_folder)
     return ending.code

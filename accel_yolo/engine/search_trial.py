@@ -16,7 +16,7 @@ from pathlib import Path
 
 from accel_yolo import console
 from accel_yolo.engine.checkpoint import CheckpointFolder
-from accel_yolo.engine.launch import GRACE_S, findable
+from accel_yolo.engine.launch import findable
 from accel_yolo.engine.launched import SEARCHED_BY
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.trial_lock import TrialLock
@@ -25,6 +25,9 @@ from accel_yolo.metrics.fitness import fitness_of
 
 LOG, HYP, LOCK = "output.txt", "hyp.yaml", "trial.lock"
 _METRICS = ("metrics/precision", "metrics/recall", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95")
+GRACE_S = 20
+"""How long a training may take to end before it is killed."""
+
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -109,7 +112,7 @@ class TrialTraining:
         if self._process.poll() is not None:
             return
         self._process.terminate()
-        if self.ended(GRACE_S * 2) is None:
+        if self.ended(GRACE_S) is None:
             console.warn(f"{self._folder.path} does not end: it is killed")
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
