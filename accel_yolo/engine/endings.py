@@ -14,6 +14,7 @@ from typing import Any
 
 from accel_yolo.engine.failures import BEAT, DONE, PLACE, Failure, failure_from, read_failures, signal_name
 from accel_yolo.engine.launched import Launched
+from accel_yolo.engine.signals import ASKING
 from accel_yolo.errors import (
     CheckpointError,
     ConfigError,
@@ -33,8 +34,9 @@ ORDERLY = (75, 130)
 NOT_MENDED = (
     *(kind.exit_code for kind in (ConfigError, DataError, CheckpointError, NonFiniteError)),
     *ORDERLY,
+    *(128 + number for number in ASKING),
 )
-"""Exit status of what would end the next start in the same way, or was wished."""
+"""Exit status of what would end the next start in the same way, or was wished: once, or twice."""
 
 
 @dataclass(frozen=True)

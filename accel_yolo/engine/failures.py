@@ -17,8 +17,9 @@ from accel_yolo.engine.launched import LAUNCH_DIR, Launched, adopt_launch
 from accel_yolo.errors import PeerError, UserError
 
 FILE_NAME = "failure.json"
-RUN, DONE, BEAT, PLACE = "run", ".done", ".beat", ".place"
-"""In the folder of a launch: the file that names the folder of the run; suffixes of what a process leaves at its end,
+RUN, BEGUN, DONE, BEAT, PLACE = "run", "begun", ".done", ".beat", ".place"
+"""In the folder of a launch: the file that names the folder of the run; one that is there as soon as the checkpoints in
+that folder are those of this run; suffixes of what a process leaves at its end,
 and of what it keeps as long as it lives: its last beat, and where it is."""
 
 _FILES_SHOWN = 3
@@ -83,6 +84,13 @@ def write_to(folder: Path | None) -> None:
     if launcher_speaks() and console.is_first_here():
         with contextlib.suppress(OSError):
             (Path(os.environ[LAUNCH_DIR]) / RUN).write_text(str(folder.absolute()), encoding="utf-8")
+
+
+def tell_begun() -> None:
+    """Tell our own launcher, if there is one, that the folder of the run holds no checkpoints of an earlier run."""
+    if launcher_speaks():
+        with contextlib.suppress(OSError):
+            (Path(os.environ[LAUNCH_DIR]) / BEGUN).touch()
 
 
 def launcher_speaks() -> bool:

@@ -22,15 +22,9 @@ import torch
 
 from accel_yolo.engine.failures import record
 from accel_yolo.engine.messages import PendingSum
+from accel_yolo.engine.signals import ASKING, SAME_WITHIN_S
 from accel_yolo.engine.world import World
 from accel_yolo.errors import UserError
-
-ASKING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
-"""Signals that ask for a stop, the one that decides over the exit status first: what a person says goes before."""
-
-SAME_WITHIN_S = 1.0
-"""Signals that come within this time of the first are the same."""
-
 
 ORPHAN_S = 5.0
 """How long a process without a launcher may take to stop."""

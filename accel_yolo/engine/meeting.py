@@ -6,6 +6,7 @@ A machine that went away and was started again writes its row with a new name; t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -16,15 +17,15 @@ from typing import Any
 
 from accel_yolo import console
 from accel_yolo.config.launching import LaunchPlan
-from accel_yolo.engine.endings import Ending, lost
+from accel_yolo.engine.endings import FINISHED, LOST, Ending, failure_of_launcher, lost
 from accel_yolo.engine.failures import numbered
 from accel_yolo.errors import ConfigError, PeerError
 
 WAIT, GO, END, OVER = "wait", "go", "end", "over"
 """Orders: wait for the others, begin a start, end it, leave."""
 
-ARRIVED, RUNNING, ENDED = "arrived", "running", "ended"
-"""How a machine fares."""
+ARRIVED, RUNNING, ENDED, LEFT = "arrived", "running", "ended", "left"
+"""How a machine fares; one that has left will not come back by itself."""
 
 TOLD_EVERY_S = 10.0
 """How often it is said for whom a launcher waits."""
@@ -36,7 +37,10 @@ ANSWER_S = 4.0
 """How long a launcher waits for what the others say of an ending."""
 
 QUIET_S = 2.0
-"""A launcher that says nothing for so long, after a run has ended, is not waited for."""
+"""A launcher that says nothing for so long, after a run has failed, is not waited for."""
+
+HEARD_S = 10.0
+"""How long machine 0 waits, at most, until the others know how the run ended."""
 
 ROW, ORDER = "launchers/row/", "launchers/order"
 Tick = Callable[[], None]
@@ -74,6 +78,7 @@ class Row:
         state: one of the states, of the start `start`.
         ending: of that start, once it has ended.
         beat: grows as long as its launcher lives.
+        has_heard: it knows how the run ended.
     """
 
     name: str
@@ -85,6 +90,7 @@ class Row:
     start: int = -1
     ending: dict[str, Any] | None = None
     beat: int = 0
+    has_heard: bool = False
 
     @property
     def place(self) -> str:
@@ -134,8 +140,8 @@ class Guests:
                     seen.earlier.add(seen.row.name)
                 seen.row, seen.since = row, time.monotonic()
 
-    def meet(self, start: int, tick: Tick) -> None:
-        """Wait until all machines are ready for a start.
+    def meet(self, start: int, tick: Tick) -> Ending | None:
+        """Wait until all machines are ready for a start; return how the run ends if one has left instead.
 
         Raises:
             PeerError: they were not in time.
@@ -144,6 +150,8 @@ class Guests:
         while missing := [machine for machine in self._seen if not self._is_ready(machine, start)]:
             tick()
             self.look()
+            if (ending := self._left()) is not None:
+                return ending
             who = self._words(missing)
             self.order(Order(WAIT, start, missing=who))
             if time.monotonic() - told >= TOLD_EVERY_S:
@@ -153,6 +161,7 @@ class Guests:
                 raise not_met(self._plan, who)
             time.sleep(LOOK_S)
         self._began = {machine: seen.row.name for machine, seen in self._seen.items() if seen.row is not None}
+        return None
 
     def trouble(self, start: int) -> Ending | None:
         """Return why a running start cannot go on, as far as other machines are the reason; None while it can."""
@@ -163,7 +172,7 @@ class Guests:
                 continue
             if row.name != self._began.get(machine):
                 return lost(f"lost contact with {row.place}, which has been started again")
-            if row.state == ENDED and row.start == start and row.ending and row.ending["kind"]:
+            if _has_told(row, start) and row.ending and row.ending["kind"]:
                 return Ending.from_json(row.ending)
             if time.monotonic() - seen.since > max(self._plan.collective_timeout, STALE_LEAST_S):
                 return lost(f"lost contact with {row.place}")
@@ -177,11 +186,12 @@ class Guests:
             if math.isinf(end_s) and (trouble := self.trouble(start)) is not None:
                 return [trouble]
             self.look()
-            rows = [seen.row for seen in self._seen.values() if seen.row is not None]
-            told = [row for row in rows if row.state == ENDED and row.start == start and row.ending]
-            silences_s = [time.monotonic() - seen.since for seen in self._seen.values() if seen.row not in told]
-            if min(silences_s, default=math.inf) > QUIET_S or time.monotonic() > end_s:
-                return [Ending.from_json(row.ending) for row in told if row.ending]
+            told = [seen for seen in self._seen.values() if seen.row is not None and _has_told(seen.row, start)]
+            silences_s = [time.monotonic() - seen.since for seen in self._seen.values() if seen not in told]
+            # While all is well, somebody who is silent for a moment may still be at work.
+            is_in_vain = math.isfinite(end_s) and min(silences_s, default=math.inf) > QUIET_S
+            if not silences_s or is_in_vain or time.monotonic() > end_s:
+                return [Ending.from_json(seen.row.ending) for seen in told if seen.row and seen.row.ending]
             time.sleep(LOOK_S)
 
     def silent(self) -> Ending | None:
@@ -190,16 +200,36 @@ class Guests:
         return next((lost(f"lost contact with {row.place}") for row in rows if row is not None), None)
 
     def dismiss(self, ending: Ending) -> None:
-        """Tell the other machines how the run ended, and leave them time to hear it."""
+        """Tell the other machines how the run ended, and wait until those that are there know it: the store goes then.
+
+        After a failure those that have fallen silent are not waited for.
+        """
         self.order(Order(OVER, ending=ending.to_json()))
-        time.sleep(4 * LOOK_S)
+        begun, quiet_s = time.monotonic(), HEARD_S if ending.kind == FINISHED else QUIET_S
+        time.sleep(4 * LOOK_S)  # for those who come only now
+        while time.monotonic() - begun < HEARD_S:
+            with contextlib.suppress(ConfigError):  # it is why they are dismissed
+                self.look()
+            rows = [seen.row for seen in self._seen.values() if time.monotonic() - seen.since < quiet_s]
+            if all(row is None or row.has_heard or row.state == LEFT for row in rows):
+                return
+            time.sleep(LOOK_S)
+
+    def _left(self) -> Ending | None:
+        """Return how the run ends because a machine has left; None while none has."""
+        for row in (seen.row for seen in self._seen.values()):
+            if row is not None and row.state == LEFT and row.ending:
+                told = Ending.from_json(row.ending)
+                words = f"{row.place} has left" + (f": {told.message}" if told.message else "")
+                return Ending(told.kind or LOST, told.code, failure_of_launcher(words, told.code))
+        return None
 
     def _is_ready(self, machine: int, start: int) -> bool:
         seen = self._seen[machine]
         if seen.row is None or time.monotonic() - seen.since > STALE_LEAST_S:
             return False
         if seen.row.name != self._began.get(machine):
-            return seen.row.state == ARRIVED
+            return seen.row.state in (ARRIVED, ENDED)  # it may have ended a start of another launcher of machine 0
         return seen.row.state == ENDED and seen.row.start == start - 1
 
     def _words(self, missing: Sequence[int]) -> str:
@@ -209,6 +239,11 @@ class Guests:
             name = f"{machine} ({row.host})" if row is not None else str(machine)
             parts.append(f"machine {name}, {numbered(range(first, first + self._plan.processes))}")
         return f"{len(missing)} of {self._plan.machines} machines: {'; '.join(parts)}"
+
+
+def _has_told(row: Row, start: int) -> bool:
+    """Return whether a machine has told how a start ended."""
+    return row.state in (ENDED, LEFT) and row.start == start and row.ending is not None
 
 
 def not_met(plan: LaunchPlan, missing: str) -> PeerError:

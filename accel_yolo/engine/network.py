@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import time
+from collections.abc import Callable
 
 import psutil
 
@@ -134,14 +135,21 @@ def require_free_port(address: str, port: int, flag: str) -> None:
             raise PeerError(what, "machine 0", f"{place} ({_reason(error)})", remedy) from error
 
 
-def await_machine_zero(address: str, port: int, timeout_s: float) -> None:
+def await_machine_zero(address: str, port: int, timeout_s: float, tick: Callable[[], None] = lambda: None) -> None:
     """Wait until machine 0 answers at `address` and `port`; after some silence, say once that it waits.
+
+    Args:
+        address: of machine 0.
+        port: of its store.
+        timeout_s: how long.
+        tick: called again and again meanwhile; it may end the wait with an exception.
 
     Raises:
         PeerError: it did not within `timeout_s` seconds.
     """
     place, started_s, noted = f"{address}:{port}", time.monotonic(), False
     while True:
+        tick()
         left_s = started_s + timeout_s - time.monotonic()
         try:
             socket.create_connection((address, port), max(min(_TRY_S, left_s), 0.1)).close()

@@ -29,16 +29,17 @@ class Restarts:
         self._allowed, self._has_run, self._done = allowed, has_run, 0
         self._newest, self._reasons = "", list[str]()
 
-    def words_after(self, ending: Ending, run: Path | None) -> tuple[str, ...] | None:
+    def words_after(self, ending: Ending, run: Path | None, *, has_begun: bool) -> tuple[str, ...] | None:
         """Return the words to add to the command for the next start; None when there is none.
 
         Args:
             ending: of the start before.
             run: the folder of the run, None where there is none yet.
+            has_begun: checkpoints in it are those of this run, and not of an earlier one that `--exist-ok` gives up.
         """
         if ending.kind == FINISHED or not ending.can_be_mended or not self.are_wished:
             return None
-        names = checkpoint_names(run) if run is not None else []
+        names = checkpoint_names(run) if run is not None and has_begun else []
         newest = max(names, default="")
         if newest > self._newest:
             self._newest, self._reasons = newest, []

@@ -59,6 +59,8 @@ class RunFolder:
         if resumed is not None:
             run = cls(resumed, world, settings, is_resumed=True)
             run._take()
+            if world.is_leader:
+                failures.tell_begun()
             run.changes = run._changed()
             run._opened()
             told = [f"{flag_of(name)} from {_typed(had)} to {_typed(has)}" for name, (had, has) in run.changes.items()]
@@ -110,6 +112,7 @@ class RunFolder:
         stale += self.path.glob("nonfinite-*.json")
         for path in (*stale, *(self.weights / f"{name}.safetensors" for name in ("last", "best"))):
             path.unlink(missing_ok=True)
+        failures.tell_begun()
 
     def _changed(self) -> dict[str, list[Any]]:
         """Return what a resumed run has had and has now, by setting, on the leader."""

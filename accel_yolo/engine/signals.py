@@ -7,6 +7,12 @@ from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
+SAME_WITHIN_S = 1.0
+"""Signals that come within this time of the first are the same."""
+
+ASKING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+"""Signals that ask for a stop, the one that decides over the exit status first: what a person says goes before."""
+
 _NAMES = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1")
 
 

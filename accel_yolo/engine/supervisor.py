@@ -9,7 +9,6 @@ import signal
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,33 +24,22 @@ from accel_yolo.engine.endings import (
     failure_of_launcher,
     gravest,
     has_left_early,
-    lost,
 )
-from accel_yolo.engine.failures import RUN
+from accel_yolo.engine.failures import BEGUN, RUN
 from accel_yolo.engine.host import Host
 from accel_yolo.engine.launched import LAUNCH_DIR, LAUNCHER
-from accel_yolo.engine.meeting import ANSWER_S, END, ENDED, GO, OVER, RUNNING, Guests, Order
+from accel_yolo.engine.meeting import ANSWER_S, END, GO, OVER, RUNNING, Guests, Order
 from accel_yolo.engine.restarts import Restarts
 from accel_yolo.engine.signals import Signals
+from accel_yolo.engine.stopping import NoMorePatience, Stop, now
 from accel_yolo.engine.workforce import LAST_WORDS_S, PAUSE_S, Workforce
 from accel_yolo.errors import UserError
 
 HERE = "127.0.0.1"
-SAVE_S, AT_ONCE_S = 30.0, 5.0
-"""How long processes may take to save and to end after a signal, and after a second one."""
-
 TOGETHER_S = 6.0
 """How long the others may take when one process has ended in order."""
 
 _EVIDENCE = getattr(signal, "SIGUSR2", None)
-
-
-@dataclass
-class _Stop:
-    """A wish to stop: the signal that came first, and when the patience ends."""
-
-    first: signal.Signals | None = None
-    until: float = math.inf
 
 
 class Supervisor:
@@ -66,13 +54,13 @@ class Supervisor:
     """
 
     def __init__(self, plan: LaunchPlan, arguments: Sequence[str], folder: Path, store: Any, signals: Signals) -> None:
-        self._plan, self._arguments, self._folder, self._signals = plan, list(arguments), folder, signals
+        self._plan, self._arguments, self._folder, self._stop = plan, list(arguments), folder, Stop(signals)
         self._port = store.port if store is not None else plan.main_process_port
         self._guests = Guests(plan, store) if store is not None and plan.machines > 1 else None
         self._host = Host(plan) if store is None else None
         self._id = f"{plan.main_process_ip}:{self._port}" if plan.machines > 1 else uuid.uuid4().hex
-        self._restarts = Restarts(plan.max_restarts, has_run="train" in arguments)
-        self._stop = _Stop()
+        self._restarts = Restarts(plan.max_restarts, has_run=self._arguments[2:3] == ["train"])
+        self._known: Ending | None = None  # of the last start, if it failed
 
     def run(self) -> Ending:
         """Start the processes, again where that is wished and can help, and return how the run ended.
@@ -82,14 +70,12 @@ class Supervisor:
         """
         try:
             return self._follow(self._host) if self._host is not None else self._lead()
-        except _NoMorePatience:
-            ending = self._stopped()
-            if self._guests is not None:
-                self._guests.dismiss(ending)
+        except NoMorePatience:
+            ending = self._known or self._stop.ending()
+            self._tell(ending)
             return ending
         except UserError as error:
-            if self._guests is not None:
-                self._guests.dismiss(Ending(TOLD, error.exit_code, failure_of_launcher(str(error), error.exit_code)))
+            self._tell(Ending(TOLD, error.exit_code, failure_of_launcher(str(error), error.exit_code)))
             raise
 
     @property
@@ -98,52 +84,76 @@ class Supervisor:
         told = sorted(self._folder.glob(f"start-*/{RUN}"), key=lambda path: path.stat().st_mtime_ns)
         return Path(told[-1].read_text(encoding="utf-8")) if told else None
 
+    @property
+    def _has_begun(self) -> bool:
+        return any(self._folder.glob(f"start-*/{BEGUN}"))
+
+    def _tell(self, ending: Ending) -> None:
+        """Tell the other machines that this one goes, and why."""
+        if self._guests is not None:
+            self._guests.dismiss(ending)
+        if self._host is not None:
+            self._host.leave(ending)
+
     def _lead(self) -> Ending:
         """Decide for all machines; this is machine 0."""
-        start, more = 0, ()
+        start, more = 0, tuple[str, ...]()
         while True:
-            if self._guests is not None:
-                self._guests.meet(start, self._look_for_signals)
-                self._guests.order(Order(GO, start, more=more))
-            ending = self._one_start(start, more)
-            if self._guests is not None:
-                if ending.kind != FINISHED:
-                    self._guests.order(Order(END, start))
-                patience_s = ANSWER_S if ending.kind != FINISHED else math.inf
-                told = self._guests.endings(start, self._look_for_signals, patience_s)
-                ending = gravest([ending, *told])
-                if ending.kind == STOPPED and self._may_be_mended():
-                    # The processes of a killed launcher save, and have the others save; nobody wished the run to end.
-                    ending = self._guests.silent() or ending
-            words = self._restarts.words_after(ending, self.run_folder)
+            self._stop.look()
+            left = self._guests.meet(start, self._stop.look) if self._guests is not None else None
+            ending = left or self._ending_of_all(start, more)
+            is_mended = left is None and self._stop.first is None
+            words = (
+                self._restarts.words_after(ending, self.run_folder, has_begun=self._has_begun) if is_mended else None
+            )
             if words is None:
                 ending = self._restarts.judged(ending)
-                if self._guests is not None:
-                    self._guests.dismiss(ending)
+                self._tell(ending)
                 return ending
-            start, more = start + 1, words
+            start, more, self._known = start + 1, words, None
+
+    def _ending_of_all(self, start: int, more: tuple[str, ...]) -> Ending:
+        """Start the processes of all machines once and return how that ended."""
+        guests = self._guests
+        if guests is None:
+            return self._one_start(start, more)
+        guests.order(Order(GO, start, more=more))
+        ending = self._one_start(start, more)
+        if ending.kind != FINISHED:
+            guests.order(Order(END, start, ending=ending.to_json()))
+        patience_s = ANSWER_S if ending.kind != FINISHED else math.inf
+        ending = gravest([ending, *guests.endings(start, self._stop.look, patience_s)])
+        if ending.kind == STOPPED and self._may_be_mended():
+            # The processes of a killed launcher save, and have the others save; nobody wished the run to end.
+            ending = guests.silent() or ending
+        return ending
 
     def _follow(self, host: Host) -> Ending:
         """Do as machine 0 says."""
+        host.connect(self._stop.look)
         while True:
-            order = host.await_order(self._look_for_signals)
+            self._known = None
+            order = host.await_order(self._stop.look)
             if order.kind == OVER:
                 return Ending.from_json(order.ending) if order.ending else Ending()
             host.say(state=RUNNING, start=order.start, ending=None)
             ending = self._one_start(order.start, order.more)
-            host.say(state=ENDED, start=order.start, ending=ending.to_json())
+            host.tell(ending)
             patience_s = ANSWER_S if ending.kind != FINISHED else math.inf
-            answer = host.await_answer(self._look_for_signals, patience_s)
-            if answer is None:
-                missing = host.trouble()
-                if missing is not None and (ending.kind == FINISHED or self._may_be_mended()):
-                    ending = missing
-                if not self._may_be_mended() or not ending.can_be_mended:
-                    return ending
-                console.note(f"{ending.message}; trying to reach {host.place} again")
-                host.connect()
-            elif answer.kind != OVER:
+            answer = host.await_answer(self._stop.look, patience_s)
+            if answer is not None and answer.kind == OVER:
+                continue
+            if answer is not None and self._stop.first is None:
                 console.note(f"{ending.message or 'another machine has ended'}; the run is started again")
+                continue
+            missing = host.trouble()
+            if missing is not None and (ending.kind == FINISHED or self._may_be_mended()):
+                ending = missing
+            if not self._may_be_mended() or not ending.can_be_mended:
+                host.leave(ending)
+                return ending
+            console.note(f"{ending.message}; trying to reach {host.place} again")
+            host.connect(self._stop.look)
 
     def _may_be_mended(self) -> bool:
         return self._restarts.are_wished and self._stop.first is None
@@ -154,22 +164,28 @@ class Supervisor:
         shutil.rmtree(folder, ignore_errors=True)  # of another run of machine 0
         folder.mkdir()
         force = Workforce([*self._arguments, *more], self._environments(start, folder))
-        trouble: Ending | None = None
+        self._known = trouble = None
         try:
             trouble = self._watch(force, folder, start)
         finally:
+            # The launcher of machine 0 has gone, or another machine stops: all save, and have the others save.
             is_orderly = self._host is not None and self._host.trouble() is not None
+            is_orderly = is_orderly or (trouble is not None and trouble.kind == STOPPED)
             self._end(force, is_orderly=is_orderly, can_answer=(folder / RUN).exists())
-        found = ending_of(folder, force.exit_codes, self._plan.total, self._plan.machine_rank)
-        if self._stop.first is not None and found.kind not in (STOPPED, TOLD):
-            return self._stopped()
-        return trouble if trouble is not None and found.kind == FINISHED else found
+        ending = ending_of(folder, force.exit_codes, self._plan.total, self._plan.machine_rank)
+        if self._stop.first is not None and ending.kind not in (STOPPED, TOLD):
+            ending = self._stop.ending()
+        elif trouble is not None and ending.kind == FINISHED:
+            ending = trouble
+        self._known = ending if ending.kind != FINISHED else None
+        return ending
 
     def _watch(self, force: Workforce, folder: Path, start: int) -> Ending | None:
         """Return when the processes have ended or are to be ended; with what another machine has to do with it."""
         while force.running():
-            for number in self._signals.new():
-                self._pass_on(number, force)
+            for number in self._stop.heard():
+                # A terminal that closes asks for the same as a scheduler: to save, and to end.
+                force.tell(signal.SIGTERM if number.name in ("SIGQUIT", "SIGHUP") else number)
             codes = force.exit_codes
             has_failed = any(code != 0 for code in codes.values()) or has_left_early(folder, codes)
             if has_failed or now() > self._stop.until:
@@ -179,28 +195,19 @@ class Supervisor:
             time.sleep(PAUSE_S)
         return None
 
-    def _pass_on(self, number: signal.Signals, force: Workforce) -> None:
-        self._stop.first = self._stop.first or number
-        self._stop.until = now() + (SAVE_S if self._stop.until == math.inf else AT_ONCE_S)
-        # A terminal that closes asks for the same as a scheduler: to save, and to end.
-        force.tell(signal.SIGTERM if number.name in ("SIGQUIT", "SIGHUP") else number)
-
     def _trouble(self, start: int) -> Ending | None:
         if self._guests is not None:
             return self._guests.trouble(start)
         if self._host is None:
             return None
-        order = self._host.order()
-        if (order.kind, order.start) != (GO, start):
-            return lost("another machine has ended")
-        return self._host.trouble()
+        return self._host.trouble() if self._host.goes_on() else self._host.ended_elsewhere()
 
     def _end(self, force: Workforce, *, is_orderly: bool, can_answer: bool) -> None:
         """End what is left, as patiently as the reason asks for.
 
         Args:
             force: the processes.
-            is_orderly: the launcher of machine 0 has gone: its processes save, and have these save.
+            is_orderly: they save by themselves.
             can_answer: they have a file for their stacks.
         """
         codes = force.exit_codes.values()
@@ -230,23 +237,3 @@ class Supervisor:
             }  # fmt: skip
             found[rank] = {name: str(value) for name, value in values.items()}
         return found
-
-    def _look_for_signals(self) -> None:
-        for number in self._signals.new():
-            self._stop.first = self._stop.first or number
-        if self._stop.first is not None:
-            raise _NoMorePatience
-
-    def _stopped(self) -> Ending:
-        number = self._stop.first or signal.SIGTERM
-        message = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
-        return Ending(STOPPED, 128 + number, failure_of_launcher(message, 128 + number))
-
-
-class _NoMorePatience(Exception):
-    """A signal came while the launcher waited for other machines."""
-
-
-def now() -> float:
-    """Return the clock that no change of the date moves, in seconds."""
-    return time.monotonic()

@@ -143,6 +143,37 @@ def test_a_machine_that_was_lost_joins_by_itself_when_it_is_started_again(pair: 
     assert pair.sha256() == undisturbed
 
 
+def test_a_machine_that_is_back_before_it_was_missed_joins_as_well(pair: Pair, undisturbed: str) -> None:
+    for number in (0, 1):
+        pair.start(number, "--max-restarts", "2", "--collective-timeout", "60", ACCEL_YOLO_FAIL="forward:1:6:hang")
+    pair.until_checkpoint()
+    pair.kill_machine(1)
+    pair.start(1, "--max-restarts", "2", "--collective-timeout", "60")
+    assert pair.ends() == [0, 0], pair.text(0) + pair.text(1)
+    assert pair.text(0).count("; restart ") == 1 and "; restart 1 of 2, from step 4" in pair.text(0)
+    assert pair.sha256() == undisturbed
+
+
+@pytest.mark.parametrize("asked", [0, 1])
+def test_a_signal_to_one_launcher_stops_both_machines_in_order(pair: Pair, undisturbed: str, asked: int) -> None:
+    for number in (0, 1):
+        pair.start(number, "--max-restarts", "2", ACCEL_YOLO_FAIL="data:*:6:2")
+    pair.until_checkpoint()
+    pair.started[asked].send_signal(signal.SIGTERM)
+    assert pair.ends() == [75, 75], pair.text(0) + pair.text(1)
+    for number in (0, 1):
+        (line,) = pair.errors(number)
+        assert line.startswith("error: stopped by SIGTERM in epoch ") and "--resume " in line, line
+        assert "; restart " not in pair.text(number)
+    if asked == 0:
+        return
+    del pair.started[1], pair.started[0]
+    for number in (0, 1):
+        pair.start(number, "--resume", str(pair.machines[number].disk / pair.name / "exp"))
+    assert pair.ends() == [0, 0], pair.text(0) + pair.text(1)
+    assert pair.sha256() == undisturbed
+
+
 @pytest.mark.parametrize("more", [(), ("--max-restarts", "2")], ids=["no restarts", "restarts"])
 def test_a_cable_pulled_out_is_named_on_both_sides(pair: Pair, undisturbed: str, more: tuple[str, ...]) -> None:
     for number in (0, 1):

@@ -205,3 +205,13 @@ def test_machine_zero_that_never_comes_is_one_line_after_the_stated_time() -> No
     assert 0.7 < time.monotonic() - started < 2
     line = f"machine 0 did not answer within 1 s in the network: 127.0.0.1:{port} (connection refused); start it too"
     assert str(caught.value).startswith(line)
+
+
+def test_a_wait_for_machine_zero_can_be_ended() -> None:
+    """A launcher that waits for it obeys signals."""
+
+    def tick() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        await_machine_zero("127.0.0.1", free_port(), 60, tick)
