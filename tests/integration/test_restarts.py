@@ -50,6 +50,20 @@ def test_it_ends_with_the_bits_of_an_undisturbed_run(
     assert not (run.run / "failure.json").exists() and not (run.run / ".run.lock").exists()
 
 
+def test_an_earlier_run_in_the_folder_is_not_continued(sparse_data: Path, tmp_path: Path, undisturbed: str) -> None:
+    """Killed when the folder is known and its checkpoints are still those of the earlier run."""
+    flags = train_words(sparse_data, tmp_path)
+    with training([LAUNCHERS["ours"][0]], [*flags, "--epochs", "1", "--seed", "7"], tmp_path) as earlier:
+        assert earlier.ends() == 0, earlier.log
+    (told := tmp_path / "told").mkdir()
+    with training(LAUNCHERS["ours"], [*flags, "--exist-ok", "--max-restarts", "1"], tmp_path, TMPDIR=str(told)) as run:
+        run.until(lambda: list(told.glob("accel-yolo-launch-*/start-0/run")))
+        os.kill(run.training_process(1), signal.SIGKILL)
+        assert run.ends() == 0, run.log
+        assert "; restart 1 of 1, from the beginning" in run.log
+    assert run.sha256 == undisturbed
+
+
 def test_a_crash_loop_ends_with_the_common_cause(sparse_data: Path, tmp_path: Path) -> None:
     flags = [*train_words(sparse_data, tmp_path), "--max-restarts", "9"]
     with training(LAUNCHERS["ours"], flags, tmp_path, ACCEL_YOLO_FAIL="forward:1:5:kill:*") as run:
