@@ -156,7 +156,8 @@ def swept(action: str, scratch: Path, make: Callable[[], Path], job: Callable[..
 
 def test_a_save_after_the_validation_that_is_killed_costs_nothing_that_was_saved(fresh: Any, tmp_path: Path) -> None:
     points = 0
-    for points, (folder, _, where) in enumerate(swept("kill", tmp_path, fresh, save_validated), 1):
+    for folder, _, where in swept("kill", tmp_path, fresh, save_validated):
+        points += 1
         assert len({name.removesuffix("-validated") for name in complete(folder)}) >= 2, where
         assert load(folder)[0] == 2, where
         CheckpointFolder(folder).remove_leftovers()
@@ -176,7 +177,8 @@ def test_a_start_that_is_killed_costs_nothing_that_was_saved(fresh: Any, tmp_pat
         return folder
 
     points = 0
-    for points, (folder, _, where) in enumerate(swept("kill", tmp_path, make, begin_again), 1):
+    for folder, _, where in swept("kill", tmp_path, make, begin_again):
+        points += 1
         assert complete(folder) == ["step-00000001", "step-00000002"] and load(folder)[0] == 2, where
         assert begin_again(folder) == "begun", where
         hidden = [path.name for path in folder.iterdir() if path.name.startswith(".")]
@@ -194,7 +196,8 @@ def test_a_weight_file_that_cannot_be_written_leaves_the_one_before(tmp_path: Pa
         return tmp_path / "weights"
 
     points = 0
-    for points, (folder, done, where) in enumerate(swept("disk full", tmp_path, make, save_weights, 2), 1):
+    for folder, done, where in swept("disk full", tmp_path, make, save_weights, 2):
+        points += 1
         path = folder / "best.safetensors"
         found = float(load_file(path)["weight"][0, 0])
         assert found == 2 if done.answer == "saved" else found in (1, 2), where
