@@ -20,6 +20,9 @@ FORMAT = 2
 GROUPS = ("model", "ema", "optimizer")
 """What the files of tensors are called, without their suffix."""
 
+_RESTORE = "if there is a copy, restore its files"
+_LOOK = "look at the disk, and at who may read it"
+
 
 def verify(checkpoint: Path) -> dict[str, Any]:
     """Return the manifest of a checkpoint after checking sizes and digests of every file.
@@ -33,11 +36,12 @@ def verify(checkpoint: Path) -> dict[str, Any]:
         try:
             is_whole = path.stat().st_size == entry["bytes"] and sha256_file(path) == entry["sha256"]
         except FileNotFoundError as error:
-            raise CheckpointError("checkpoint is damaged", str(path), "the file is missing") from error
+            raise CheckpointError("checkpoint is damaged", str(path), "the file is missing", _RESTORE) from error
         except OSError as error:
-            raise CheckpointError("checkpoint cannot be read", str(path), error.strerror) from error
+            raise CheckpointError("checkpoint cannot be read", str(path), error.strerror, _LOOK) from error
         if not is_whole:
-            raise CheckpointError("checkpoint is damaged", str(path), "size or digest differs from the manifest")
+            what, value = "checkpoint is damaged", "size or digest differs from the manifest"
+            raise CheckpointError(what, str(path), value, _RESTORE)
     return manifest
 
 
@@ -50,17 +54,17 @@ def manifest_of(checkpoint: Path) -> dict[str, Any]:
         version = int(manifest["format"])
         names = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in manifest["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError("checkpoint is incomplete", where, f"no readable {MANIFEST}") from error
+        raise CheckpointError("checkpoint is incomplete", where, f"no readable {MANIFEST}", _RESTORE) from error
     # The digest comes before all that the manifest says, its format too: a newer one keeps this spelling.
     if content != manifest_text(manifest) if "sha256" in manifest else version != 1:
-        raise CheckpointError("checkpoint is damaged", str(checkpoint / MANIFEST), "its digest differs")
+        raise CheckpointError("checkpoint is damaged", str(checkpoint / MANIFEST), "its digest differs", _RESTORE)
     if version > FORMAT:
         raise NewerCheckpoint(
             "checkpoint was written by a newer version", where, f"format {version}", "update accel_yolo"
         )
     missing = {f"{stem}.safetensors" for stem in GROUPS} | {STATE}
     if missing - names.keys() or any("/" in name or name in ("", ".", "..") for name in names):
-        raise CheckpointError("checkpoint is incomplete", where, "its manifest does not name its files")
+        raise CheckpointError("checkpoint is incomplete", where, "its manifest does not name its files", _RESTORE)
     return manifest
 
 

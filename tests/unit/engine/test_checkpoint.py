@@ -78,6 +78,25 @@ def test_any_flipped_bit_and_any_truncation_is_noticed(folder: CheckpointFolder)
     verify(path)
 
 
+@pytest.mark.parametrize("file", ["manifest.json", "ema.safetensors"])
+@pytest.mark.parametrize("what", ["gone", "cut", "unreadable"])
+def test_what_is_wrong_with_a_checkpoint_is_told_with_what_to_do(
+    folder: CheckpointFolder, file: str, what: str
+) -> None:
+    path = folder.write("step-1", GROUPS, {})
+    (path / file).rename(path / "elsewhere")
+    if what == "cut":
+        (path / file).write_bytes((path / "elsewhere").read_bytes()[:-9])
+    if what == "unreadable":
+        (path / file).symlink_to(file)  # to itself: even root cannot open it
+    with pytest.raises(CheckpointError) as caught:
+        verify(path)
+    look = what == "unreadable" and file != "manifest.json"
+    assert str(caught.value).endswith(
+        "; look at the disk, and at who may read it" if look else "; if there is a copy, restore its files"
+    )
+
+
 def test_any_flipped_bit_of_a_manifest_leads_to_the_checkpoint_before(folder: CheckpointFolder) -> None:
     older, newer = (folder.write(f"step-{step}", GROUPS, {}) for step in (1, 2))
     content = (newer / "manifest.json").read_bytes()
