@@ -105,6 +105,21 @@ def test_a_tracker_that_hangs_holds_nobody_up(tmp_path: Path, capfd: pytest.Capt
     assert "metrics.jsonl" in warning
 
 
+def test_a_tracker_hears_the_last_words_of_a_run_whose_processes_all_got_a_signal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    link = Link("tensorboard", tmp_path)
+    link.tell(subject(tmp_path))
+    until = time.monotonic() + 90
+    while link.delivered < 1 and time.monotonic() < until:
+        time.sleep(0.05)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        os.kill(link.pid or 0, number)
+    link.tell(reading(1))
+    link.end(time.monotonic() + 90)
+    assert link.delivered == 2 and "were not delivered" not in capfd.readouterr().err
+
+
 def test_a_tracker_that_hangs_leaves_the_others_their_time(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     tracking = Tracking(("mlflow", "tensorboard"), subject(tmp_path)["subject"])
     tracking.begin()

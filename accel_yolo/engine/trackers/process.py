@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from accel_yolo.errors import first_line
-from accel_yolo.lifeline import end_with_parent
+from accel_yolo.lifeline import end_with_parent, leave_signals_to_the_run
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0
 MOST_TRIES = 20
@@ -173,7 +173,7 @@ def serve(kind: str, parent: str) -> None:
         if os.getppid() != int(parent):  # it has ended before that took effect
             os._exit(1)
     _forget_the_run()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the run, which then says so
+    leave_signals_to_the_run()  # it ends at them, and then says so
     with contextlib.suppress(OSError, AttributeError):
         os.nice(5)
     messages = os.fdopen(os.dup(0), encoding="utf-8")
