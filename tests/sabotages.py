@@ -60,8 +60,8 @@ SABOTAGES = (
     Sabotage(
         "gradients are averaged over processes instead of summed",
         "accel_yolo/engine/gradient.py",
-        "self._world.backward(loss * self._world.size)",
-        "self._world.backward(loss)",
+        "self._world.backward(_spoilt(loss) * self._world.size)",
+        "self._world.backward(_spoilt(loss))",
         (_TOPOLOGY,),
     ),
     Sabotage(
@@ -270,8 +270,8 @@ SABOTAGES = (
     Sabotage(
         "a second signal is not heard",
         "accel_yolo/engine/interruption.py",
-        "                    _end_at_once(number)\n",
-        "                    pass\n",
+        "                if now_s - first_s >= SAME_WITHIN_S:",
+        "                if False:",
         ("tests/distributed/test_preemption.py::test_a_second_signal_ends_a_process_at_once_even_when_it_hangs",),
     ),
     Sabotage(
