@@ -85,10 +85,10 @@ def tried(sabotage: Sabotage | None, tests: Sequence[str], copy: Path) -> Verdic
         if text.count(sabotage.right) != 1:
             return Verdict(False, f"the line is there {text.count(sabotage.right)} times", 0.0)
         path.write_text(text.replace(sabotage.right, sabotage.wrong))
-    return _run(copy, tests)
+    return _run(copy, tests, LIMIT_S if sabotage is not None else 3 * LIMIT_S)
 
 
-def _run(copy: Path, tests: Sequence[str]) -> Verdict:
+def _run(copy: Path, tests: Sequence[str], limit_s: float) -> Verdict:
     words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     variables = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
     begin = time.monotonic()
@@ -102,11 +102,11 @@ def _run(copy: Path, tests: Sequence[str]) -> Verdict:
         start_new_session=True,
     )
     try:
-        said, _ = process.communicate(timeout=LIMIT_S)
+        said, _ = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        return Verdict(False, f"no answer within {LIMIT_S:.0f} s", LIMIT_S)
+        return Verdict(False, f"no answer within {limit_s:.0f} s", limit_s)
     failed = re.search(r"^FAILED (\S+)", said, re.MULTILINE)
     if process.returncode == 1 and failed:
         return Verdict(True, failed[1].rpartition("::")[2], time.monotonic() - begin)

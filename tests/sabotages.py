@@ -25,7 +25,7 @@ class Sabotage:
     tests: tuple[str, ...]
 
 
-_TOPOLOGY = "tests/distributed/test_topology_of_training.py::test_gradients_equal_those_of_one_process_tensor_by_tensor"
+_TOPOLOGY = "tests/distributed/test_topology_of_training.py::test_gradients_equal_those_of_one_process_tensor_by_tensor[2-synchronised]"
 _SAMPLES = "tests/distributed/test_samples_of_an_epoch.py"
 
 SABOTAGES = (
