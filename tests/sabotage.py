@@ -23,12 +23,13 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import pytest
 import torch
 from sabotages import SABOTAGES, Sabotage
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "sabotage.md"
-PASSED = "all passed"
+PASSED, NONE = "all passed", "no test was run"
 LIMIT_S = 60.0
 """Longest time for the tests of one sabotage."""
 
@@ -85,11 +86,13 @@ def tried(sabotage: Sabotage | None, tests: Sequence[str], copy: Path) -> Verdic
         if text.count(sabotage.right) != 1:
             return Verdict(False, f"the line is there {text.count(sabotage.right)} times", 0.0)
         path.write_text(text.replace(sabotage.right, sabotage.wrong))
-    return _run(copy, tests, LIMIT_S if sabotage is not None else 3 * LIMIT_S)
+    limit_s = LIMIT_S if sabotage is not None else 3 * LIMIT_S
+    verdict = _run(copy, ["-m", "not slow", *tests], limit_s)
+    return _run(copy, tests, limit_s) if verdict.by == NONE else verdict  # all of them are slow
 
 
-def _run(copy: Path, tests: Sequence[str], limit_s: float) -> Verdict:
-    words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+def _run(copy: Path, arguments: Sequence[str], limit_s: float) -> Verdict:
+    words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *arguments]
     variables = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
     begin = time.monotonic()
     process = subprocess.Popen(
@@ -112,6 +115,8 @@ def _run(copy: Path, tests: Sequence[str], limit_s: float) -> Verdict:
         return Verdict(True, failed[1].rpartition("::")[2], time.monotonic() - begin)
     if process.returncode in (-signal.SIGSEGV, -signal.SIGABRT):
         return Verdict(True, f"a crash by {signal.Signals(-process.returncode).name}", time.monotonic() - begin)
+    if process.returncode == pytest.ExitCode.NO_TESTS_COLLECTED:
+        return Verdict(False, NONE, time.monotonic() - begin)
     if process.returncode == 0:
         return Verdict(False, PASSED, time.monotonic() - begin)
     last = (said.strip().splitlines() or ["nothing"])[-1]
