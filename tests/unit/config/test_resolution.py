@@ -224,7 +224,7 @@ def test_a_resumed_run_keeps_its_own_settings_and_takes_what_may_change() -> Non
 
 
 @pytest.mark.parametrize(
-    ("typed", "flag"), [({"batch": 8}, "--batch"), ({"seed": 2}, "--seed"), ({"hyp_file": "VOC"}, "--hyp")]
+    ("typed", "flag"), [({"imgsz": 64}, "--imgsz"), ({"seed": 2}, "--seed"), ({"hyp_file": "VOC"}, "--hyp")]
 )
 def test_a_resumed_run_refuses_another_recipe(typed: dict[str, Any], flag: str) -> None:
     saved = resolve_train({"epochs": 3})
@@ -278,9 +278,12 @@ def resumed_with(saved: dict[str, Any], origin: str, typed: dict[str, Any]) -> T
 
 def test_a_resumed_run_keeps_the_batch_that_was_chosen_for_it() -> None:
     assert resumed_with({"batch": 24}, AUTOBATCH, {"batch": -1}).batch == 24
-    for origin, typed in ((AUTOBATCH, 16), (COMMAND_LINE, -1)):
-        with pytest.raises(ConfigError, match="cannot change while resuming in --batch"):
-            resumed_with({"batch": 24}, origin, {"batch": typed})
+    assert resumed_with({"batch": 24}, AUTOBATCH, {}).batch == 24
+
+
+def test_a_resumed_run_takes_another_batch_that_is_typed() -> None:
+    assert resumed_with({"batch": 24}, AUTOBATCH, {"batch": 16}).batch == 16
+    assert resumed_with({"batch": 24}, COMMAND_LINE, {"batch": -1}).batch == -1
 
 
 def test_code_that_a_run_folder_names_is_not_run_unless_it_is_typed_again() -> None:

@@ -36,7 +36,7 @@ def test_the_words_of_a_trial_mean_what_was_typed() -> None:
 def test_a_resumed_trial_gets_only_what_may_be_typed_again() -> None:
     words = asked("tune", f"--device cpu --workers 0 {TRAINING}").resuming_words()
     parsed = parse("train", words)
-    assert parsed.values == {"epochs": 3, "patience": 5, "device": "cpu", "workers": 0}
+    assert parsed.values == {"data": ("demo",), "epochs": 3, "patience": 5, "device": "cpu", "workers": 0}
     assert parsed.launch == {"processes": 2}
 
 
@@ -55,7 +55,7 @@ def test_the_command_that_continues_a_study_asks_for_the_same(command: str) -> N
 
 def test_a_resumed_trial_gets_the_users_augmentation_which_no_run_keeps() -> None:
     words = asked("tune", "--data demo --epochs 3 --augment-with mine:grainy").resuming_words()
-    assert parse("train", words).values == {"epochs": 3, "augment_with": "mine:grainy"}
+    assert parse("train", words).values == {"data": ("demo",), "epochs": 3, "augment_with": "mine:grainy"}
 
 
 def test_evolve_is_the_same_search_in_a_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
