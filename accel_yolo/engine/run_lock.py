@@ -1,9 +1,9 @@
 """A run folder belongs to one run at a time: a lock of the kernel, and beside it who holds it and since when.
 
 The kernel frees its lock when the process has ended, however that ends. On a folder that several machines share it may
-not reach the others, so the lease says more: on the same host the process is looked for, on another one it counts as
-alive as long as it has renewed the lease in the last minutes. Its age is taken by the clock of the file system: clocks
-of machines may differ by a day.
+not reach the others, so the lease says more: on the same host the process is looked for; a lease of another host is
+watched for a minute, and taken over if it is not renewed meanwhile. Clocks have no part in this: those of machines may
+differ by a day. A process that was suspended so long that its folder was taken over ends when it goes on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import errno
 import json
 import os
 import socket
-import tempfile
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -26,9 +25,11 @@ from accel_yolo import console
 from accel_yolo.errors import EnvironmentFault
 
 NAME = ".run.lock"
-RENEWED_EVERY_S, ABANDONED_S = 20.0, 600.0
-"""How often a lease is renewed, and after which silence another host may take it over."""
+RENEWED_EVERY_S, WATCHED_S = 20.0, 60.0
+"""How often a lease is renewed, and how long one of another host is watched before it is taken over."""
 
+_LOOK_EVERY_S = 1.0
+_MOST_TRIES = 10
 _TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 _BYTES = 1024
 
@@ -80,33 +81,38 @@ class RunLock:
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path, self._descriptor, self._owner = path, descriptor, os.getpid()
         self._ending = threading.Event()
-        self._write(json.dumps(asdict(Lease.own())))
+        self._lease = Lease.own()
+        self._write(json.dumps(asdict(self._lease)))
+        self._is_told = _read(descriptor) == self._lease
         threading.Thread(target=self._renew, daemon=True, name="run lock").start()
 
     @classmethod
     def taken(cls, folder: Path) -> RunLock:
         """Return the lock of a run folder; one that was left behind is taken over with a warning.
 
+        That takes a minute when another host has left it.
+
         Raises:
             EnvironmentFault: another run works in the folder, or it cannot be written.
         """
         path = folder / NAME
+        silent: _Sign | None = None
         while True:
-            try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            except OSError as error:
-                raise EnvironmentFault("cannot write", str(path), error.strerror, "check space and rights") from error
-            is_free = _lock(descriptor)
-            if not _is_at(path, descriptor):  # its holder has just ended, and removed it
-                os.close(descriptor)
-                continue
+            descriptor, is_free = _opened(path)
             lease = _read(descriptor)
             if is_free and (lease is None or lease.is_of_this_process):
                 return cls(path, descriptor)
-            if _is_held(lease, is_free, path):
+            if lease is not None and not lease.is_of_this_host and _sign(descriptor) != silent:
                 os.close(descriptor)
-                remedy = f"wait for its end, or give another --name; if it is long gone, remove {path}"
-                raise EnvironmentFault("another run works in this folder", str(folder), lease or "unknown", remedy)
+                if silent is not None:
+                    raise _taken(path, lease)
+                silent = _watched(path, lease)
+                continue
+            if lease is None or lease.is_of_this_host:
+                is_held = not is_free or (lease is not None and lease.is_alive())
+                if is_held:  # one without a lease has just been locked, and is about to be written
+                    os.close(descriptor)
+                    raise _taken(path, lease)
             console.warn(f"{folder} was left by {lease}, which is gone: this run takes it over")
             return cls(path, descriptor)
 
@@ -116,7 +122,8 @@ class RunLock:
             return
         self._ending.set()
         with contextlib.suppress(OSError):
-            self._path.unlink()  # while it is locked: who comes meanwhile sees that the file has gone
+            if self._successor() is None:
+                self._path.unlink()  # while it is locked: who comes meanwhile sees that the file has gone
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
 
@@ -126,8 +133,21 @@ class RunLock:
 
     def _renew(self) -> None:
         while not self._ending.wait(RENEWED_EVERY_S):
+            successor = self._successor()
+            if successor is not None and not self._ending.is_set():
+                lost = "this process did not run for a while, and its folder was taken over"
+                error = EnvironmentFault(lost, str(self._path.parent), successor, "nothing more is written there")
+                console.error_line(str(error))
+                os._exit(error.exit_code)  # at once: whatever else is done on the way out writes into that folder
             with contextlib.suppress(OSError):
                 os.utime(self._path)
+
+    def _successor(self) -> Lease | None:
+        """Return who has taken the folder over, None while it is ours."""
+        # A person may have removed the file, as the message says, and another run made a new one.
+        is_there = _is_at(self._path, self._descriptor)
+        lease = _read(self._descriptor) if is_there else _sign_at(self._path)[0]
+        return lease if self._is_told and lease is not None and lease != self._lease else None
 
 
 def _born(pid: int) -> int:
@@ -154,18 +174,58 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _is_held(lease: Lease | None, is_free: bool, path: Path) -> bool:
-    if lease is not None and lease.is_of_this_host:
-        return lease.is_alive() or not is_free
-    if lease is None:  # it has just been locked, and is about to be written
-        return not is_free
-    return _age_s(path) < ABANDONED_S
+def _opened(path: Path) -> tuple[int, bool]:
+    """Return the descriptor of a lock file, and whether this process has locked it. Raises EnvironmentFault."""
+    for tried in range(_MOST_TRIES):
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise EnvironmentFault("cannot write", str(path), error.strerror, "check space and rights") from error
+        is_free = _lock(descriptor)
+        # Its holder may have ended just now, and removed it; some file systems never give a file the same number.
+        if _is_at(path, descriptor) or tried == _MOST_TRIES - 1:
+            break
+        os.close(descriptor)
+    return descriptor, is_free
 
 
-def _age_s(path: Path) -> float:
-    """Return how long ago a file was renewed, by the clock of its file system."""
-    with tempfile.NamedTemporaryFile(prefix=".clock-", dir=path.parent) as now:
-        return max(os.fstat(now.fileno()).st_mtime - path.stat().st_mtime, 0.0)
+_Sign = tuple["Lease | None", int]
+
+
+def _sign(descriptor: int) -> _Sign:
+    """Return what changes when the holder of a lease renews it, or another one takes it over."""
+    return _read(descriptor), os.fstat(descriptor).st_mtime_ns
+
+
+def _watched(path: Path, lease: Lease) -> _Sign:
+    """Return the sign of a lease of another host that has not been renewed for a minute. Raises EnvironmentFault."""
+    console.note(f"{path.parent} is held by {lease}; watching for {WATCHED_S:.0f} s whether that run still goes on")
+    seen, until = _sign_at(path), time.monotonic() + WATCHED_S
+    while time.monotonic() < until:
+        time.sleep(min(_LOOK_EVERY_S, WATCHED_S / 4))
+        now = _sign_at(path)
+        if now[0] is None:  # released, or about to be written
+            return now
+        if now != seen:
+            raise _taken(path, lease)
+    return seen
+
+
+def _sign_at(path: Path) -> _Sign:
+    # Opened each time, without a lock: this is when network file systems ask their server.
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None, 0
+    try:
+        return _sign(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _taken(path: Path, lease: Lease | None) -> EnvironmentFault:
+    remedy = f"wait for its end, or give another --name; if it is long gone, remove {path}"
+    return EnvironmentFault("another run works in this folder", str(path.parent), lease or "unknown", remedy)
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
