@@ -94,6 +94,11 @@ def _lost(reason: str, world: World) -> PeerError:
 
 def _end_for_certain(code: int) -> None:
     """End this process soon, whatever it waits for: messages that are under way can hold up the end of a program."""
-    timer = threading.Timer(_END_S, os._exit, (code,))
+
+    def end() -> None:
+        stacks.remove_unused()
+        os._exit(code)
+
+    timer = threading.Timer(_END_S, end)
     timer.daemon = True
     timer.start()

@@ -35,12 +35,15 @@ from accel_yolo.engine.beats import (
 )
 from accel_yolo.engine.failures import BEAT
 from accel_yolo.engine.launched import LAUNCH_DIR, Launched
-from accel_yolo.engine.network import answers, local_address_towards
+from accel_yolo.engine.network import answers, listens, local_address_towards
 from accel_yolo.engine.stores import client_of, with_prefix
-from accel_yolo.errors import PeerError
+from accel_yolo.errors import PeerError, first_line
 
 READ_EVERY = 2
 """The beats of all are read at every so many of one's own."""
+
+AGAIN_S = 5.0
+"""A store that is lost is looked for at every so many seconds."""
 
 _ALL_READ = 16
 """In larger runs, only the first process of each machine reads them."""
@@ -126,13 +129,29 @@ class Heartbeat:
         return asked[0] if asked else self._launched.rank == first
 
     def _live(self) -> None:
-        with contextlib.suppress(RuntimeError, OSError, ValueError):  # the store is gone: so is the run
-            # Another connection for questions: one on which an answer does not come is of no use any more. It is made
-            # now, because to make it stops all threads of a process for as long as the other side does not answer.
-            store, self._spare = self._store(), self._store()
-            while not self._ending.is_set():
+        store: Any = None
+        while not self._ending.is_set():
+            try:
+                if store is None:
+                    # Another connection for questions: one on which an answer does not come is of no use any more. It
+                    # is made now, because to make it stops all threads of a process while the other side is silent.
+                    store, self._spare = self._store(), self._store()
                 self._one_beat(store)
                 self._ending.wait(BEAT_S)
+            except (RuntimeError, OSError, ValueError) as error:
+                store = None
+                self._look_for_the_store(error)
+        stacks.write_no_more()
+
+    def _look_for_the_store(self, error: Exception) -> None:
+        """Wait until the store can be reached again, or the run ends."""
+        if not self._ending.is_set():
+            console.log(f"note: the heartbeat has lost its store and looks for it: {first_line(error)}")
+        while not self._ending.wait(AGAIN_S):
+            # This process is well: nothing must write its stacks meanwhile.
+            stacks.write_unless_called_within(self._timeout_s + 2 * BEAT_S)
+            if any(listens(host, self._port) for host in self._hosts):
+                return
 
     def _one_beat(self, store: Any) -> None:
         place, now = waypoints.place(), time.monotonic()

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from accel_yolo.engine import stacks
 from accel_yolo.engine.failures import record
 from accel_yolo.engine.messages import PendingSum
 from accel_yolo.engine.signals import ASKING, SAME_WITHIN_S
@@ -156,4 +157,5 @@ def _end_at_once(number: int, why: str) -> None:
     with contextlib.suppress(Exception):
         if not record(error):
             os.write(2, f"\nerror: {error}\n".encode())
+    stacks.remove_unused()
     os._exit(error.exit_code)

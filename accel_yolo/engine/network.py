@@ -177,6 +177,15 @@ def answers(address: str, port: int) -> bool:
     return True
 
 
+def listens(address: str, port: int) -> bool:
+    """Return whether somebody takes connections at an address."""
+    try:
+        socket.create_connection((address, port), _TRY_S / 2).close()
+    except OSError:
+        return False
+    return True
+
+
 def _address_of_this_machine(launched: Launched) -> str:
     """Return the address of this machine in the network that leads to machine 0."""
     host = os.environ["MASTER_ADDR"]

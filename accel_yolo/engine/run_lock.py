@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from accel_yolo import console
+from accel_yolo.engine import stacks
 from accel_yolo.errors import EnvironmentFault
 
 NAME = ".run.lock"
@@ -138,6 +139,7 @@ class RunLock:
                 lost = "this process did not run for a while, and its folder was taken over"
                 error = EnvironmentFault(lost, str(self._path.parent), successor, "nothing more is written there")
                 console.error_line(str(error))
+                stacks.remove_unused()
                 os._exit(error.exit_code)  # at once: whatever else is done on the way out writes into that folder
             with contextlib.suppress(OSError):
                 os.utime(self._path)

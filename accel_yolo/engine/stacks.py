@@ -18,6 +18,7 @@ class _State:
     stream: IO[bytes] | None = None
     path: Path | None = None
     owner = 0
+    is_enabled = False
 
 
 def name_of(rank: int | str) -> str:
@@ -38,7 +39,11 @@ def answer_signal() -> None:
 
 
 def keep_in(folder: Path, rank: int) -> None:
-    """From now on write them to a file in the folder of the run, those of a crash too. An empty file is removed."""
+    """From now on write them to a file in the folder of the run, those of a crash too. An empty file is removed.
+
+    Where stacks of a crash go elsewhere already, as under pytest, they still go there.
+    """
+    leave()
     try:
         stream = (folder / name_of(rank)).open("ab")
     except OSError:  # it is a help, and no reason to stop
@@ -46,8 +51,11 @@ def keep_in(folder: Path, rank: int) -> None:
     _State.stream, _State.path, _State.owner = stream, folder / name_of(rank), os.getpid()
     if ASK is not None:
         faulthandler.register(ASK, file=stream, all_threads=True)
-    faulthandler.enable(file=stream)
-    atexit.register(leave)
+    if not faulthandler.is_enabled():
+        faulthandler.enable(file=stream)
+        _State.is_enabled = True
+    atexit.unregister(_leave_for_good)
+    atexit.register(_leave_for_good)
 
 
 def write() -> None:
@@ -64,18 +72,37 @@ def write_unless_called_within(seconds: float) -> None:
             faulthandler.dump_traceback_later(seconds, file=_State.stream)
 
 
+def write_no_more() -> None:
+    """Forget what `write_unless_called_within` would write."""
+    if _State.stream is not None:
+        faulthandler.cancel_dump_traceback_later()
+
+
 def leave() -> None:
-    """End all this; a file in which nothing was written is removed."""
+    """End all this as it was found; a file in which nothing was written is removed."""
     if _State.owner != os.getpid() or _State.stream is None or _State.path is None:
         return
     faulthandler.cancel_dump_traceback_later()
     if ASK is not None:
         faulthandler.unregister(ASK)
-        signal.signal(ASK, signal.SIG_IGN)
-    faulthandler.disable()
+    if _State.is_enabled:
+        faulthandler.disable()
+        _State.is_enabled = False
     _State.stream.close()
     _State.stream = None
     remove_empty(_State.path)
+
+
+def _leave_for_good() -> None:
+    leave()
+    if ASK is not None and _State.owner == os.getpid():
+        signal.signal(ASK, signal.SIG_IGN)  # who asks now would end a process that ends well
+
+
+def remove_unused() -> None:
+    """Remove the file if nothing was written in it: this process ends at once, without its usual end."""
+    if _State.owner == os.getpid() and _State.path is not None:
+        remove_empty(_State.path)
 
 
 def remove_empty(path: Path) -> None:

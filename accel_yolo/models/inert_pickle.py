@@ -12,8 +12,8 @@ import pickle
 from dataclasses import dataclass
 from typing import Any
 
-from accel_yolo.errors import CheckpointError
-from accel_yolo.models.pickle_opcodes import WHY, check_opcodes, first_line
+from accel_yolo.errors import CheckpointError, first_line
+from accel_yolo.models.pickle_opcodes import WHY, check_opcodes
 
 MAX_PICKLE_BYTES = 16 << 20
 MAX_COPIED = 1_000_000

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickletools
 
-from accel_yolo.errors import CheckpointError
+from accel_yolo.errors import CheckpointError, first_line
 
 MAX_OPCODES = 1_000_000
 """The largest published model takes a tenth of it, a training checkpoint of that model a third."""
@@ -121,8 +121,3 @@ class _Reading:
 def _number(argument: object) -> int:
     assert isinstance(argument, int)  # all opcodes that come here have one
     return argument
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error says, in one line of at most 200 letters."""
-    return (str(error).split("\n")[0] or type(error).__name__)[:200]
