@@ -16,7 +16,7 @@ from accel_yolo.config.genes import chosen_genes
 from accel_yolo.config.hyp_file import read_hyp_file
 from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.config.yaml_io import load_yaml
-from accel_yolo.engine.run_folder import COLUMNS
+from accel_yolo.engine.rows import COLUMNS
 from accel_yolo.engine.search_journal import JournalLock
 from accel_yolo.engine.search_results import write_results
 from accel_yolo.engine.search_settings import StudySettings

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from accel_yolo.engine.checkpoint import CheckpointFolder
-from accel_yolo.engine.run_folder import COLUMNS
+from accel_yolo.engine.rows import COLUMNS
 from accel_yolo.engine.search_trial import TrialFolder, asked_to_stop
 from accel_yolo.engine.state import TrainState
 
