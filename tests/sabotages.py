@@ -111,7 +111,7 @@ SABOTAGES = (
     Sabotage(
         "a pickle may name whatever it likes",
         "accel_yolo/models/inert_pickle.py",
-        '        raise CheckpointError("forbidden name in the pickle", self.where, f"{module}.{name}"[:100], _WHY)',
+        '        raise CheckpointError("forbidden name in the pickle", self.where, f"{module}.{name}"[:100], WHY)',
         "        return super().find_class(module, name)",
         ("tests/unit/models/test_hostile_pickles.py::test_a_forbidden_call_is_refused_by_name_and_not_made",),
     ),
@@ -291,8 +291,8 @@ SABOTAGES = (
     Sabotage(
         "nobody looks at the lock of a run folder",
         "accel_yolo/engine/run_lock.py",
-        "            if _is_held(lease, is_free, path):",
-        "            if False:",
+        "                if is_held:  # one without",
+        "                if False:  # one without",
         ("tests/unit/engine/test_run_lock.py",),
     ),
     Sabotage(
