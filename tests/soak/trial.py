@@ -55,7 +55,7 @@ class Trial:
         self.stage, self.name, self.rng, self.tally, self.tell = stage, name, rng, tally, tell
         self.run = stage.runs / name
         self.damaged: set[str] = set()
-        self.newest_step = 0
+        self.newest_step, self._may_be_locked = 0, False
 
     def play(self, until: float) -> str:
         """Disturb the run until it has finished, and return the digest of its final state.
@@ -142,7 +142,10 @@ class Trial:
             raise Violation(f"{self.name}: exit status {codes} after {inflicted}\n{said[-4000:]}")
         if "Traceback" in said:
             raise Violation(f"{self.name}: a traceback after {inflicted}\n{said[-6000:]}")
-        if (self.run / LOCK).exists() and "kill" not in inflicted:
+        # What was killed leaves its lock, which the next start takes over.
+        self._may_be_locked |= "kill" in inflicted or "was killed by" in said
+        self._may_be_locked &= (self.run / LOCK).exists()
+        if (self.run / LOCK).exists() and not self._may_be_locked:
             raise Violation(f"{self.name}: the lock is still there, though nobody was killed")
         self._check_checkpoints()
 
