@@ -11,7 +11,7 @@ from accel_yolo.config.accelerate_file import AccelerateFile, read_accelerate_fi
 from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.config.launching import device_indices
 from accel_yolo.config.settings import flag_of
-from accel_yolo.engine.launched import Launched
+from accel_yolo.engine.launched import OURS, Launched
 from accel_yolo.errors import ConfigError
 
 _NAMES = {"accelerate": "accelerate launch", "slurm": "srun", "mpi": "mpirun", "environment": "the environment"}
@@ -25,7 +25,7 @@ def require_agreement(launched: Launched, launch: LaunchConfig, device: str, typ
         ConfigError: they do.
     """
     require_device_count(launched, device)
-    if launched.launcher in ("", "accel-yolo"):
+    if launched.launcher in ("", OURS):
         return
     found = {
         "processes": launched.local_size,
@@ -49,7 +49,7 @@ def require_agreement(launched: Launched, launch: LaunchConfig, device: str, typ
 def require_device_count(launched: Launched, device: str) -> None:
     """Check that `--device` names as many GPUs as there are processes on this machine. Raises ConfigError."""
     count = len(device_indices(device))
-    if launched.launcher in ("", "accel-yolo") or count in (0, launched.local_size):
+    if launched.launcher in ("", OURS) or count in (0, launched.local_size):
         return
     devices = "1 device" if count == 1 else f"{count} devices"
     here = "1 process" if launched.local_size == 1 else f"{launched.local_size} processes"

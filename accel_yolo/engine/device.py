@@ -10,7 +10,7 @@ from accel_yolo import console
 from accel_yolo.config.launching import VISIBLE_GPUS, device_indices, visible_names
 from accel_yolo.devices import cuda_index, no_such_device, require_mps, require_precision
 from accel_yolo.engine.agreement import accelerate_file, launcher_name, require_device_count, says_cpu_only
-from accel_yolo.engine.launched import Launched, adopt_launch
+from accel_yolo.engine.launched import OURS, Launched, adopt_launch
 from accel_yolo.errors import ConfigError
 
 ONE_VISIBLE = ("slurm", "mpi")
@@ -42,7 +42,7 @@ def choose_device(device: str) -> bool:
         require_mps(device)
         return False
     require_device_count(launched, device)
-    if launched.launcher != "accel-yolo":  # which has done it
+    if launched.launcher != OURS:  # which has done it
         _show_only(device)
     if not torch.cuda.is_available():
         raise no_such_device(device, 0)

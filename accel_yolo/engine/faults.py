@@ -12,6 +12,7 @@ from accel_yolo import waypoints
 from accel_yolo.devices import memory_named
 from accel_yolo.engine import stacks
 from accel_yolo.engine.beats import Finding
+from accel_yolo.engine.launched import OURS
 from accel_yolo.engine.world import World
 from accel_yolo.errors import PeerError, UserError, first_line
 
@@ -83,7 +84,7 @@ def _lost(reason: str, world: World) -> PeerError:
     lost = PeerError(finding.message, remedy=remedy)
     if finding.beat is not None and finding.kind != "cut":
         lost.culprit = finding.beat.as_failure | {"stacks": stacks.told(finding.beat.rank)}
-    if world.launcher != "accel-yolo":  # where nobody else speaks, one process of each machine does
+    if world.launcher != OURS:  # where nobody else speaks, one process of each machine does
         told = finding.kind == "failed" and finding.beat is not None and finding.beat.machine == world.machine
         lost.already_reported = told or (world.heartbeat is not None and not world.heartbeat.speaks(finding))
     if world.heartbeat is not None:

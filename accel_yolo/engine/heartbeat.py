@@ -34,7 +34,7 @@ from accel_yolo.engine.beats import (
     slow_process,
 )
 from accel_yolo.engine.failures import BEAT
-from accel_yolo.engine.launched import LAUNCH_DIR, Launched
+from accel_yolo.engine.launched import LAUNCH_DIR, OURS, Launched
 from accel_yolo.engine.network import answers, listens, local_address_towards
 from accel_yolo.engine.stores import client_of, with_prefix
 from accel_yolo.errors import PeerError, first_line
@@ -266,7 +266,7 @@ class Heartbeat:
             os.kill(beat.pid, stacks.ASK)
             os.kill(beat.pid, signal.SIGCONT)  # one that is stopped takes no other signal
             time.sleep(2 * _PAUSE_S)
-            if self._launched.launcher != "accel-yolo":
+            if self._launched.launcher != OURS:
                 os.kill(beat.pid, signal.SIGKILL)
 
     def _store(self) -> Any:

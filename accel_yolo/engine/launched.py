@@ -16,6 +16,9 @@ from accel_yolo.lifeline import end_with_parent
 
 Environment = MutableMapping[str, str]
 
+OURS = "accel-yolo"
+"""How our own launcher is called among the launchers."""
+
 LAUNCH_DIR = "ACCEL_YOLO_LAUNCH_DIR"
 """Set by our own launcher: the folder where its processes leave what they have to say."""
 
@@ -111,10 +114,8 @@ def _launched(env: Environment) -> Launched:
 
 def _from_elastic(env: Environment) -> Launched:
     """Torchrun's agent, which also works inside `accelerate launch` and our own launcher; it names everything."""
-    if LAUNCH_DIR in env:
-        launcher = "accel-yolo"
-    else:
-        launcher = "accelerate" if "ACCELERATE_MIXED_PRECISION" in env else "torchrun"
+    foreign = "accelerate" if "ACCELERATE_MIXED_PRECISION" in env else "torchrun"
+    launcher = OURS if LAUNCH_DIR in env else foreign
     return _checked(
         Launched(
             _number(env, "RANK"),

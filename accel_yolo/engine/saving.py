@@ -19,6 +19,7 @@ from accel_yolo.engine.checkpoint import PREFIX, VALIDATED
 from accel_yolo.engine.divergence import require_equal_weights
 from accel_yolo.engine.failures import how_to_go_on
 from accel_yolo.engine.interruption import ASKING, Interruption, StopAsked
+from accel_yolo.engine.launched import OURS
 from accel_yolo.engine.optim import optimizer_tensors
 from accel_yolo.engine.progress import EpochMeter
 from accel_yolo.engine.resuming import Opened
@@ -29,9 +30,6 @@ from accel_yolo.engine.world import World
 from accel_yolo.engine.writer import LONGEST_S, HostCopy, Writer
 from accel_yolo.errors import Preempted, UserError
 from accel_yolo.shell import program
-
-OURS = "accel-yolo"
-"""What this program calls itself as a launcher."""
 
 LAST_WAIT_S = 30.0
 """How long a run that fails waits for the save that is under way."""

@@ -22,14 +22,14 @@ from accel_yolo.engine.comparison import Fact, require_equal
 from accel_yolo.engine.device import choose_device, choose_precision
 from accel_yolo.engine.failures import keep_place
 from accel_yolo.engine.heartbeat import Heartbeat
-from accel_yolo.engine.launched import Launched, adopt_launch
+from accel_yolo.engine.launched import OURS, Launched, adopt_launch
 from accel_yolo.engine.messages import Messages
 from accel_yolo.engine.network import await_machine_zero, await_name, require_free_port, settle_interface
 from accel_yolo.engine.skips import Skips
 from accel_yolo.engine.stores import client_of, with_prefix
 from accel_yolo.errors import ConfigError, EnvironmentFault, PeerError, UserError
 
-HOSTED_BY_LAUNCHER = ("accel-yolo", "torchrun", "accelerate")
+HOSTED_BY_LAUNCHER = (OURS, "torchrun", "accelerate")
 """Launchers that open the meeting point before they start a process; elsewhere the first process opens it."""
 
 
@@ -260,7 +260,7 @@ def _place_of_start(launched: Launched, timeout_s: float) -> dict[str, Any]:
 
     Its store outlives a start: what the processes of an earlier one left there must not be taken for news.
     """
-    if launched.launcher != "accel-yolo":
+    if launched.launcher != OURS:
         return {}
     store = client_of(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout_s)
     start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")

@@ -40,13 +40,6 @@ STOPS = {
 IN_VALIDATION = {step: f"update:*:{step - 1}:term" for step in (5, 10, 15)}
 
 
-@pytest.fixture(scope="module")
-def whole(run_processes: Run, sparse_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    """The run that nothing interrupts."""
-    (ended,) = run_processes(1, trained, grain_config(sparse_data, tmp_path_factory.mktemp("whole")))
-    return ended
-
-
 def test_the_run_that_others_are_compared_with_learns_from_numbers(whole: Ended) -> None:
     losses = [[float(value) for value in row[1:4]] for row in whole.seen["rows"][1:]]
     assert len(losses) == EPOCHS and losses[0] != losses[2]

@@ -20,14 +20,6 @@ Run = Callable[..., list[Any]]
 FORMAT_1 = Path(__file__).parents[1] / "reference" / "run_of_format_1.zip"
 
 
-@pytest.fixture(scope="module")
-def whole(run_processes: Run, sparse_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Path]:
-    """The run that nothing interrupts, and its folder."""
-    project = tmp_path_factory.mktemp("whole")
-    (ended,) = run_processes(1, trained, grain_config(sparse_data, project))
-    return ended, project / "exp"
-
-
 @pytest.fixture
 def stopped(run_processes: Run, sparse_data: Path, tmp_path: Path) -> Path:
     """The folder of a run that was stopped after eight of its fifteen steps."""
@@ -38,13 +30,13 @@ def stopped(run_processes: Run, sparse_data: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("fault", ["concluding:0:*:raise", pytest.param("results:0:15:raise", marks=pytest.mark.slow)])
 def test_a_run_that_ended_before_its_last_word_is_concluded(
-    run_processes: Run, sparse_data: Path, tmp_path: Path, whole: tuple[Ended, Path], fault: str
+    run_processes: Run, sparse_data: Path, tmp_path: Path, whole: Ended, fault: str
 ) -> None:
     (answer,) = run_processes(1, crashed, grain_config(sparse_data, tmp_path), fault)
     assert answer == f"asked for at {fault.partition(':')[0]}"
     run = tmp_path / "exp"
     assert not (run / "metrics.json").exists()
-    assert run_processes(1, trained, resumed(run))[0].seen == whole[0].seen
+    assert run_processes(1, trained, resumed(run))[0].seen == whole.seen
     assert (run / "report.html").exists() and (run / "metrics.json").exists()
     (ended,) = run_processes(1, trained, resumed(run))
     assert (ended.code, ended.line[:24]) == (4, "the run is finished in /")
@@ -70,7 +62,7 @@ def crashed(config: Any, fail: str) -> str:
 
 
 def test_a_checkpoint_of_the_first_format_goes_on(
-    run_processes: Run, sparse_data: Path, tmp_path: Path, whole: tuple[Ended, Path]
+    run_processes: Run, sparse_data: Path, tmp_path: Path, whole: Ended
 ) -> None:
     shutil.unpack_archive(FORMAT_1, tmp_path)
     run = tmp_path / "run"
@@ -78,7 +70,7 @@ def test_a_checkpoint_of_the_first_format_goes_on(
     (ended,) = run_processes(1, trained, resumed(run, data=(str(sparse_data),)), "", ("data",))
     assert (ended.code, ended.saved) == (0, ("step-00000010-validated", "step-00000015-validated"))
     # Written by another build of torch the numbers may differ in their last bits; the rows say that it went on.
-    rows, theirs = ended.seen["rows"], whole[0].seen["rows"]
+    rows, theirs = ended.seen["rows"], whole.seen["rows"]
     assert len(rows) == len(theirs)
     assert [float(cell) for cell in rows[-1][:4]] == pytest.approx([float(cell) for cell in theirs[-1][:4]], rel=1e-2)
     after = load_file(run / "checkpoints" / "step-00000015-validated" / "model.safetensors")
@@ -149,7 +141,7 @@ def test_another_batch_may_change_again(run_processes: Run, stopped: Path) -> No
 
 @pytest.mark.slow
 def test_other_classes_are_named_and_cost_the_run_nothing(
-    run_processes: Run, sparse_data: Path, stopped: Path, tmp_path: Path, whole: tuple[Ended, Path]
+    run_processes: Run, sparse_data: Path, stopped: Path, tmp_path: Path, whole: Ended
 ) -> None:
     other = tmp_path / "other.yaml"
     other.write_text(sparse_data.read_text().replace("names: [a, b, c]", "names: [a, x, c, d]"))
@@ -159,7 +151,7 @@ def test_other_classes_are_named_and_cost_the_run_nothing(
     what = "the classes of the run and of the data differ"
     assert f"{what} in {stopped}: 1 'b' is 'x' in the data, 3 'nothing' is 'd' in the data; use the data" in ended.line
     assert (stopped / "config.yaml").read_bytes() == settings
-    assert run_processes(1, trained, resumed(stopped))[0].seen == whole[0].seen
+    assert run_processes(1, trained, resumed(stopped))[0].seen == whole.seen
 
 
 @pytest.mark.slow
@@ -189,15 +181,13 @@ def mixed(run: Path, other: Path) -> Ended:
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_in_mid_epoch_is_passed_over(
-    run_processes: Run, stopped: Path, whole: tuple[Ended, Path]
-) -> None:
+def test_a_damaged_checkpoint_in_mid_epoch_is_passed_over(run_processes: Run, stopped: Path, whole: Ended) -> None:
     newest = stopped / "checkpoints" / "step-00000008" / "ema.safetensors"
     content = bytearray(newest.read_bytes())
     content[-3] ^= 4
     newest.write_bytes(content)
     (ended,) = run_processes(1, trained, resumed(stopped))
-    assert ended.seen == whole[0].seen
+    assert ended.seen == whole.seen
 
 
 @pytest.mark.slow
@@ -212,11 +202,11 @@ def test_saves_that_fail_three_times_in_a_row_stop_all_processes(
 
 
 def test_a_row_of_results_that_cannot_be_written_is_written_with_the_next(
-    run_processes: Run, sparse_data: Path, tmp_path: Path, whole: tuple[Ended, Path]
+    run_processes: Run, sparse_data: Path, tmp_path: Path, whole: Ended
 ) -> None:
     faults = "save results:0:*:enospc,save results:0:*:eio"
     for ended in run_processes(2, trained, grain_config(sparse_data, tmp_path), faults):
-        assert ended.seen == whole[0].seen
+        assert ended.seen == whole.seen
     log = (tmp_path / "exp" / "log.txt").read_text()
     assert log.count("results.csv: No space left on device; check space and rights; training goes on") == 1
 
@@ -232,15 +222,13 @@ def test_a_row_of_results_that_can_never_be_written_ends_all_processes(
 
 
 @pytest.mark.slow
-def test_a_save_that_fails_costs_a_warning(
-    run_processes: Run, sparse_data: Path, tmp_path: Path, whole: tuple[Ended, Path]
-) -> None:
+def test_a_save_that_fails_costs_a_warning(run_processes: Run, sparse_data: Path, tmp_path: Path, whole: Ended) -> None:
     (ended,) = run_processes(
         1,
         trained,
         grain_config(sparse_data, tmp_path, save_every="2steps"),
         "save write ema:0:*:eio,save folder:0:*:eio",
     )
-    assert ended.seen == whole[0].seen
+    assert ended.seen == whole.seen
     log = (tmp_path / "exp" / "log.txt").read_text()
     assert log.count("Input/output error") == 2 and "training goes on and saves again later" in log

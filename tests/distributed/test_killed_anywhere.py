@@ -34,13 +34,6 @@ CASES = [point.format(rank) for rank in (0, 1) for point in LOOP] + [f"{point}:0
 FAST = ("forward:1:7", "save rename:0:*")
 
 
-@pytest.fixture(scope="module")
-def whole(run_processes: Run, sparse_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    """The run that nothing interrupts."""
-    (ended,) = run_processes(1, trained, grain_config(sparse_data, tmp_path_factory.mktemp("whole")))
-    return ended
-
-
 @pytest.mark.parametrize(
     "point", [point if point in FAST else pytest.param(point, marks=pytest.mark.slow) for point in CASES]
 )

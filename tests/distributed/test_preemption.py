@@ -31,13 +31,6 @@ STOPPED_S = 5.0
 FAST = ("to the second", "in a validation, to the second")
 
 
-@pytest.fixture(scope="module")
-def whole(run_processes: Run, sparse_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    """The run that nothing interrupts."""
-    (ended,) = run_processes(1, trained, grain_config(sparse_data, tmp_path_factory.mktemp("whole")))
-    return ended
-
-
 @pytest.mark.parametrize(
     "when", [when if when in FAST else pytest.param(when, marks=pytest.mark.slow) for when in AGREED]
 )

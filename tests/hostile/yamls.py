@@ -92,21 +92,13 @@ MODELS = [
 ]
 
 
+def _never_begun(path: Path, data: Path) -> list[str]:
+    return ["--data", str(data), "--weights", "", "--device", "cpu", "--project", str(path.parent / "runs")]
+
+
 def opened_as_recipe(data: Path) -> Command:
     """Return the command that opens a file as hyper-parameters of a training that never begins."""
-    return lambda path: [
-        "train",
-        "--hyp",
-        str(path),
-        "--data",
-        str(data),
-        "--weights",
-        "",
-        "--device",
-        "cpu",
-        "--project",
-        str(path.parent / "runs"),
-    ]
+    return lambda path: ["train", "--hyp", str(path), *_never_begun(path, data)]
 
 
 def opened_as_data(path: Path) -> list[str]:
@@ -119,19 +111,4 @@ def opened_as_data(path: Path) -> list[str]:
 
 def opened_as_model(data: Path) -> Command:
     """Return the command that opens a file as an architecture."""
-    return lambda path: [
-        "train",
-        "--cfg",
-        str(path),
-        "--data",
-        str(data),
-        "--weights",
-        "",
-        "--device",
-        "cpu",
-        "--imgsz",
-        "64",
-        "--noautoanchor",
-        "--project",
-        str(path.parent / "runs"),
-    ]
+    return lambda path: ["train", "--cfg", str(path), *_never_begun(path, data)]
