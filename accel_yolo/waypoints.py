@@ -39,6 +39,7 @@ _WORDS = {
     "average": "the average of weights",
     "merging": "the merging of detections",
     "results": "the writing of results",
+    "leaving": "the end of the run",
 }
 
 

@@ -99,13 +99,39 @@ def enter(holder: int, folder: Path) -> None:
     os.chdir(folder)
 
 
+@dataclass(frozen=True)
+class Weather:
+    """What a cable does to what it carries."""
+
+    file: Path
+
+    def turn(self, delay_ms: float = 0.0, loss_percent: float = 0.0) -> None:
+        """From now on, or a fifth of a second later, delay every frame, and lose some."""
+        beside = self.file.with_suffix(".new")
+        beside.write_text(f"{delay_ms} {loss_percent}")
+        beside.replace(self.file)
+
+
 @contextlib.contextmanager
-def two_machines(root: Path) -> Iterator[tuple[Machine, Machine]]:
+def wired_machines(root: Path) -> Iterator[tuple[tuple[Machine, Machine], Weather]]:
+    """Make two machines as `two_machines` does, with a cable between them that can be slow and lossy."""
+    if not Path("/dev/net/tun").exists():
+        pytest.skip("needs /dev/net/tun for a cable of its own")
+    root.mkdir(parents=True, exist_ok=True)
+    weather = Weather(root / "weather")
+    weather.turn()
+    with two_machines(root, weather) as machines:
+        yield machines, weather
+
+
+@contextlib.contextmanager
+def two_machines(root: Path, weather: Weather | None = None) -> Iterator[tuple[Machine, Machine]]:
     """Make two machines; afterwards end what still runs on them, and remove them.
 
     Args:
         root: an empty folder; `root/disk` is what each machine sees as its own, `root/alpha` and `root/beta` are these
             disks seen from outside.
+        weather: of the cable; without it, frames arrive at once.
     """
     require_namespaces()
     disk = root / "disk"
@@ -118,7 +144,11 @@ def two_machines(root: Path) -> Iterator[tuple[Machine, Machine]]:
             made.append(
                 Machine(number, name, ADDRESSES[number], INTERFACES[number], holders[-1].pid, disk, root / name)
             )
-        _lay_cable(made[0], made[1])
+        if weather is None:
+            _lay_cable(made[0], made[1])
+        else:
+            holders.append(_lay_slow_cable(made[0], made[1], weather))
+        _plug_in(made)
         yield made[0], made[1]
     finally:
         for machine in made:
@@ -171,7 +201,21 @@ def _lay_cable(first: Machine, second: Machine) -> None:
     ends = ["name", second.interface, "netns", str(second.holder)]
     words = ["ip", "link", "add", first.interface, "netns", str(first.holder), "type", "veth", "peer", *ends]
     subprocess.run(words, check=True)
-    for machine in (first, second):
+
+
+def _lay_slow_cable(first: Machine, second: Machine, weather: Weather) -> subprocess.Popen[str]:
+    """Return the process that is the cable; it ends when its standard input does."""
+    ends = [str(first.holder), str(second.holder), f"{first.interface},{second.interface}", str(weather.file)]
+    words = [sys.executable, str(Path(__file__).with_name("wire.py")), *ends]
+    cable = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if _line(cable.stdout) != "ready":
+        cable.kill()
+        pytest.fail(f"the cable could not be laid: {cable.communicate()[1]}")
+    return cable
+
+
+def _plug_in(machines: list[Machine]) -> None:
+    for machine in machines:
         _in(machine.holder, "ip", "address", "add", f"{machine.address}/24", "dev", machine.interface)
         machine.cable("up")
         # A way out, that leads nowhere, as every machine has one.

@@ -12,7 +12,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from accel_yolo.engine.failures import BEAT, DONE, PLACE, Failure, failure_from, read_failures, signal_name
+from accel_yolo.engine.failures import (
+    BEAT,
+    DONE,
+    ORDERLY,
+    PLACE,
+    Failure,
+    failure_from,
+    read_failures,
+    signal_name,
+)
 from accel_yolo.engine.launched import Launched
 from accel_yolo.engine.signals import ASKING
 from accel_yolo.errors import (
@@ -27,9 +36,6 @@ from accel_yolo.waypoints import START, kept_place
 FINISHED, LOST, SILENT, TOLD, STOPPED = range(5)
 """Kinds of endings: all is done; another process or machine was lost; killed, or gone without a word; an error that was
 told; stopped by a signal. Of several, the highest is the cause of the others."""
-
-ORDERLY = (75, 130)
-"""Exit status of processes that were asked to stop and have saved what they did: they end together."""
 
 NOT_MENDED = (
     *(kind.exit_code for kind in (ConfigError, DataError, CheckpointError, NonFiniteError)),

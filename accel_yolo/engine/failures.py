@@ -22,6 +22,9 @@ RUN, BEGUN, DONE, BEAT, PLACE = "run", "begun", ".done", ".beat", ".place"
 that folder are those of this run; suffixes of what a process leaves at its end,
 and of what it keeps as long as it lives: its last beat, and where it is."""
 
+ORDERLY = (75, 130)
+"""Exit status of processes that were asked to stop and have saved what they did: they end together."""
+
 _FILES_SHOWN = 3
 
 
@@ -139,13 +142,15 @@ def details_of(error: BaseException) -> list[str]:
 
 
 def details(failure: Failure, run: Path | None) -> list[str]:
-    """Return aligned lines that say who failed where in the program, and how the run goes on; [] where none has begun.
+    """Return aligned lines that say who failed where in the program, and how the run goes on.
+
+    There are none where no run has begun, nor for a stop that was asked for: its one line says it all.
 
     Args:
         failure: what is told.
         run: the folder of the run, None where it is not known or not on this machine.
     """
-    if not failure.has_begun:
+    if not failure.has_begun or failure.exit_code in ORDERLY:
         return []
     which = f"{failure.rank} of {failure.size}, " if failure.size > 1 else ""
     rows = [("process", f"{which}pid {failure.pid} on machine {failure.machine} ({failure.host})")]

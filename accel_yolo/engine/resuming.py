@@ -43,12 +43,14 @@ class Opened:
         groups: "model", "ema" and "optimizer" -> named tensors, on the host.
         plain: its state, see `Checkpoints`.
         run: the run folder, for messages.
+        more: which flag would have it go on, where nothing is left to do; "" where something is.
     """
 
     name: str
     groups: Mapping[str, dict[str, Tensor]]
     plain: Mapping[str, Any]
     run: Path
+    more: str
 
     @property
     def state(self) -> TrainState:
@@ -62,6 +64,13 @@ class Opened:
         if meta is None:
             return None
         return Weights(self.groups["model"], WeightsMeta.from_json(json.dumps(meta), str(self.run / self.name)))
+
+    def is_all(self) -> bool:
+        """Return whether nothing is left to do, and say so."""
+        if self.more:
+            remedy = f"{self.more} would go on, or a run from its weights/last.safetensors"
+            console.note(f"{self.run} is finished after {self.state.epoch} epochs; nothing is left to do; {remedy}")
+        return bool(self.more)
 
     def require_fitting(self, training: Training, data: Data, world: World) -> None:
         """Check that what goes on is what was saved.
@@ -112,12 +121,12 @@ def open_newest(run: RunFolder, config: TrainConfig, world: World) -> Opened | N
     What is newer and damaged is set aside, and what writers that were killed have left is removed.
 
     Raises:
-        CheckpointError: no checkpoint is valid, or the run is finished.
+        CheckpointError: no checkpoint is valid.
     """
     if not run.is_resumed:
         return None
     groups: dict[str, dict[str, Tensor]] = {}
-    plain, name = {}, ""
+    plain, name, more = {}, "", ""
     with world.together():
         if world.is_leader:
             run.remove_leftovers()
@@ -129,12 +138,10 @@ def open_newest(run: RunFolder, config: TrainConfig, world: World) -> Opened | N
             plain["train"] = state.to_json()
             if (state.stopped or state.epoch >= config.epochs) and run.is_concluded():
                 more = "a larger --patience" if state.stopped else "more --epochs"
-                remedy = f"nothing is left to do; {more} would go on, or a run from its weights/last.safetensors"
-                raise CheckpointError("the run is finished", str(run.path), f"{state.epoch} epochs", remedy)
             run.checkpoints.set_aside_after(name)
     shared = {kind: share_tensors(groups.get(kind, {}), world) for kind in ("model", "ema", "optimizer")}
-    plain, name = share_json([plain, name], world)
-    return Opened(name, shared, plain, run.path)
+    plain, name, more = share_json([plain, name, more], world)
+    return Opened(name, shared, plain, run.path, more)
 
 
 def described_weights(opened: Opened | None, run: RunFolder) -> Weights | None:
@@ -167,7 +174,7 @@ def find_resumed(config: TrainConfig, origins: dict[str, str], world: World) -> 
     a run continues on any number of processes.
 
     Raises:
-        CheckpointError: there is no such run, it holds no checkpoint, or it is finished.
+        CheckpointError: there is no such run, or it holds no checkpoint.
         ConfigError: a flag was typed that would change the recipe of the run.
     """
     if not config.resume:

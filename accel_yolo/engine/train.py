@@ -86,6 +86,8 @@ def _faults_of(config: TrainConfig, world: World) -> AbstractContextManager[None
 def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data) -> TrainState:
     """Run the loop in an open run folder and return where it ended."""
     opened = open_newest(run, config, world)
+    if opened is not None and opened.is_all():
+        return opened.state
     training = build_training(config, data, described_weights(opened, run), world)
     config = training.config
     if opened is not None:

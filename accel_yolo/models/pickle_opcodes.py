@@ -15,7 +15,8 @@ MAX_OPCODES = 1_000_000
 MAX_STACK = 10_000
 """Values that wait to be put into a container; writers put a thousand at a time."""
 MAX_NESTING = 200
-MAX_INTEGER_BITS = 63
+MAX_INTEGER_BITS = 64
+"""Seeds have so many; with more, any number of keys can be given the same hash."""
 
 _OPCODES = frozenset((
     "PROTO", "STOP", "FRAME", "MARK", "POP", "POP_MARK", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1",

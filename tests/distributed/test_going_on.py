@@ -17,6 +17,9 @@ from accel_yolo.engine.state import TrainState
 from accel_yolo.reports.events import ENVIRONMENT, read_sessions
 
 Run = Callable[..., list[Any]]
+GROWING = ("log.txt", "environment.json")
+"""What every start adds to."""
+
 FORMAT_1 = Path(__file__).parents[1] / "reference" / "run_of_format_1.zip"
 
 
@@ -38,8 +41,22 @@ def test_a_run_that_ended_before_its_last_word_is_concluded(
     assert not (run / "metrics.json").exists()
     assert run_processes(1, trained, resumed(run))[0].seen == whole.seen
     assert (run / "report.html").exists() and (run / "metrics.json").exists()
-    (ended,) = run_processes(1, trained, resumed(run))
-    assert (ended.code, ended.line[:24]) == (4, "the run is finished in /")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_finished_run_that_is_taken_up_again_ends_at_once_and_stays_as_it_is(
+    run_processes: Run, sparse_data: Path, tmp_path: Path, whole: Ended, processes: int
+) -> None:
+    """It was killed when all was done, or a script starts it until it ends well."""
+    run_processes(1, trained, grain_config(sparse_data, tmp_path))
+    before = {path: path.read_bytes() for path in (tmp_path / "exp").glob("*.*") if path.name not in GROWING}
+    assert {ended.code for ended in run_processes(processes, trained, resumed(tmp_path / "exp"))} == {0}
+    assert {path: path.read_bytes() for path in before} == before
+    (ended,) = run_processes(1, trained, resumed(tmp_path / "exp"))
+    assert ended.seen == whole.seen
+    assert "exp is finished after 3 epochs; nothing is left to do; more --epochs" in (
+        tmp_path / "exp" / "log.txt"
+    ).read_text()
 
 
 def test_a_mistake_in_the_thread_that_saves_ends_the_run_within_a_few_steps(
@@ -102,10 +119,9 @@ def test_what_patience_has_stopped_goes_on_with_more_of_it(
     ended = runs(grain_config(sparse_data, tmp_path, patience=1, epochs=4))
     assert (ended.code, ended.saved[-1]) == (0, "step-00000010-validated")
     ended = runs(resumed(tmp_path / "exp"))
-    assert (ended.code, "2 epochs; nothing is left to do; a larger --patience would go on, or" in ended.line) == (
-        4,
-        True,
-    )
+    assert (ended.code, ended.saved[-1]) == (0, "step-00000010-validated")
+    log = (tmp_path / "exp" / "log.txt").read_text()
+    assert "2 epochs; nothing is left to do; a larger --patience would go on, or" in log
     ended = runs(resumed(tmp_path / "exp", patience=2), ("patience",))
     assert (ended.code, ended.saved[-1]) == (0, "step-00000015-validated")
     ended = runs(resumed(tmp_path / "exp", patience=9), ("patience",))

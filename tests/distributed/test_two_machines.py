@@ -361,10 +361,10 @@ def test_a_busy_port_is_named_with_its_holder_and_a_free_one(lan: Lan) -> None:
     assert outcome.code == 7
 
 
-def endless(lan: Lan, name: str, *more: str) -> list[tuple[subprocess.Popen[str], Path]]:
+def endless(lan: Lan, name: str, *more: str, form: Form = ours) -> list[tuple[subprocess.Popen[str], Path]]:
     """Start a training on both machines and return it when the first epoch is done."""
     words = [*more, *training(lan, name, epochs=500)]
-    commands = [started(machine, [*ours(machine.number, 1), *words], name) for machine in lan.machines]
+    commands = [started(machine, [*form(machine.number, 1), *words], name) for machine in lan.machines]
     results, begin = lan.machines[0].folder / "runs" / name / "results.csv", time.monotonic()
     while not results.exists():
         assert time.monotonic() - begin < LIMIT_S, commands[0][1].read_text()
@@ -374,17 +374,26 @@ def endless(lan: Lan, name: str, *more: str) -> list[tuple[subprocess.Popen[str]
 
 
 @pytest.mark.slow
-def test_a_cable_pulled_out_ends_both_machines_within_the_collective_timeout(lan: Lan) -> None:
-    commands = endless(lan, "cable", "--collective-timeout", "5")
+@pytest.mark.parametrize("form", [ours, torchrun, accelerate])
+def test_a_cable_pulled_out_ends_both_machines_within_the_collective_timeout(lan: Lan, form: Form) -> None:
+    name = f"cable-{form.__name__}"
+    commands = endless(lan, name, "--collective-timeout", "5", form=form)
     lan.machines[1].cable("down")
     try:
-        for outcome in ended(commands, 60):
-            outcome.error()
-            assert outcome.code == 5, outcome.text
-            assert outcome.seconds < 15
+        outcomes = ended(commands, 60)
     finally:
         lan.machines[1].cable("up")
-    assert not any(machine.processes() for machine in lan.machines)
+    for outcome, other in zip(outcomes, ("machine 1 (beta", "machine 0 (alpha"), strict=True):
+        (line,) = outcome.errors
+        assert "lost contact with" in line and other in line, outcome.text
+        assert outcome.code == (5 if form is ours else 1), outcome.text
+        assert outcome.seconds < 15
+    failure = json.loads((lan.machines[0].folder / "runs" / name / "failure.json").read_text())
+    assert failure["exit_code"] == 5
+    begin = time.monotonic()
+    while any(machine.processes() for machine in lan.machines):
+        assert time.monotonic() - begin < 10
+        time.sleep(0.1)
 
 
 @pytest.mark.slow

@@ -183,7 +183,7 @@ TORCH_FILES = [
         b"\x80\x02]" + (b"(" + b"\x8f" * 1_000 + b"e") * 1_000 + b".",
         "too many values in the pickle in {file}: over 1000000 opcodes",
     ),
-    _pickle("keys of the same hash", colliding(), "a number too large in the pickle in {file}: over 63 bits"),
+    _pickle("keys of the same hash", colliding(), "a number too large in the pickle in {file}: over 64 bits"),
     _pickle("tuples as keys", b"\x80\x02}K\x01K\x02\x86Ns.", "a key that is no word or number in the pickle in {file}"),
     _pickle("tuples in a set", b"\x80\x02\x8f(NK\x01K\x02\x86\x90.", "a key that is no word or number in the pickle"),
     _pickle(

@@ -30,7 +30,7 @@ def words(data: Path, folder: Path, *more: str) -> list[str]:
     return [*train_words(data, folder), "--workers", "1", *more]
 
 
-@pytest.mark.parametrize("fault", ["forward:1:6:kill", "save manifest:0:8:kill"])
+@pytest.mark.parametrize("fault", ["forward:1:6:kill", "save manifest:0:8:kill,validation:0:8:5"])
 def test_a_killed_process_is_named_with_its_place(fault: str, sparse_data: Path, tmp_path: Path) -> None:
     rank = int(fault.split(":")[1])
     with training(LAUNCHERS["ours"], words(sparse_data, tmp_path), tmp_path, ACCEL_YOLO_FAIL=fault) as run:

@@ -31,8 +31,13 @@ def undisturbed(sparse_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     ("faults", "origins"),
     [
         ("forward:1:6:kill", ["from step 4"]),
-        ("forward:0:2:kill,save manifest:0:8:kill:1", ["from the beginning", "from step 4"]),
+        # The second start validates slowly, so that the thread that saves gets there meanwhile.
+        (
+            "forward:0:2:kill,validation:0:8:5:1,save manifest:0:8:kill:1",
+            ["from the beginning", "from step 4"],
+        ),
         ("validation:1:*:exit0", ["from step 12"]),
+        ("leaving:0:*:kill", ["from step 12"]),  # all is done, and the next start finds that out
     ],
 )
 def test_it_ends_with_the_bits_of_an_undisturbed_run(

@@ -81,7 +81,8 @@ def test_exist_ok_replaces_an_earlier_longer_run_completely(commands: Commands, 
     assert CheckpointFolder(run / "checkpoints").names() == ["step-00000001-validated"]
     assert digest_of(run / "weights" / "best.safetensors") != old
     assert (run / "mine.txt").read_text() == "a note of the user"
-    commands("train", "--resume", run).error(4, "the run is finished in", "1 epochs; nothing is left to do")
+    notes = commands("train", "--resume", run).succeeded().starting("note")
+    assert f"note: {run} is finished after 1 epochs; nothing is left to do; more --epochs " in notes[-1]
 
 
 @pytest.mark.parametrize("fault", ["--data nowhere.yaml", "--weights nowhere.pt", "--freeze 999", "--epochs 0"])

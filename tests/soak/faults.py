@@ -16,6 +16,7 @@ from pathlib import Path
 
 from accel_yolo.engine.checkpoint import CheckpointFolder
 from accel_yolo.engine.checkpoint_reading import verify
+from accel_yolo.engine.tracking import PROGRAM
 from accel_yolo.errors import CheckpointError
 from soak.stage import ROOT, TIMEOUT_S, Shape, Stage, Start
 
@@ -196,6 +197,25 @@ def _flap(scene: Scene) -> str:
     return f"the cable of {machine.name} pulled out for {seconds:.1f} s"
 
 
+def _slow_cable(scene: Scene) -> str:
+    assert scene.stage.weather is not None
+    seconds = scene.rng.uniform(3, 15)
+    scene.stage.weather.turn(delay_ms=50, loss_percent=2)
+    time.sleep(seconds)
+    scene.stage.weather.turn()
+    return f"a cable of 50 ms that loses 2 % for {seconds:.1f} s"
+
+
+def _slow_tracker(scene: Scene) -> str:
+    trackers = [pid for pid in scene.start.processes() if PROGRAM.partition(":")[0] in _words(pid)]
+    if not trackers or not _signalled(trackers[0], signal.SIGSTOP):
+        return ""
+    seconds = scene.rng.choice((1.0, 5.0, SETTLE_S))
+    _await_end(scene, seconds)
+    _signalled(trackers[0], signal.SIGCONT)
+    return f"a tracker that stands still for {seconds:.0f} s"
+
+
 FAULTS = {
     "kill": Fault(_kill, (PEER, ENVIRONMENT, PREEMPTED, -signal.SIGKILL)),  # without its launcher a process saves
     "stop": Fault(_stop, (PEER, ENVIRONMENT)),
@@ -209,6 +229,8 @@ FAULTS = {
     "image": Fault(_hide_image, (DATA,)),
     "cut": Fault(_cut, (PEER,), machines=2),
     "flap": Fault(_flap, (PEER,), machines=2),
+    "slow cable": Fault(_slow_cable, machines=2),
+    "slow tracker": Fault(_slow_tracker),
 }
 
 
@@ -221,8 +243,8 @@ def _restored(path: Path, content: bytes, times_ns: tuple[int, int]) -> Iterator
         os.utime(path, ns=times_ns)
 
 
-def _await_end(scene: Scene) -> None:
-    end = time.monotonic() + SETTLE_S
+def _await_end(scene: Scene, seconds: float = SETTLE_S) -> None:
+    end = time.monotonic() + seconds
     while None in scene.start.codes() and time.monotonic() < end:
         time.sleep(0.1)
 
@@ -270,6 +292,12 @@ def _described(scene: Scene, pid: int) -> str:
     variables = scene.start.processes().get(pid, {})
     what = "process" if pid in scene.ranks() else "a helper of process"
     return f"{what} {variables.get('RANK', '0')}"
+
+
+def _words(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path("/proc", str(pid), "cmdline").read_bytes().decode(errors="replace")
+    return ""
 
 
 def _parent(pid: int) -> int:

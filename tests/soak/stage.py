@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from namespaces import Machine
+from namespaces import Machine, Weather
 from sparse_images import write_sparse_data
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +21,7 @@ TIMEOUT_S = 8
 """What `--collective-timeout` is: a message between processes that takes longer is lost."""
 
 DISK_MIB = 32
-EPOCHS = 100
+EPOCHS = 200
 RECIPE = (
     "--weights", "", "--cfg", str(ROOT / "tests" / "reference" / "grain.yaml"), "--imgsz", "64", "--batch", "8",
     "--nominal-batch", "8",
@@ -83,10 +83,12 @@ class Stage:
     Attributes:
         folder: everything is below it.
         machines: the two machines; () where they cannot be made.
+        weather: what the cable between them does to what it carries.
     """
 
     folder: Path
     machines: tuple[Machine, ...] = ()
+    weather: Weather | None = None
     data: Path = field(init=False)
     runs: Path = field(init=False)
     clock: Path = field(init=False)

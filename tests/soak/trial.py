@@ -66,7 +66,7 @@ class Trial:
         for number in range(MOST_STARTS):
             calm = number >= CALM_AFTER or time.monotonic() > until
             shape = self._shape() if until else UNDISTURBED
-            extra = ("--max-restarts", "3") if until and self.rng.random() < 0.4 else ()
+            extra = self._extra() if until else ()
             self.tell(f"{self.name}: start {number + 1}, {shape} {' '.join(extra)}{', left alone' if calm else ''}")
             start = self.stage.start(self.name, shape, extra)
             self.tally.starts += 1
@@ -84,6 +84,11 @@ class Trial:
         return Shape(
             machines, self.rng.choice((1, 2) if machines > 1 else (1, 1, 2, 2, 3, 4)), self.rng.choice((0, 0, 1))
         )
+
+    def _extra(self) -> tuple[str, ...]:
+        restarts = ("--max-restarts", "3") if self.rng.random() < 0.4 else ()
+        tracked = ("--report-to", "tensorboard", "--report-timeout", "5") if self.rng.random() < 0.4 else ()
+        return restarts + tracked
 
     def _disturb(self, scene: Scene, calm: bool) -> list[str]:
         """Inflict faults until the run ends, and return their kinds."""

@@ -11,11 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accel_yolo.errors import CheckpointError
 from accel_yolo.models.inert_pickle import Stub, TensorRecord, read_inert
+from accel_yolo.models.pickle_opcodes import MAX_INTEGER_BITS
 from accel_yolo.models.pickle_writer import FrozenParameter, Instance, PickleWriter
 
 TEXT = st.one_of(st.text(max_size=12), st.just("\udce9.pt"))
-SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False), TEXT)
+WHOLE = st.integers(1 - 2**MAX_INTEGER_BITS, 2**MAX_INTEGER_BITS - 1)
+SCALARS = st.one_of(st.none(), st.booleans(), WHOLE, st.floats(allow_nan=False), TEXT)
 PLAIN = st.recursive(
     SCALARS,
     lambda inner: st.one_of(
@@ -37,6 +40,13 @@ def test_plain_values_come_back_equal_and_of_the_same_kind(value):
     assert read_inert(content, "x") == value
     assert content[:2] == b"\x80\x02"
     assert all(opcode.proto <= 2 for opcode, _, _ in pickletools.genops(content))
+
+
+def test_the_largest_numbers_that_are_read_are_those_of_seeds():
+    seed = 2**64 - 1
+    assert read_inert(PickleWriter().pickled({"seed": seed, "less": -seed}), "x") == {"seed": seed, "less": -seed}
+    with pytest.raises(CheckpointError, match="a number too large in the pickle in x: over 64 bits"):
+        read_inert(PickleWriter().pickled({"seed": seed + 1}), "x")
 
 
 def test_a_set_is_written_in_order_so_that_equal_sets_are_equal_bytes():
