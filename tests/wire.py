@@ -1,10 +1,11 @@
-"""A cable between two machines that delays and loses: a TAP device in each, and this process carries frames between them.
+"""A cable between two machines that delays and loses: this process carries frames between a TAP device in each.
 
 `tc netem` would do it, where the kernel has it. Started by `namespaces.wired_machines`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import heapq
@@ -80,19 +81,15 @@ def _carry(ends: list[int], weather: Path) -> None:
 
 def _frames(end: int) -> list[bytes]:
     found: list[bytes] = []
-    try:
+    with contextlib.suppress(OSError):  # there are no more, or this end is unplugged
         while len(found) < _AT_ONCE:
             found.append(os.read(end, _FRAME_BYTES))
-    except OSError:  # there are no more, or this end is unplugged
-        pass
     return found
 
 
 def _write(end: int, frame: bytes) -> None:
-    try:
+    with contextlib.suppress(OSError):  # that end is unplugged: what arrives there is lost
         os.write(end, frame)
-    except OSError:  # that end is unplugged: what arrives there is lost
-        pass
 
 
 if __name__ == "__main__":

@@ -54,9 +54,10 @@ def test_a_finished_run_that_is_taken_up_again_ends_at_once_and_stays_as_it_is(
     assert {path: path.read_bytes() for path in before} == before
     (ended,) = run_processes(1, trained, resumed(tmp_path / "exp"))
     assert ended.seen == whole.seen
-    assert "exp is finished after 3 epochs; nothing is left to do; more --epochs" in (
-        tmp_path / "exp" / "log.txt"
-    ).read_text()
+    assert (
+        "exp is finished after 3 epochs; nothing is left to do; more --epochs"
+        in (tmp_path / "exp" / "log.txt").read_text()
+    )
 
 
 def test_a_mistake_in_the_thread_that_saves_ends_the_run_within_a_few_steps(
