@@ -19,7 +19,7 @@ _ANCESTORS = 3  # a shell or a wrapper may stand between a launcher and its proc
 
 
 def require_agreement(launched: Launched, launch: LaunchConfig, device: str, typed: Collection[str]) -> None:
-    """Check that the flags do not ask for other processes than a foreign launcher has already started.
+    """Check that the flags do not ask for other processes than a foreign launcher has started, or for what it cannot do.
 
     Raises:
         ConfigError: they do.
@@ -39,6 +39,9 @@ def require_agreement(launched: Launched, launch: LaunchConfig, device: str, typ
         if setting in typed and getattr(launch, setting) != value:
             remedy = f"{name} says {value or 'nothing'}: leave the flag out, or start without {name}"
             raise ConfigError("two launchers at once", flag_of(setting), getattr(launch, setting), remedy)
+    if launch.max_restarts:
+        remedy = f"leave the flag out, or start without {name}, which would have to do it"
+        raise ConfigError("only our own launcher goes on", flag_of("max_restarts"), launch.max_restarts, remedy)
     if launch.config_file:
         wanted, theirs = read_accelerate_file(launch.config_file), accelerate_file(launched)
         if theirs is None or theirs.path.resolve() != wanted.path.resolve():

@@ -9,6 +9,7 @@ from accel_yolo.config.launch_schema import LaunchConfig
 from accel_yolo.config.rules import AUTO_BATCH
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.eval_loader import EvalLoader
+from accel_yolo.engine import standstill
 from accel_yolo.engine.autobatch import with_chosen_batch
 from accel_yolo.engine.batches import Batches, batch_loss
 from accel_yolo.engine.build import Data, build_training, open_data
@@ -75,7 +76,8 @@ def _train(config: TrainConfig, origins: dict[str, str], launch: LaunchConfig | 
     with world.together():
         dealt_out(config, world)  # a batch that cannot be shared is found before the run has a folder
     run = RunFolder.open(config, origins, world, resumed)
-    with _faults_of(config, world), run.held(), tracked(run, config, world):
+    watched = standstill.noticed(run.path, world, (launch or LaunchConfig()).collective_timeout)
+    with _faults_of(config, world), run.held(), tracked(run, config, world), watched:
         return train_in(run, config, world, data or open_data(config, world))
 
 
