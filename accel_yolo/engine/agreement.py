@@ -19,7 +19,7 @@ _ANCESTORS = 3  # a shell or a wrapper may stand between a launcher and its proc
 
 
 def require_agreement(launched: Launched, launch: LaunchConfig, device: str, typed: Collection[str]) -> None:
-    """Check that the flags do not ask for other processes than a foreign launcher has started, or for what it cannot do.
+    """Check that the flags do not ask a foreign launcher for other processes than it has started, nor for restarts.
 
     Raises:
         ConfigError: they do.
