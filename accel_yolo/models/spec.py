@@ -49,8 +49,19 @@ def checked_spec(content: Any, where: str, *, strict: bool = True) -> dict[str, 
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65536):
             raise ConfigError(f"'{key}' must be a whole number above 0", where, repr(value))
     spec = {key: content[key] for key in KEYS if content.get(key) is not None}
+    for key, value in spec.items():
+        if (odd := _odd_kind(value)) is not None:
+            raise ConfigError(f"'{key}' holds what no YAML can hold", where, odd)
     spec["anchors"] = checked_anchors(spec.get("anchors"), where)
     return spec
+
+
+def _odd_kind(value: Any) -> str | None:
+    """Return the kind of the first value that a YAML could not hold; None where there is none."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else None
+    if items is not None:
+        return next((odd for item in items if (odd := _odd_kind(item)) is not None), None)
+    return None if value is None or isinstance(value, (bool, int, float, str)) else type(value).__name__
 
 
 def checked_anchors(value: Any, where: str) -> int | list[list[float]]:

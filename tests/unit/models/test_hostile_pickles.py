@@ -233,6 +233,17 @@ def test_a_damaged_pickle_gives_weights_or_one_line(tiny_pickle, write_pickle, p
     assert time.monotonic() - start < 10
 
 
+@pytest.mark.parametrize("key", ["backbone", "head", "activation", "nc", "anchors"])
+def test_an_object_in_the_description_of_the_architecture_is_refused(shop, write_pt, tiny, key):
+    """Found by benchmarks/fuzz_readers.py."""
+    model, odd = shop.model(tiny), shop.named("models.yolo", "Model")()
+    if key in ("backbone", "head"):
+        model.yaml[key][0][3].append(odd)
+    else:
+        model.yaml[key] = odd
+    refused(write_pt({"model": model}), key)
+
+
 @pytest.fixture
 def tiny_pickle(shop, write_pt, tiny):
     """The pickle and the numbers of a foreign checkpoint."""
