@@ -14,8 +14,7 @@ from accel_yolo.models.blocks import BN_EPS, BN_MOMENTUM, Conv
 from accel_yolo.models.graph import build_graph
 from accel_yolo.models.heads import Detect, decode_level
 from accel_yolo.models.spec import AnchorsPx, anchors_per_level, anchors_px, checked_spec
-
-MEASURING_SIDE_PX = 256
+from accel_yolo.models.strides import measured_strides
 
 
 class Detector(nn.Module):
@@ -48,7 +47,7 @@ class Detector(nn.Module):
         self.model = nn.Sequential(*graph.layers)
         self.sources = graph.sources
         self.kept = frozenset(s for index, reads in enumerate(self.sources) for s in reads if s != index - 1)
-        self.strides = self._measured_strides(where)
+        self.strides = measured_strides(self, self.model, self.spec.get("ch", 3), where)
         self.head.shift_biases(self.strides)
         self._write_anchors(anchors_px(self.spec["anchors"], self.strides))
         self._set_normalisation()
@@ -138,37 +137,6 @@ class Detector(nn.Module):
         with torch.no_grad():
             # A detector may be built without storage (meta device): then there is nothing to write to.
             self.anchors.copy_(torch.tensor(grid, dtype=torch.float64, device="cpu").to(self.anchors.device))
-
-    def _measured_strides(self, where: str) -> tuple[int, ...]:
-        """Return input pixels per output cell of each level, found by sending a black image through."""
-        # With weights that are all one number in memory. (On the meta device torch would load its compiler and an
-        # algebra system first: over a second at every start.)
-        zero = torch.zeros((), device="cpu")
-        numbers = {
-            name: zero.to(value.dtype).expand(value.shape) for name, value in self.state_dict(keep_vars=True).items()
-        }
-        image = torch.zeros(1, self.spec.get("ch", 3), MEASURING_SIDE_PX, MEASURING_SIDE_PX, device="cpu")
-        reached: list[int] = []
-        hooks = [
-            layer.register_forward_pre_hook(lambda *_, index=index: reached.append(index))
-            for index, layer in enumerate(self.model)
-        ]
-        training = self.training
-        self.eval()
-        try:
-            with torch.no_grad(), torch.device("cpu"):
-                raws = torch.func.functional_call(self, numbers, (image,))
-        except (RuntimeError, ZeroDivisionError) as error:  # a stride of 0 divides
-            place = f"{where}, layer {reached[-1] if reached else 0}"
-            raise ConfigError("layers do not fit together", place, str(error).split("\n")[0]) from error
-        finally:
-            self.train(training)
-            for hook in hooks:
-                hook.remove()
-        heights = [raw.shape[2] for raw in raws]
-        if any(MEASURING_SIDE_PX % height for height in heights):
-            raise ConfigError("output sizes do not divide the input", where, f"{heights} of {MEASURING_SIDE_PX}")
-        return tuple(MEASURING_SIDE_PX // height for height in heights)
 
     def _set_normalisation(self) -> None:
         """Give every BatchNorm the family's constants, and the statistics of one pass over a black image.

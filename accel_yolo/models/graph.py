@@ -23,6 +23,8 @@ from accel_yolo.models.heads import Detect
 MAX_LAYERS = 1000
 MAX_CHANNELS = 1 << 16
 MAX_REPEATS = 1000
+MAX_BLOCKS = 2000
+"""Of all layers together; the largest published model has 80."""
 
 LATER = {
     "Segment": "segmentation is not available yet",
@@ -81,14 +83,20 @@ def build_graph(spec: Mapping[str, Any], nc: int, anchors_per_level: int, where:
     layers: list[nn.Module] = []
     sources: list[tuple[int, ...]] = []
     channels: list[int] = []
+    blocks_so_far = 0
     for index, row in enumerate(rows):
         place = f"{where}, layer {index}"
         origin, repeats, name, args = _parsed_row(row, place)
         reads = tuple(_source(number, index, place) for number in origin)
         inputs = tuple(spec.get("ch", 3) if source < 0 else channels[source] for source in reads)
         count = scaled_repeats(repeats, spec.get("depth_multiple", 1.0), place)
+        blocks_so_far += count
+        if blocks_so_far > MAX_BLOCKS:
+            raise ConfigError("too many repeats", place, count, f"at most {MAX_BLOCKS} blocks in a model")
         call = LayerCall(inputs, count, _parsed_args(args, nc, place), scale, nc, anchors_per_level)
         layer, c_out = _built(name, call, place)
+        if c_out > MAX_CHANNELS:
+            raise ConfigError("too many channels", place, c_out, f"at most {MAX_CHANNELS}")
         layers.append(layer)
         sources.append(reads)
         channels.append(c_out)
