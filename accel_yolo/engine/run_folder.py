@@ -80,11 +80,18 @@ class RunFolder:
 
     def _take(self) -> None:
         """Hold the folder against other runs until `held` ends, on the leader. Raises EnvironmentFault."""
+        share = self._world.share_text
         with self._world.together():
-            if self._world.is_leader:
+            if not self._world.is_leader:
+                while share(""):  # the leader may watch a folder for longer than a message may take
+                    pass
+                return
+            try:
                 make_folder(self.path)
-                self._lock = RunLock.taken(self.path)
+                self._lock = RunLock.taken(self.path, lambda: share("waiting"))
                 atexit.register(self._lock.release)
+            finally:
+                share("")
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -88,10 +89,14 @@ class RunLock:
         threading.Thread(target=self._renew, daemon=True, name="run lock").start()
 
     @classmethod
-    def taken(cls, folder: Path) -> RunLock:
+    def taken(cls, folder: Path, waiting: Callable[[], object] = lambda: None) -> RunLock:
         """Return the lock of a run folder; one that was left behind is taken over with a warning.
 
         That takes a minute when another host has left it.
+
+        Args:
+            folder: of the run.
+            waiting: called every second meanwhile.
 
         Raises:
             EnvironmentFault: another run works in the folder, or it cannot be written.
@@ -107,7 +112,7 @@ class RunLock:
                 os.close(descriptor)
                 if silent is not None:
                     raise _taken(path, lease)
-                silent = _watched(path, lease)
+                silent = _watched(path, lease, waiting)
                 continue
             if lease is None or lease.is_of_this_host:
                 is_held = not is_free or (lease is not None and lease.is_alive())
@@ -199,12 +204,13 @@ def _sign(descriptor: int) -> _Sign:
     return _read(descriptor), os.fstat(descriptor).st_mtime_ns
 
 
-def _watched(path: Path, lease: Lease) -> _Sign:
+def _watched(path: Path, lease: Lease, waiting: Callable[[], object]) -> _Sign:
     """Return the sign of a lease of another host that has not been renewed for a minute. Raises EnvironmentFault."""
     console.note(f"{path.parent} is held by {lease}; watching for {WATCHED_S:.0f} s whether that run still goes on")
     seen, until = _sign_at(path), time.monotonic() + WATCHED_S
     while time.monotonic() < until:
         time.sleep(min(_LOOK_EVERY_S, WATCHED_S / 4))
+        waiting()
         now = _sign_at(path)
         if now[0] is None:  # released, or about to be written
             return now

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from jobs import tiny_config
 
-from accel_yolo.engine import run_folder
+from accel_yolo.engine import run_folder, run_lock
 from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.sessions import session
 from accel_yolo.engine.world import World
@@ -57,3 +57,26 @@ def facts_of_a_start() -> dict[str, object]:
 def test_only_the_process_that_writes_them_collects_facts(run_processes: Callable) -> None:
     written, others = run_processes(2, facts_of_a_start)
     assert "torch" in written and others == {}
+
+
+def heard_while_a_folder_was_taken(folder: Path) -> list[str]:
+    world, heard = World.start("cpu"), []
+    run_lock.WATCHED_S = 0.8
+    share = world.share_text
+    world.share_text = lambda text: heard.append(share(text)) or heard[-1]
+    run = RunFolder(folder, world, (tiny_config(folder, folder), {}))
+    run._take()
+    with run.held():
+        return heard
+
+
+def test_all_hear_from_the_leader_while_it_watches_a_folder_that_another_host_has_left(
+    run_processes: Callable, tmp_path: Path
+) -> None:
+    """A message may take less time than the minute of a lease: those that wait must not take the leader for hung."""
+    lease = {"host": "elsewhere", "pid": 1, "born": 5, "since": "2026-01-01 00:00:00"}
+    (tmp_path / run_lock.NAME).write_text(json.dumps(lease))
+    first, second = run_processes(2, heard_while_a_folder_was_taken, tmp_path)
+    assert first == second and first[-1] == ""
+    assert len(first) > 3 and set(first[:-1]) == {"waiting"}
+    assert not (tmp_path / run_lock.NAME).exists()
