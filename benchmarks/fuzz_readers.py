@@ -26,6 +26,7 @@ from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import torch
 from mutations import MUTATORS
 
 from accel_yolo import console
@@ -94,7 +95,7 @@ def read(kind: str, content: bytes, path: Path) -> str:
     return outcome
 
 
-def work(kind: str, whole: list[bytes], seed: str, sender: Connection, folder: Path) -> None:
+def work(kind: str, whole: list[bytes], seed: str, sender: Connection, folder: Path, keep: Path | None) -> None:
     """Read a batch of changed files and tell of each; first its number, then what became of it."""
     os.chdir(folder)
     console.quiet()
@@ -110,6 +111,7 @@ def work(kind: str, whole: list[bytes], seed: str, sender: Connection, folder: P
         if events:
             outcome += f", event {events.pop()}"
             events.clear()
+        _kept(keep, kind, outcome, seed, number, folder)
         sender.send((number, outcome))
     sender.close()
 
@@ -118,7 +120,7 @@ def run_batch(kind: str, whole: list[bytes], seed: str, folder: Path, keep: Path
     """Return how often each outcome came in one child; a child that dies is an outcome too."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=work, args=(kind, whole, seed, sender, folder))
+    child = context.Process(target=work, args=(kind, whole, seed, sender, folder, keep))
     child.start()
     sender.close()
     counts: collections.Counter[str] = collections.Counter()
@@ -128,7 +130,6 @@ def run_batch(kind: str, whole: list[bytes], seed: str, folder: Path, keep: Path
             current, outcome = receiver.recv()
             if outcome is not None:
                 counts[outcome] += 1
-                _kept(keep, kind, outcome, seed, current, folder)
         child.kill()
         counts["hung"] += 1
         _kept(keep, kind, "hung", seed, current, folder)
@@ -165,6 +166,7 @@ def main() -> int:
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    torch.set_num_threads(1)  # a child inherits no threads, and would wait for them
     totals = {kind: collections.Counter() for kind in options.kind}
     begin, batch = time.monotonic(), 0
     with tempfile.TemporaryDirectory() as place:
