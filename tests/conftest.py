@@ -11,6 +11,7 @@ from typing import Any
 # Before anything loads OpenMP: tests share few cores, and results depend on the number of threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
 from processes import run_in_processes
 from sparse_images import write_sparse_data
@@ -18,6 +19,11 @@ from sparse_images import write_sparse_data
 # A suite that is started in the background inherits a Ctrl-C that is ignored, and so would every program of its tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Continuous integration judges a change, not luck: there the same examples come each time. Elsewhere new ones are
+# tried. How long one takes says nothing on a shared machine.
+hypothesis.settings.register_profile("ours", derandomize=bool(os.environ.get("ACCEL_YOLO_NO_SKIPS")), deadline=None)
+hypothesis.settings.load_profile("ours")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -48,7 +48,7 @@ WORDS = st.sampled_from(
 @example("<<: {a: 1}")
 @example("? {a: 1}\n: 2")
 @example("\ud800")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_yaml_is_read_or_refused(text: str) -> None:
     try:
         data = parse_yaml(text, "f.yaml").data
@@ -71,7 +71,7 @@ LINES = st.lists(
 
 
 @given(st.one_of(st.binary(max_size=200), LINES), st.booleans())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_labels_are_read_or_named_by_line(content: bytes, single_cls: bool) -> None:
     rules = LabelRules(("a", "b", "c"), single_cls=single_cls)
     labels, problems = parse_yolo(content, "f.txt", rules)
@@ -94,7 +94,7 @@ def pictures(draw: st.DrawFn) -> bytes:
 
 
 @given(pictures())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_images_are_read_or_named(content: bytes) -> None:
     header = plain_header(content)
     if header is not None:
@@ -153,7 +153,7 @@ def test_an_orientation_is_one_of_eight(block: bytes) -> None:
         ).map(b"".join),
     )
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_pickles_are_read_inertly_or_refused(content: bytes) -> None:
     try:
         read_inert(content, "f.pt")
@@ -174,7 +174,7 @@ JSON = st.recursive(
 
 
 @given(st.one_of(JSON.map(lambda value: json.dumps(value).encode()), st.binary(max_size=60)), st.binary(max_size=20))
-@settings(max_examples=200, deadline=None, suppress_health_check=ONE_FOLDER)
+@settings(max_examples=200, suppress_health_check=ONE_FOLDER)
 def test_safetensors_that_are_none_are_refused(tmp_path: Path, header: bytes, numbers: bytes) -> None:
     file = tmp_path / "f.safetensors"
     file.write_bytes(struct.pack("<Q", len(header)) + header + numbers)

@@ -116,7 +116,7 @@ def test_an_empty_document_is_nothing() -> None:
 
 
 @given(DOCUMENTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_is_written_is_read_back_by_yaml_1_2_and_1_1(document: dict[str, object]) -> None:
     text = dump_yaml(document)
     assert parse_yaml(text, "f.yaml").data == document

@@ -127,7 +127,7 @@ def test_a_short_last_rectangular_batch_is_filled_within_its_own_shape(make_pict
 
 
 @given(st.integers(1, 300), st.integers(1, 8), st.integers(1, 40), st.integers(0, 3), st.data())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_an_epoch_is_the_same_on_any_number_of_processes_and_from_any_step_on(
     count: int, world: int, groups: int, epoch: int, data: st.DataObject
 ) -> None:

@@ -155,7 +155,7 @@ def test_real_images_with_the_default_recipe(coco128: Path) -> None:
 sides = st.integers(1, 60)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_tile_of_any_size_is_a_resize(data: st.DataObject) -> None:
     height, width = data.draw(sides), data.draw(sides)
@@ -249,7 +249,7 @@ def test_colours_change_as_on_the_cpu(all_colours: np.ndarray, gains: tuple[floa
         assert (apart > 0).mean() < 0.02
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.tuples(st.floats(0, 2, width=32), st.floats(0, 2, width=32), st.floats(0, 2, width=32)), st.integers(0, 99))
 def test_no_gain_moves_colours_further_than_one_hue(gains: tuple[float, float, float], seed: int) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8)

@@ -220,7 +220,7 @@ def test_tensors_that_lie_about_their_storage_are_refused(write_pickle, count, o
 
 
 @given(position=st.integers(0, 1 << 20), value=st.integers(0, 255), cut=st.booleans())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_pickle_gives_weights_or_one_line(tiny_pickle, write_pickle, position, value, cut):
     body, entries = tiny_pickle
     position %= len(body)

@@ -91,7 +91,7 @@ def scenes(draw: st.DrawFn) -> list[tuple[int, int, int, int]]:
     return boxes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scenes(), st.integers(250, 700), st.floats(0.05, 0.5), st.randoms())
 def test_a_detector_that_sees_what_is_in_its_tile_gives_each_object_once(
     boxes: list[tuple[int, int, int, int]], side: int, overlap: float, random: object

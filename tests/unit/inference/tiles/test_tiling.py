@@ -20,7 +20,7 @@ def intervals(tiles: np.ndarray, axis: int) -> list[tuple[int, int]]:
     return sorted({(int(tile[axis]), int(tile[axis + 2])) for tile in tiles})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(SIDES, SIDES, TILINGS)
 def test_every_pixel_is_covered_by_tiles_inside_the_image_that_overlap_as_asked(
     height: int, width: int, tiling: Tiling
