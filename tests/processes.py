@@ -20,7 +20,7 @@ from namespaces import Machine, enter, two_machines
 
 from accel_yolo.engine.network import free_port
 
-JOB_TIMEOUT_S = 300
+JOB_TIMEOUT_S = float(os.environ.get("ACCEL_YOLO_JOB_TIMEOUT_S", "300"))
 PRELOADED = [
     "accel_yolo.engine.train", "accel_yolo.engine.validate", "accel_yolo.reports.html.report", "torch._dynamo",
     "matplotlib.figure", "matplotlib.backends.backend_agg",

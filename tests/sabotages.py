@@ -237,17 +237,17 @@ SABOTAGES = (
         ("tests/distributed/test_loss_scaler.py",),
     ),
     Sabotage(
-        "a run goes on a step too late in the data",
+        "a run goes on a step too early in the data",
         "accel_yolo/engine/batches.py",
         "state.class_ap, done))",
-        "state.class_ap, min(done + 1, 4)))",
+        "state.class_ap, max(done - 1, 0)))",
         ("tests/distributed/test_exact_resume.py::test_stopped_at_every_step_a_run_ends_as_if_it_had_not_been",),
     ),
     Sabotage(
         "the losses of an interrupted epoch are forgotten",
         "accel_yolo/engine/progress.py",
         "    if not rows:\n        return [0.0, 0.0, 0.0]",
-        "    if rows:\n        return [0.0, 0.0, 0.0]",
+        "    if len(rows) < 2:\n        return [0.0, 0.0, 0.0]",
         ("tests/distributed/test_exact_resume.py::test_stopped_at_every_step_a_run_ends_as_if_it_had_not_been",),
     ),
     Sabotage(

@@ -59,11 +59,11 @@ def laid_like(tensor: Tensor, other: Tensor) -> Tensor:
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimizer's state as "parameter name/slot" -> tensor, independent of parameter order."""
+    """Return the optimizer's state as "parameter name/slot" -> tensor, in the same order wherever it came from."""
     return {
         f"{name}/{slot}": torch.as_tensor(value).detach()
         for name, parameter in model.named_parameters()
-        for slot, value in optimizer.state.get(parameter, {}).items()
+        for slot, value in sorted(optimizer.state.get(parameter, {}).items())
         if value is not None
     }
 

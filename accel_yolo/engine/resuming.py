@@ -16,13 +16,14 @@ from accel_yolo.config.schema import TrainConfig
 from accel_yolo.engine.build import Data, Training
 from accel_yolo.engine.checkpoint import CheckpointFolder
 from accel_yolo.engine.checkpoint_reading import read
+from accel_yolo.engine.data_comparison import SPLIT_NAMES
 from accel_yolo.engine.divergence import require_equal_weights
 from accel_yolo.engine.optim import restore_optimizer
 from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.sharing import Resumed, share_json, share_resumed, share_tensors
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.world import World
-from accel_yolo.errors import CheckpointError
+from accel_yolo.errors import CheckpointError, DataError
 from accel_yolo.models.weights_meta import Weights, WeightsMeta
 
 LIES_ELSEWHERE = ("data", "weights", "workers")
@@ -72,11 +73,18 @@ class Opened:
             console.note(f"{self.run} is finished after {self.state.epoch} epochs; nothing is left to do; {remedy}")
         return bool(self.more)
 
-    def require_fitting(self, training: Training, data: Data, world: World) -> None:
+    def require_fitting(self, training: Training, data: Data, world: World, *, names_data: bool) -> None:
         """Check that what goes on is what was saved.
+
+        Args:
+            training: what goes on.
+            data: what this start has found.
+            world: all processes.
+            names_data: the user has named the data with this start: other images are only told of.
 
         Raises:
             CheckpointError: other classes, or a model of other entries or shapes; the first ten are named.
+            DataError: other images or labels.
         """
         names, theirs = training.detector.names, data.names
         odd = [
@@ -93,6 +101,21 @@ class Opened:
                 if odd := _differences(mine, self.groups[stem]):
                     what, remedy = "the checkpoint is that of another model", "restore the files of the run"
                     raise CheckpointError(what, str(self.run), _shown(odd), remedy)
+            self._require_same_data(data, names_data)
+
+    def _require_same_data(self, data: Data, names_data: bool) -> None:
+        # With other images it would be another run. A checkpoint of the first format does not say which it had.
+        digests, counts = self.plain.get("data", {}), self.plain.get("images", {})
+        for split, index in (("train", data.train), ("val", data.val)):
+            if digests.get(split, index.digest) == index.digest:
+                continue
+            count, had = len(index), counts.get(split, len(index))
+            value = f"{count} images instead of {had}" if had != count else f"{count} images, some with other content"
+            what = f"the {SPLIT_NAMES[split]} are not those that the run has had so far"
+            if not names_data:
+                remedy = "restore images and labels, or name them with --data to go on with what is there"
+                raise DataError(what, str(data.union.root), value, remedy)
+            console.note(f"{what}: {value}")
 
     def load_into(self, training: Training, world: World) -> TrainState:
         """Give everything that learns the tensors and counters of this checkpoint and return where the run stands.

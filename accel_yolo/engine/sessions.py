@@ -62,4 +62,5 @@ def checkpoint_facts(training: Training, data: Data, world: World) -> dict[str, 
         "versions": versions(),
         "config_sha256": sha256_bytes(json.dumps(recipe, sort_keys=True).encode()),
         "data": {"train": data.train.digest, "val": data.val.digest},
+        "images": {"train": len(data.train), "val": len(data.val)},
     }

@@ -162,13 +162,15 @@ def test_the_default_mode_goes_on_bit_by_bit_on_one_process(
     assert (ended.code, ended.seen) == (0, whole.seen)
 
 
+@pytest.mark.parametrize("way", ["accumulating", "AdamW"])
 def test_the_default_mode_goes_on_bit_by_bit_on_two_processes(
-    run_processes: Run, sparse_data: Path, tmp_path: Path
+    run_processes: Run, sparse_data: Path, tmp_path: Path, way: str
 ) -> None:
-    config = fast_config(sparse_data, tmp_path, **WAYS["accumulating"])
+    config = fast_config(sparse_data, tmp_path, **WAYS[way])
     whole = run_processes(2, trained, replace(config, name="whole"))
     stopped = run_processes(2, trained, config, "data:1:5:term")
-    assert [(ended.code, ended.saved[-1]) for ended in stopped] == [(75, "step-00000007")] * 2
+    assert [ended.code for ended in stopped] == [75, 75]
+    assert 5 < int(stopped[0].saved[-1].removeprefix("step-")) < 10
     ended = run_processes(2, trained, resumed(tmp_path / "exp"))
     assert ended[0].seen == ended[1].seen == whole[0].seen
 

@@ -111,6 +111,35 @@ def test_epochs_and_data_may_change_and_the_change_is_recorded(
     assert f"changed with this start: --data from {sparse_data} to {moved}, --epochs from 3 to 4" in log
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_other_images_are_refused_unless_the_data_are_named(
+    run_processes: Run, sparse_data: Path, tmp_path: Path, processes: int
+) -> None:
+    """As after a disk came back without some of its files: what went on would be another run."""
+    own = Path(shutil.copytree(sparse_data.parent, tmp_path / "own")) / "data.yaml"
+    own.write_text(sparse_data.read_text().replace(str(sparse_data.parent), str(own.parent)))
+    run_processes(1, trained, grain_config(own, tmp_path), "update:0:5:term")
+    lost, kept = own.parent / "images" / "train" / "001.png", tmp_path / "001.png"
+    lost.rename(kept)
+    ended = run_processes(processes, trained, resumed(tmp_path / "exp"))
+    assert {each.code for each in ended} == {3}
+    assert ended[0].line.startswith(
+        f"the training data are not those that the run has had so far in {own.parent}: 25 images instead of 26; "
+    )
+    assert ended[0].line.endswith("name them with --data to go on with what is there")
+    kept.rename(lost)
+    label = own.parent / "labels" / "val" / "000.txt"
+    label.write_text("0 0.5 0.5 0.1 0.1\n")
+    (refused, *_) = run_processes(processes, trained, resumed(tmp_path / "exp"))
+    assert (
+        "the validation data are not those" in refused.line and ": 9 images, some with other content;" in refused.line
+    )
+    named = resumed(tmp_path / "exp", data=(str(own),))
+    assert {each.code for each in run_processes(processes, trained, named, "", ("data",))} == {0}
+    log = (tmp_path / "exp" / "log.txt").read_text()
+    assert "note: the validation data are not those that the run has had so far: 9 images, some with other" in log
+
+
 def test_what_patience_has_stopped_goes_on_with_more_of_it(
     run_processes: Run, sparse_data: Path, tmp_path: Path
 ) -> None:
