@@ -79,7 +79,8 @@ def _train(config: TrainConfig, origins: dict[str, str], launch: LaunchConfig | 
         dealt_out(config, world)  # a batch that cannot be shared is found before the run has a folder
     run = RunFolder.open(config, origins, world, resumed)
     watched = standstill.noticed(run.path, world, (launch or LaunchConfig()).collective_timeout)
-    with _faults_of(config, world), run.held(), tracked(run, config, world), watched:
+    # The folder is free before trackers have taken their last words: after a failure a launcher waits two seconds.
+    with _faults_of(config, world), tracked(run, config, world), run.held(), watched:
         return train_in(run, config, world, data or open_data(config, world), names_data=names_data)
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from stops import Ended, grain_config, resumed, trained
 
 from accel_yolo.config.schema import TrainConfig
+from accel_yolo.engine import run_lock, tracking
 from accel_yolo.engine.state import TrainState
 from accel_yolo.reports.events import ENVIRONMENT, read_sessions
 
@@ -77,6 +78,26 @@ def crashed(config: Any, fail: str) -> str:
     with pytest.raises(RuntimeError) as caught:
         trained(config, fail)
     return str(caught.value)
+
+
+def test_the_folder_is_free_before_trackers_have_taken_their_last_words(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    """After a failure a launcher waits two seconds for this process, and trackers may take five."""
+    config = grain_config(sparse_data, tmp_path, report_to=("tensorboard",))
+    assert run_processes(1, locked_at_the_end_of_tracking, config) == [[False]]
+
+
+def locked_at_the_end_of_tracking(config: Any) -> list[bool]:
+    locked, end = [], tracking.Tracking.end
+
+    def watched(self: Any, *words: Any, **more: Any) -> None:
+        locked.append((Path(config.project) / config.name / run_lock.NAME).exists())
+        end(self, *words, **more)
+
+    tracking.Tracking.end = watched
+    crashed(config, "forward:0:3:raise")
+    return locked
 
 
 def test_a_checkpoint_of_the_first_format_goes_on(

@@ -15,6 +15,7 @@ MINUTES, SEED = 5.0, 2026
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_runs_survive_what_comes_in_five_minutes() -> None:
     require_namespaces()
     variables = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))), "OMP_NUM_THREADS": "1"}
