@@ -164,6 +164,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
     if options.keep:
+        options.keep = options.keep.resolve()  # a child works elsewhere
         options.keep.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     torch.set_num_threads(1)  # a child inherits no threads, and would wait for them

@@ -23,6 +23,7 @@ import pytest
 from accel_yolo.lifeline import end_with_parent
 
 NAMES, ADDRESSES, INTERFACES = ("alpha", "beta"), ("10.77.0.1", "10.77.0.2"), ("cable0", "cable1")
+HAS_TUN = os.access("/dev/net/tun", os.R_OK | os.W_OK)
 _SPACES = {"net": 0x40000000, "uts": 0x04000000, "mnt": 0x00020000}  # CLONE_NEW... of linux/sched.h
 _TOOLS = ("unshare", "ip", "mount", "hostname")
 _HOLD = """
@@ -115,7 +116,7 @@ class Weather:
 @contextlib.contextmanager
 def wired_machines(root: Path) -> Iterator[tuple[tuple[Machine, Machine], Weather]]:
     """Make two machines as `two_machines` does, with a cable between them that can be slow and lossy."""
-    if not Path("/dev/net/tun").exists():
+    if not HAS_TUN:
         pytest.skip("needs /dev/net/tun for a cable of its own")
     root.mkdir(parents=True, exist_ok=True)
     weather = Weather(root / "weather")

@@ -94,7 +94,7 @@ def tried(sabotage: Sabotage | None, tests: Sequence[str], copy: Path) -> Verdic
 def _run(copy: Path, arguments: Sequence[str], limit_s: float) -> Verdict:
     words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *arguments]
     # A sabotage may have processes wait for each other: then the test says so before its time is over.
-    job_s = str(int(limit_s * 0.6))
+    job_s = str(int(limit_s * 0.4))
     variables = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1", "ACCEL_YOLO_JOB_TIMEOUT_S": job_s}
     begin = time.monotonic()
     process = subprocess.Popen(

@@ -40,8 +40,10 @@ def require_agreement(launched: Launched, launch: LaunchConfig, device: str, typ
             remedy = f"{name} says {value or 'nothing'}: leave the flag out, or start without {name}"
             raise ConfigError("two launchers at once", flag_of(setting), getattr(launch, setting), remedy)
     if launch.max_restarts:
-        remedy = f"leave the flag out, or start without {name}, which would have to do it"
-        raise ConfigError("only our own launcher goes on", flag_of("max_restarts"), launch.max_restarts, remedy)
+        remedy = f"leave the flag out: {name} has started this process and would have to do it again"
+        raise ConfigError(
+            "only our own launcher starts a run again", flag_of("max_restarts"), launch.max_restarts, remedy
+        )
     if launch.config_file:
         wanted, theirs = read_accelerate_file(launch.config_file), accelerate_file(launched)
         if theirs is None or theirs.path.resolve() != wanted.path.resolve():

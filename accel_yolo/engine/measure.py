@@ -18,12 +18,14 @@ from accel_yolo import console
 from accel_yolo.config.launch_schema import LaunchConfig, ProfileConfig
 from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.data.room import usable_cores
-from accel_yolo.engine.build import open_data
+from accel_yolo.engine.build import Training, open_data
 from accel_yolo.engine.evaluate import evaluate
 from accel_yolo.engine.faults import named_faults
 from accel_yolo.engine.memory import Memory
+from accel_yolo.engine.optim import optimizer_tensors, restore_optimizer
 from accel_yolo.engine.run_folder import RunFolder
 from accel_yolo.engine.saving import Checkpoints
+from accel_yolo.engine.sharing import share_tensors
 from accel_yolo.engine.state import TrainState
 from accel_yolo.engine.stepping import Stepper, of_slowest
 from accel_yolo.engine.tuning import tuning_of
@@ -132,9 +134,9 @@ def _measured(config: ProfileConfig, training: TrainConfig, world: World, folder
     stepper = Stepper(training, data, world, config.steps, most_val_images)
     steps = stepper.times()
     val_s, merge_s = _evaluation(stepper)
+    memory = Memory.of(world.device)
     checkpoint_s = _checkpoint(stepper, folder)
     control_s, allreduce_s, latency_s = _sums(stepper)
-    memory = Memory.of(world.device)
     rows = world.gather_rows(np.array([[memory.tensors_bytes, memory.reserved_bytes]]))
     measured = Measured(
         processes=world.size,
@@ -220,6 +222,7 @@ def _checkpoint(stepper: Stepper, folder: Path) -> float:
     make_folder(folder)
     with tempfile.TemporaryDirectory(prefix=".checkpoint-", dir=folder) as scratch:
         training, world = stepper.training, stepper.world
+        _make_equal(training, world)
         run = RunFolder(Path(scratch), world, (training.config, {}))
         checkpoints = Checkpoints(run, training, world)
         started = stepper.now_together()
@@ -228,6 +231,15 @@ def _checkpoint(stepper: Stepper, folder: Path) -> float:
         checkpoints.finish_epoch(state)
         checkpoints.complete(state)
         return _median(world, [[time.perf_counter() - started]])[0]
+
+
+def _make_equal(training: Training, world: World) -> None:
+    """Give all processes the state of the leader: steps without an exchange have left them apart, as no training is."""
+    detector, average = training.detector, training.ema.detector
+    moments = optimizer_tensors(detector, training.optimizer)
+    for module in (detector, average):
+        module.load_state_dict(share_tensors(module.state_dict(), world))
+    restore_optimizer(detector, training.optimizer, share_tensors(moments, world))
 
 
 def _sums(stepper: Stepper) -> tuple[float, float, float]:

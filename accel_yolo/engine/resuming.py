@@ -73,18 +73,12 @@ class Opened:
             console.note(f"{self.run} is finished after {self.state.epoch} epochs; nothing is left to do; {remedy}")
         return bool(self.more)
 
-    def require_fitting(self, training: Training, data: Data, world: World, *, names_data: bool) -> None:
+    def require_fitting(self, training: Training, data: Data, run: RunFolder, world: World) -> None:
         """Check that what goes on is what was saved.
-
-        Args:
-            training: what goes on.
-            data: what this start has found.
-            world: all processes.
-            names_data: the user has named the data with this start: other images are only told of.
 
         Raises:
             CheckpointError: other classes, or a model of other entries or shapes; the first ten are named.
-            DataError: other images or labels.
+            DataError: other images or labels, where `--data` names the same data set as before.
         """
         names, theirs = training.detector.names, data.names
         odd = [
@@ -101,19 +95,21 @@ class Opened:
                 if odd := _differences(mine, self.groups[stem]):
                     what, remedy = "the checkpoint is that of another model", "restore the files of the run"
                     raise CheckpointError(what, str(self.run), _shown(odd), remedy)
-            self._require_same_data(data, names_data)
+            if world.is_leader:
+                self._require_same_data(data, is_another="data" in run.changes)
 
-    def _require_same_data(self, data: Data, names_data: bool) -> None:
+    def _require_same_data(self, data: Data, *, is_another: bool) -> None:
         # With other images it would be another run. A checkpoint of the first format does not say which it had.
         digests, counts = self.plain.get("data", {}), self.plain.get("images", {})
         for split, index in (("train", data.train), ("val", data.val)):
             if digests.get(split, index.digest) == index.digest:
                 continue
-            count, had = len(index), counts.get(split, len(index))
-            value = f"{count} images instead of {had}" if had != count else f"{count} images, some with other content"
+            count, had = len(index), counts.get(split)
+            differs = f" instead of {had}" if had not in (None, count) else ", other images or labels among them"
+            value = f"{count} images{differs}"
             what = f"the {SPLIT_NAMES[split]} are not those that the run has had so far"
-            if not names_data:
-                remedy = "restore images and labels, or name them with --data to go on with what is there"
+            if not is_another:
+                remedy = "restore images and labels, or give what is there a data YAML of another name: --data"
                 raise DataError(what, str(data.union.root), value, remedy)
             console.note(f"{what}: {value}")
 

@@ -102,6 +102,19 @@ class RunFolder:
             if self._lock is not None:
                 self._lock.release()
 
+    @contextlib.contextmanager
+    def free_if_it_fails(self) -> Iterator[None]:
+        """Leave the folder to other runs at once when the block fails.
+
+        Trackers may then take seconds for their last words, and a launcher ends this process after two.
+        """
+        try:
+            yield
+        except BaseException:
+            if self._lock is not None:
+                self._lock.release()
+            raise
+
     def begin(self) -> None:
         """Take the folder over from an earlier run (`--exist-ok`): nothing of that may pass for a result of this one.
 

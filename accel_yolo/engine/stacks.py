@@ -58,11 +58,13 @@ def keep_in(folder: Path, rank: int) -> None:
     atexit.register(_leave_for_good)
 
 
-def write() -> None:
-    """Write them now, if there is a file for them."""
+def write() -> bool:
+    """Write them now, if there is a file for them, and return whether that was possible."""
     if _State.stream is not None:
         with contextlib.suppress(ValueError, OSError):
             faulthandler.dump_traceback(file=_State.stream, all_threads=True)
+            return True
+    return False
 
 
 def write_unless_called_within(seconds: float) -> None:

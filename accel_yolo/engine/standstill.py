@@ -22,7 +22,7 @@ _MAY_TAKE_LONG = (waypoints.START, "concluding")
 def noticed(folder: Path, world: World, timeout_s: float) -> Iterator[None]:
     """Warn when a run of one process stays at one place for longer than a time, such as at a disk that is gone.
 
-    It may only be slow, so nothing is ended. With several processes the heartbeat does better.
+    Once for each place, and nothing is ended. With several processes the heartbeat does better.
     """
     if world.size > 1:
         yield
@@ -39,16 +39,14 @@ def noticed(folder: Path, world: World, timeout_s: float) -> Iterator[None]:
 
 
 def _watch(over: threading.Event, timeout_s: float) -> None:
-    told: waypoints.Place | None = None
+    told = set(_MAY_TAKE_LONG)
     while not over.wait(timeout_s / _LOOKS):
         place = waypoints.place()
-        if place == told or place.name in _MAY_TAKE_LONG or time.monotonic() - place.since < timeout_s:
+        if place.name in told or time.monotonic() - place.since < timeout_s:
             continue
-        told = place
-        stacks.write()
-        files = waypoints.files_at_hand()[:3]
+        told.add(place.name)  # once: it may only be slow
+        written = stacks.told(0) if stacks.write() else ""
         where = f"{waypoints.in_words(place.name)} since step {place.step}, for {time.monotonic() - place.since:.0f} s"
-        console.warn(
-            f"nothing moves: {where}{'; last files: ' if files else ''}{', '.join(files)}; what each thread does is in "
-            f"{stacks.told(0)}"
-        )
+        files = ", ".join(waypoints.files_at_hand()[:3])
+        facts = (files and f"last files: {files}", written and f"what each thread does is in {written}")
+        console.warn("; ".join(filter(None, (f"nothing moves: {where}", *facts))))

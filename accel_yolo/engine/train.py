@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
+from accel_yolo import waypoints
 from accel_yolo.config.launch_schema import LaunchConfig
-from accel_yolo.config.resolve import COMMAND_LINE
 from accel_yolo.config.rules import AUTO_BATCH
 from accel_yolo.config.schema import TrainConfig
 from accel_yolo.data.eval_loader import EvalLoader
@@ -55,13 +55,13 @@ def train(config: TrainConfig, origins: dict[str, str], launch: LaunchConfig | N
     except Preempted:  # by all processes at once
         world.end()
         raise
+    waypoints.reach("leaving")
     world.end()
     return state
 
 
 def _train(config: TrainConfig, origins: dict[str, str], launch: LaunchConfig | None, world: World) -> TrainState:
     """Settle the configuration on all processes, open the run folder and train."""
-    names_data = origins.get("data") == COMMAND_LINE
     resumed, config, origins = find_resumed(config, origins, world)
     world.compute_in(config.precision, config.gradient_compression)
     config = replace(config, precision=world.precision)  # a resumed run keeps it, whatever the device would suggest
@@ -79,24 +79,24 @@ def _train(config: TrainConfig, origins: dict[str, str], launch: LaunchConfig | 
         dealt_out(config, world)  # a batch that cannot be shared is found before the run has a folder
     run = RunFolder.open(config, origins, world, resumed)
     watched = standstill.noticed(run.path, world, (launch or LaunchConfig()).collective_timeout)
-    # The folder is free before trackers have taken their last words: after a failure a launcher waits two seconds.
-    with _faults_of(config, world), tracked(run, config, world), run.held(), watched:
-        return train_in(run, config, world, data or open_data(config, world), names_data=names_data)
+    with _faults_of(config, world), run.held(), tracked(run, config, world), run.free_if_it_fails(), watched:
+        return train_in(run, config, world, data)
 
 
 def _faults_of(config: TrainConfig, world: World) -> AbstractContextManager[None]:
     return named_faults(f"--batch {config.batch} at --imgsz {config.imgsz}", config.batch, world)
 
 
-def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data, *, names_data: bool) -> TrainState:
-    """Run the loop in an open run folder and return where it ended; `names_data`: this start says which are meant."""
+def train_in(run: RunFolder, config: TrainConfig, world: World, data: Data | None = None) -> TrainState:
+    """Run the loop in an open run folder, with data that may be open, and return where it ended."""
     opened = open_newest(run, config, world)
     if opened is not None and opened.is_all():
         return opened.state
+    data = data or open_data(config, world)
     training = build_training(config, data, described_weights(opened, run), world)
     config = training.config
     if opened is not None:
-        opened.require_fitting(training, data, world, names_data=names_data)
+        opened.require_fitting(training, data, run, world)
     train_loader, val_loader = build_loaders(config, data, training, world)
     interruption = Interruption(world)
     checkpoints = Checkpoints(run, training, world, checkpoint_facts(training, data, world), interruption)

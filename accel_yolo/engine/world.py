@@ -229,7 +229,6 @@ class World(Messages):
 
     def end(self) -> None:
         """Leave the process group; only after success, because it waits for the others."""
-        waypoints.reach("leaving")
         self._accelerator.end_training()
         if self.heartbeat is not None:
             self.heartbeat.end()

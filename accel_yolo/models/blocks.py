@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.03
+MAX_POOLS = 16
 
 ConvT = TypeVar("ConvT", bound="Conv")
 
@@ -193,6 +194,8 @@ class SPP(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, k: tuple[int, ...] = (5, 9, 13)) -> None:
         super().__init__()
+        if len(k) > MAX_POOLS:
+            raise ValueError(f"{len(k)} pools, at most {MAX_POOLS}")
         hidden = c_in // 2
         self.cv1 = Conv(c_in, hidden)
         self.cv2 = Conv((len(k) + 1) * hidden, c_out)

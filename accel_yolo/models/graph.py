@@ -23,7 +23,7 @@ from accel_yolo.models.heads import Detect
 MAX_LAYERS = 1000
 MAX_CHANNELS = 1 << 16
 MAX_REPEATS = 1000
-MAX_BLOCKS = 2000
+MAX_BLOCKS = 500
 """Of all layers together; the largest published model has 80."""
 
 LATER = {
@@ -92,7 +92,7 @@ def build_graph(spec: Mapping[str, Any], nc: int, anchors_per_level: int, where:
         count = scaled_repeats(repeats, spec.get("depth_multiple", 1.0), place)
         blocks_so_far += count
         if blocks_so_far > MAX_BLOCKS:
-            raise ConfigError("too many repeats", place, count, f"at most {MAX_BLOCKS} blocks in a model")
+            raise ConfigError("too many repeats", place, f"{blocks_so_far} blocks so far", f"at most {MAX_BLOCKS}")
         call = LayerCall(inputs, count, _parsed_args(args, nc, place), scale, nc, anchors_per_level)
         layer, c_out = _built(name, call, place)
         if c_out > MAX_CHANNELS:

@@ -15,6 +15,9 @@ KEYS = (
 FILE = "file"
 """Key under which `zoo.model_spec` leaves the name of the YAML, for messages; a Detector does not keep it."""
 
+MAX_VALUES, MAX_DEPTH = 50_000, 20
+"""Values of a key, and lists within lists."""
+
 AnchorsPx = tuple[tuple[tuple[float, float], ...], ...]
 
 
@@ -50,18 +53,27 @@ def checked_spec(content: Any, where: str, *, strict: bool = True) -> dict[str, 
             raise ConfigError(f"'{key}' must be a whole number above 0", where, repr(value))
     spec = {key: content[key] for key in KEYS if content.get(key) is not None}
     for key, value in spec.items():
-        if (odd := _odd_kind(value)) is not None:
+        if odd := _odd_kind(value):
             raise ConfigError(f"'{key}' holds what no YAML can hold", where, odd)
     spec["anchors"] = checked_anchors(spec.get("anchors"), where)
     return spec
 
 
-def _odd_kind(value: Any) -> str | None:
-    """Return the kind of the first value that a YAML could not hold; None where there is none."""
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else None
-    if items is not None:
-        return next((odd for item in items if (odd := _odd_kind(item)) is not None), None)
-    return None if value is None or isinstance(value, (bool, int, float, str)) else type(value).__name__
+def _odd_kind(value: Any) -> str:
+    """Return what a value holds that no YAML could hold, or should; "" where there is nothing of the kind.
+
+    A pickle may hold lists within themselves.
+    """
+    left, count = [(value, 0)], 0
+    while left:
+        (item, depth), count = left.pop(), count + 1
+        if count > MAX_VALUES or depth > MAX_DEPTH:
+            return "lists within lists" if depth > MAX_DEPTH else f"more than {MAX_VALUES} values"
+        if isinstance(item, (dict, list, tuple)):
+            left += [(inner, depth + 1) for inner in (item.values() if isinstance(item, dict) else item)]
+        elif item is not None and not isinstance(item, (bool, int, float, str)):
+            return getattr(item, "foreign", "") or type(item).__name__
+    return ""
 
 
 def checked_anchors(value: Any, where: str) -> int | list[list[float]]:

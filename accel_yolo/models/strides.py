@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from accel_yolo.errors import ConfigError
 from accel_yolo.models.blocks import Concat
@@ -20,9 +20,20 @@ MOST_WORK = 1 << 35
 without numbers (torch's meta device), for which torch first loads its compiler and an algebra system: over a second."""
 
 _PER_NUMBER = 128
-"""Multiplications that a number in memory counts for: four of these are a GiB."""
+"""Multiplications that a number in memory counts for: `MOST_WORK` of them are a GiB."""
+
+_PER_CALL = 1 << 23
+"""Those that calling a module counts for: it takes time though it may do nothing."""
 
 _ORDINARY_KERNEL, _RARE_KERNEL_FACTOR = 7, 64
+
+
+_WRONG = (RuntimeError, ArithmeticError, TypeError, ValueError, IndexError, AttributeError)
+"""What modules raise for arguments and inputs that they cannot work with."""
+
+
+class _OddSize(ValueError):
+    """An argument has a value for each of three axes: without numbers torch would not mind."""
 
 
 class _TooMuchWork(Exception):
@@ -53,7 +64,7 @@ def measured_strides(network: nn.Module, layers: nn.Sequential, channels: int, w
             heights = _heights(network, channels, torch.device("cpu"))
         except _TooMuchWork:
             heights = _heights(network, channels, torch.device("meta"))
-    except (RuntimeError, ZeroDivisionError, OverflowError) as error:  # a stride of 0 divides
+    except _WRONG as error:
         place = f"{where}, layer {reached[-1] if reached else 0}"
         raise ConfigError("layers do not fit together", place, str(error).split("\n")[0]) from error
     finally:
@@ -87,7 +98,12 @@ def _budget(network: nn.Module) -> list[Any]:
     left = [float(MOST_WORK)]
 
     def spend(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        left[0] -= _work(module, inputs[0])
+        try:
+            left[0] -= _PER_CALL + _work(module, inputs[0])
+        except _OddSize:
+            raise
+        except _WRONG as error:  # torch has its own words for odd arguments
+            raise _TooMuchWork from error
         if left[0] < 0:
             raise _TooMuchWork
 
@@ -99,21 +115,25 @@ def _work(module: nn.Module, x: Any) -> float:
     """Return what a module will do with an input at most, in multiplications."""
     if isinstance(module, Concat):
         return _PER_NUMBER * sum(item.numel() for item in x)
-    assert isinstance(x, Tensor)
     if isinstance(module, nn.MultiheadAttention):  # [B, tokens, width]
         return float(x.shape[1]) ** 2 * (x.shape[2] + _PER_NUMBER * module.num_heads)
-    height, width = x.shape[2:]
+    _, _, *sides = x.shape
     if isinstance(module, nn.Upsample):
         return _PER_NUMBER * x.numel() * float(module.scale_factor) ** 2  # pyright: ignore[reportArgumentType]
     if isinstance(module, nn.ZeroPad2d):
         left, right, top, bottom = module.padding
-        return _PER_NUMBER * x.shape[1] * max(height + top + bottom, 0) * max(width + left + right, 0)
+        return _PER_NUMBER * x.shape[1] * max(sides[0] + top + bottom, 0) * max(sides[1] + left + right, 0)
     assert isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d))
-    kernel, stride, padding = (_pair(value) for value in (module.kernel_size, module.stride, module.padding))
+    kernel, stride, padding, dilation = (
+        _pair(value) for value in (module.kernel_size, module.stride, module.padding, module.dilation)
+    )
     cells = 1.0
-    for side, kernel_side, step, pad in zip((height, width), kernel, stride, padding, strict=True):
-        grows = isinstance(module, nn.ConvTranspose2d)
-        cells *= side * step + kernel_side if grows else (side + 2 * pad) / max(step, 1) + 1
+    for axis, side in enumerate(sides):
+        reach = dilation[axis] * (kernel[axis] - 1) + 1
+        if isinstance(module, nn.ConvTranspose2d):
+            cells *= side * stride[axis] + reach + _pair(module.output_padding)[axis]
+        else:
+            cells *= max(side + 2 * padding[axis] - reach, 0) / stride[axis] + 1
     of_each = kernel[0] * kernel[1] * (_RARE_KERNEL_FACTOR if max(kernel) > _ORDINARY_KERNEL else 1)
     if isinstance(module, nn.MaxPool2d):
         return cells * x.shape[1] * (of_each + _PER_NUMBER)
@@ -121,4 +141,8 @@ def _work(module: nn.Module, x: Any) -> float:
 
 
 def _pair(value: Any) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value, value)
+    """Return a value for each axis."""
+    values = value if isinstance(value, tuple) else (value,)
+    if len(values) not in (1, 2):
+        raise _OddSize(f"{list(values)} for two axes")
+    return values[0], values[-1]

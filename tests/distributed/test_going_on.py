@@ -49,8 +49,11 @@ def test_a_finished_run_that_is_taken_up_again_ends_at_once_and_stays_as_it_is(
     run_processes: Run, sparse_data: Path, tmp_path: Path, whole: Ended, processes: int
 ) -> None:
     """It was killed when all was done, or a script starts it until it ends well."""
-    run_processes(1, trained, grain_config(sparse_data, tmp_path))
+    data = Path(shutil.copytree(sparse_data.parent, tmp_path / "own")) / "data.yaml"
+    data.write_text(sparse_data.read_text().replace(str(sparse_data.parent), str(data.parent)))
+    run_processes(1, trained, grain_config(data, tmp_path))
     before = {path: path.read_bytes() for path in (tmp_path / "exp").glob("*.*") if path.name not in GROWING}
+    shutil.rmtree(data.parent)  # nobody needs them any more
     assert {ended.code for ended in run_processes(processes, trained, resumed(tmp_path / "exp"))} == {0}
     assert {path: path.read_bytes() for path in before} == before
     (ended,) = run_processes(1, trained, resumed(tmp_path / "exp"))
@@ -133,7 +136,7 @@ def test_epochs_and_data_may_change_and_the_change_is_recorded(
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_other_images_are_refused_unless_the_data_are_named(
+def test_other_images_are_refused_unless_the_data_have_another_name(
     run_processes: Run, sparse_data: Path, tmp_path: Path, processes: int
 ) -> None:
     """As after a disk came back without some of its files: what went on would be another run."""
@@ -142,23 +145,25 @@ def test_other_images_are_refused_unless_the_data_are_named(
     run_processes(1, trained, grain_config(own, tmp_path), "update:0:5:term")
     lost, kept = own.parent / "images" / "train" / "001.png", tmp_path / "001.png"
     lost.rename(kept)
-    ended = run_processes(processes, trained, resumed(tmp_path / "exp"))
-    assert {each.code for each in ended} == {3}
-    assert ended[0].line.startswith(
+    # The first command once more, with --resume: that names the data as well.
+    again, typed = resumed(tmp_path / "exp", data=(str(own),)), ("data",)
+    first, *others = run_processes(processes, trained, again, "", typed)
+    assert first.code == 3 and first.line == (
         f"the training data are not those that the run has had so far in {own.parent}: 25 images instead of 26; "
+        "restore images and labels, or give what is there a data YAML of another name: --data"
     )
-    assert ended[0].line.endswith("name them with --data to go on with what is there")
+    assert all(other.code for other in others)
     kept.rename(lost)
-    label = own.parent / "labels" / "val" / "000.txt"
-    label.write_text("0 0.5 0.5 0.1 0.1\n")
+    (own.parent / "labels" / "val" / "000.txt").write_text("0 0.5 0.5 0.1 0.1\n")
     (refused, *_) = run_processes(processes, trained, resumed(tmp_path / "exp"))
-    assert (
-        "the validation data are not those" in refused.line and ": 9 images, some with other content;" in refused.line
-    )
-    named = resumed(tmp_path / "exp", data=(str(own),))
-    assert {each.code for each in run_processes(processes, trained, named, "", ("data",))} == {0}
+    assert "the validation data are not those" in refused.line
+    assert ": 9 images, other images or labels among them;" in refused.line
+    other = own.with_name("other.yaml")
+    shutil.copy(own, other)
+    named = resumed(tmp_path / "exp", data=(str(other),))
+    assert {each.code for each in run_processes(processes, trained, named, "", typed)} == {0}
     log = (tmp_path / "exp" / "log.txt").read_text()
-    assert "note: the validation data are not those that the run has had so far: 9 images, some with other" in log
+    assert "note: the validation data are not those that the run has had so far: 9 images, other images or" in log
 
 
 def test_what_patience_has_stopped_goes_on_with_more_of_it(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from namespaces import Machine, Weather, wired_machines
+from namespaces import Machine, two_machines, wired_machines
 from processes import run_in_processes
 from watched import train_words
 
@@ -31,7 +31,6 @@ class Pair:
     """Two machines and what was started on them."""
 
     machines: tuple[Machine, Machine]
-    weather: Weather
     started: dict[int, subprocess.Popen[str]]
     name: str
 
@@ -90,24 +89,25 @@ class Pair:
         return json.loads((self.run / "metrics.json").read_text())["state_sha256"]
 
 
+def furnished(machines: tuple[Machine, Machine], sparse_data: Path) -> tuple[Machine, Machine]:
+    """Give each machine a copy of the data."""
+    for machine in machines:
+        shutil.copytree(sparse_data.parent, machine.folder / "data")
+        text = sparse_data.read_text().replace(str(sparse_data.parent), str(machine.disk / "data"))
+        (machine.folder / "data" / "data.yaml").write_text(text)
+    return machines
+
+
 @pytest.fixture(scope="module")
-def wired(
-    tmp_path_factory: pytest.TempPathFactory, sparse_data: Path
-) -> Iterator[tuple[tuple[Machine, Machine], Weather]]:
-    with wired_machines(tmp_path_factory.mktemp("lan")) as (machines, weather):
-        for machine in machines:
-            shutil.copytree(sparse_data.parent, machine.folder / "data")
-            text = sparse_data.read_text().replace(str(sparse_data.parent), str(machine.disk / "data"))
-            (machine.folder / "data" / "data.yaml").write_text(text)
-        yield machines, weather
+def machines(tmp_path_factory: pytest.TempPathFactory, sparse_data: Path) -> Iterator[tuple[Machine, Machine]]:
+    with two_machines(tmp_path_factory.mktemp("lan")) as made:
+        yield furnished(made, sparse_data)
 
 
 @pytest.fixture
-def pair(wired: tuple[tuple[Machine, Machine], Weather], request: pytest.FixtureRequest) -> Iterator[Pair]:
-    machines, weather = wired
+def pair(machines: tuple[Machine, Machine], request: pytest.FixtureRequest) -> Iterator[Pair]:
     name = request.node.name.replace("[", "-").replace("]", "").replace(" ", "-")
-    yield Pair(machines, weather, {}, name)
-    weather.turn()
+    yield Pair(machines, {}, name)
     for machine in machines:
         for pid in machine.processes():
             with contextlib.suppress(ProcessLookupError):
@@ -214,13 +214,17 @@ def test_a_cable_that_is_out_for_a_second_is_survived(pair: Pair, undisturbed: s
     assert pair.sha256() == undisturbed
 
 
-def test_a_cable_that_takes_50_ms_and_loses_2_percent_is_survived(pair: Pair, undisturbed: str) -> None:
-    pair.weather.turn(delay_ms=50, loss_percent=2)
-    for number in (0, 1):
-        pair.start(number)
-    assert pair.ends() == [0, 0], pair.text(0) + pair.text(1)
-    assert pair.sha256() == undisturbed
-    assert "restart" not in pair.text(0) and not pair.errors(0)
+def test_a_cable_that_takes_50_ms_and_loses_2_percent_is_survived(
+    tmp_path: Path, sparse_data: Path, undisturbed: str
+) -> None:
+    with wired_machines(tmp_path) as (machines, weather):
+        pair = Pair(furnished(machines, sparse_data), {}, "slow")
+        weather.turn(delay_ms=50, loss_percent=2)
+        for number in (0, 1):
+            pair.start(number)
+        assert pair.ends() == [0, 0], pair.text(0) + pair.text(1)
+        assert pair.sha256() == undisturbed
+        assert "restart" not in pair.text(0) and not pair.errors(0)
 
 
 def test_without_machine_0_the_other_one_ends(pair: Pair) -> None:

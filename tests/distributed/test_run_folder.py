@@ -78,5 +78,5 @@ def test_all_hear_from_the_leader_while_it_watches_a_folder_that_another_host_ha
     (tmp_path / run_lock.NAME).write_text(json.dumps(lease))
     first, second = run_processes(2, heard_while_a_folder_was_taken, tmp_path)
     assert first == second and first[-1] == ""
-    assert len(first) > 3 and set(first[:-1]) == {"waiting"}
+    assert len(first) > 1 and set(first[:-1]) == {"waiting"}
     assert not (tmp_path / run_lock.NAME).exists()

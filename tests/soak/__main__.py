@@ -17,7 +17,7 @@ from datetime import date
 from pathlib import Path
 
 import torch
-from namespaces import wired_machines
+from namespaces import HAS_TUN, two_machines, wired_machines
 
 from accel_yolo import console
 from soak.faults import FAULTS
@@ -64,7 +64,11 @@ def _stage(folder: Path, *, one_machine: bool) -> Iterator[Stage]:
         stage = Stage(folder)
         stack.enter_context(stage.small_disk())
         if not one_machine:  # they see the disk that is there when they are made
-            stage.machines, stage.weather = stack.enter_context(wired_machines(folder / "machines"))
+            place = folder / "machines"
+            if HAS_TUN:
+                stage.machines, stage.weather = stack.enter_context(wired_machines(place))
+            else:
+                stage.machines = stack.enter_context(two_machines(place))
         yield stage
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from accel_yolo.engine.checkpoint import CheckpointFolder
 from accel_yolo.engine.checkpoint_reading import verify
+from accel_yolo.engine.run_lock import NAME as LOCK
 from accel_yolo.engine.tracking import PROGRAM
 from accel_yolo.errors import CheckpointError
 from soak.stage import ROOT, TIMEOUT_S, Shape, Stage, Start
@@ -155,10 +156,18 @@ def _second_run(scene: Scene) -> str:
     if not scene.checkpoints.names() or not any(code is None for code in scene.start.codes()):
         return ""
     words = [sys.executable, str(ROOT / "train.py"), "--resume", str(scene.run), "--device", "cpu", "--workers", "0"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, cwd=scene.stage.folder)
-    if any(code is None for code in scene.start.codes()) and " is finished after " not in done.stderr:
-        assert done.returncode == ENVIRONMENT, f"a second run in the folder ended with {done.returncode}: {done.stderr}"
-        assert re.search(r"error: .*process \d+", done.stderr), done.stderr
+    before = _lease(scene)
+    second = subprocess.Popen(
+        words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=scene.stage.folder
+    )
+    try:
+        _, said = second.communicate(timeout=120)
+    except subprocess.TimeoutExpired:  # the first had ended, and this one trains
+        second.terminate()
+        _, said = second.communicate()
+    if before and before == _lease(scene) and None in scene.start.codes():  # the first has held it all the time
+        assert second.returncode == ENVIRONMENT, f"a second run in the folder ended with {second.returncode}: {said}"
+        assert re.search(r"error: .*process \d+", said), said
     return "a second run in the folder"
 
 
@@ -198,7 +207,8 @@ def _flap(scene: Scene) -> str:
 
 
 def _slow_cable(scene: Scene) -> str:
-    assert scene.stage.weather is not None
+    if scene.stage.weather is None:
+        return ""
     seconds = scene.rng.uniform(3, 15)
     scene.stage.weather.turn(delay_ms=50, loss_percent=2)
     time.sleep(seconds)
@@ -224,7 +234,7 @@ FAULTS = {
     "read-only disk": Fault(_protect, (ENVIRONMENT,)),
     "flipped bit": Fault(_flip),
     "deleted file": Fault(_delete),
-    "second run": Fault(_second_run),
+    "second run": Fault(_second_run, (ENVIRONMENT,)),  # the first may be about to start again
     "clock": Fault(_jump),
     "image": Fault(_hide_image, (DATA,)),
     "cut": Fault(_cut, (PEER,), machines=2),
@@ -292,6 +302,13 @@ def _described(scene: Scene, pid: int) -> str:
     variables = scene.start.processes().get(pid, {})
     what = "process" if pid in scene.ranks() else "a helper of process"
     return f"{what} {variables.get('RANK', '0')}"
+
+
+def _lease(scene: Scene) -> str:
+    """Return who holds the folder of the run; "" when nobody does. The time of renewal is not in it."""
+    with contextlib.suppress(OSError):
+        return (scene.run / LOCK).read_text(errors="replace").strip("\0 ")
+    return ""
 
 
 def _words(pid: int) -> str:

@@ -47,7 +47,7 @@ def test_what_the_launcher_says_too_is_accepted(words: str) -> None:
         ("--processes 3", "two launchers at once in --processes: 3; torchrun says 2"),
         ("--machines 3", "two launchers at once in --machines: 3; torchrun says 2"),
         ("--machine-rank 1", "two launchers at once in --machine-rank: 1; torchrun says"),
-        ("--max-restarts 2", "only our own launcher goes on in --max-restarts: 2; leave the flag out, or start"),
+        ("--max-restarts 2", "only our own launcher starts a run again in --max-restarts: 2; leave the flag out: "),
         ("--config-file 2cpu", "two launchers at once in --config-file: 2cpu; torchrun has already started"),
     ],
 )

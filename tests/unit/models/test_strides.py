@@ -55,6 +55,11 @@ COSTLY = {
     "a pool of 129 pixels": ([[-1, 1, "nn.MaxPool2d", [129, 1, 64]], CONV] * 12, 1),
     "attention between all pixels": ([[-1, 1, "C3TR", [8]]], 1),
     "doubled twelve times": ([CONV, *([[[-1, -1], 1, "Concat", [1]]] * 12)], 1),
+    "enlarged by dilation": (
+        [CONV, [-1, 1, "nn.ConvTranspose2d", [64, 3, 1, 0, 0, 1, True, 5000]]],
+        "output sizes do not divide",
+    ),
+    "five hundred blocks": ([[-1, 240, "C3Ghost", [8]]] * 2, 1),
     "many layers": ([[-1, 1, "Conv", [512, 3, 1]]] * 40, 1),
 }
 
@@ -81,10 +86,54 @@ def test_what_does_not_fit_together_is_named_with_its_layer_either_way(places):
 @pytest.mark.parametrize(
     ("backbone", "line"),
     [
-        ([[-1, 1000, "C3", [8]]] * 4, "too many repeats in mine.yaml, layer 2: 1000; at most 2000 blocks in a model"),
+        ([[-1, 200, "C3", [8]]] * 4, "too many repeats in mine.yaml, layer 2: 600 blocks so far; at most 500"),
+        ([[-1, 1, "SPP", [8, [1] * 17]]], "cannot build SPP in mine.yaml, layer 0: .*17 pools, at most 16"),
         ([CONV, *([[[-1, -1], 1, "Concat", [1]]] * 14)], "too many channels in mine.yaml, layer 14: 131072; at most"),
     ],
 )
 def test_what_would_take_too_long_to_build_is_refused(backbone, line):
     with pytest.raises(ConfigError, match=line):
         built(tiny(backbone, len(backbone) - 1))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        ["Conv", [8, [3, 3, 3], 1]],
+        ["Conv", [8, [3], 1, 1]],
+        ["Conv", [8, 3, [2, 2, 2]]],
+        ["Conv", [8, 3, 0]],
+        ["Conv", [8, 3, 1, True]],
+        ["nn.MaxPool2d", [[2, 2, 2]]],
+        ["nn.MaxPool2d", [2.5]],
+        ["nn.MaxPool2d", ["None"]],
+        ["nn.MaxPool2d", [2, 2, 0, 1, True]],
+        ["nn.ZeroPad2d", [1.5]],
+        ["SPPF", [8, 5.5]],
+    ],
+    ids=str,
+)
+def test_arguments_that_torch_cannot_work_with_are_one_line(layer):
+    name, args = layer
+    with pytest.raises(
+        ConfigError, match=r"(layers do not fit together|cannot build \S+) in mine.yaml, layer \d"
+    ) as told:
+        built(tiny([[-1, 1, name, args], CONV], 1))
+    assert "\n" not in str(told.value) and not str(told.value).endswith(": ")
+
+
+@pytest.mark.parametrize("layer", [["Conv", [8, 3, 1, [1]]], ["nn.ZeroPad2d", [[1, 1]]]], ids=str)
+def test_arguments_that_torch_takes_are_taken(layer):
+    name, args = layer
+    assert built(tiny([[-1, 1, name, args], CONV], 1)).strides == (1,)
+
+
+@pytest.mark.parametrize("kind", ["a list in itself", "lists of lists of lists", "deep"])
+def test_lists_without_end_are_refused(kind):
+    endless: list = [-1, 1, "Conv", [8, 3, 1]]
+    if kind == "a list in itself":
+        endless[3].append(endless)
+    for _ in range(40):
+        endless = [endless, endless] if kind == "lists of lists of lists" else [endless]
+    with pytest.raises(ConfigError, match="'backbone' holds what no YAML can hold in mine.yaml"):
+        built(tiny([endless], 0))
