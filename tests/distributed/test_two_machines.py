@@ -387,7 +387,7 @@ def test_a_cable_pulled_out_ends_both_machines_within_the_collective_timeout(lan
         (line,) = outcome.errors
         assert "lost contact with" in line and other in line, outcome.text
         assert outcome.code == (5 if form is ours else 1), outcome.text
-        assert outcome.seconds < 15
+        assert outcome.seconds < 5 + 5 + 10, "told within the timeout and five seconds, and gone ten later"
     failure = json.loads((lan.machines[0].folder / "runs" / name / "failure.json").read_text())
     assert failure["exit_code"] == 5
     begin = time.monotonic()
