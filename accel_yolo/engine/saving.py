@@ -203,7 +203,8 @@ class Checkpoints:
         epochs = self._config.epochs
         epoch = min(state.epoch + 1, epochs)  # all of them may be done
         where = f"epoch {epoch} of {epochs} after step {state.step} (update {state.updates})"
-        remedy = how_to_continue(self.run, self._config, self._world)
+        # The leader sees the checkpoints; another machine's disk may hold none, and its word may come first.
+        remedy = self._world.share_text(how_to_continue(self.run, self._config, self._world))
         raise self._world.common(Preempted(agreed.name, where, remedy))
 
     def _write(self, state: TrainState) -> None:
