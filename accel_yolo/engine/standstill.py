@@ -39,7 +39,7 @@ def noticed(folder: Path, world: World, timeout_s: float) -> Iterator[None]:
 
 
 def _watch(over: threading.Event, timeout_s: float) -> None:
-    told = set(_MAY_TAKE_LONG)
+    told: set[str] = {*_MAY_TAKE_LONG}
     while not over.wait(timeout_s / _LOOKS):
         place = waypoints.place()
         if place.name in told or time.monotonic() - place.since < timeout_s:
