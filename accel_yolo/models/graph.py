@@ -20,11 +20,9 @@ from accel_yolo.models import blocks, light_blocks
 from accel_yolo.models.activations import parsed_activation
 from accel_yolo.models.heads import Detect
 
-MAX_LAYERS = 1000
 MAX_CHANNELS = 1 << 16
-MAX_REPEATS = 1000
 MAX_BLOCKS = 500
-"""Of all layers together; the largest published model has 80."""
+"""Of all layers together, repeats counted."""
 
 LATER = {
     "Segment": "segmentation is not available yet",
@@ -75,8 +73,6 @@ def build_graph(spec: Mapping[str, Any], nc: int, anchors_per_level: int, where:
             no earlier layer, no or more than one Detect, Detect not last.
     """
     rows = [*spec["backbone"], *spec["head"]]
-    if len(rows) > MAX_LAYERS:
-        raise ConfigError("too many layers", where, len(rows), f"at most {MAX_LAYERS}")
     scale = partial(
         scaled_channels, width_multiple=spec.get("width_multiple", 1.0), multiple=spec.get("channel_multiple", 8)
     )
@@ -92,7 +88,7 @@ def build_graph(spec: Mapping[str, Any], nc: int, anchors_per_level: int, where:
         count = scaled_repeats(repeats, spec.get("depth_multiple", 1.0), place)
         blocks_so_far += count
         if blocks_so_far > MAX_BLOCKS:
-            raise ConfigError("too many repeats", place, f"{blocks_so_far} blocks so far", f"at most {MAX_BLOCKS}")
+            raise ConfigError("too many blocks", place, f"{blocks_so_far} so far", f"at most {MAX_BLOCKS}")
         call = LayerCall(inputs, count, _parsed_args(args, nc, place), scale, nc, anchors_per_level)
         layer, c_out = _built(name, call, place)
         if c_out > MAX_CHANNELS:
@@ -122,7 +118,7 @@ def scaled_channels(base: Any, width_multiple: float, multiple: int) -> int:
 
 def scaled_repeats(repeats: Any, depth_multiple: float, where: str = "") -> int:
     """Return `repeats` times the depth multiple, rounded half to even, at least 1; a listed 1 stays 1."""
-    if isinstance(repeats, bool) or not isinstance(repeats, int) or not 1 <= repeats <= MAX_REPEATS:
+    if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
         raise ConfigError("repeats must be a whole number above 0", where, repr(repeats))
     return max(round(repeats * depth_multiple), 1) if repeats > 1 else 1
 

@@ -20,7 +20,7 @@ MOST_WORK = 1 << 35
 without numbers (torch's meta device), for which torch first loads its compiler and an algebra system: over a second."""
 
 _PER_NUMBER = 128
-"""Multiplications that a number in memory counts for: `MOST_WORK` of them are a GiB."""
+"""Multiplications that a number in memory counts for: `MOST_WORK` allows a GiB of float32."""
 
 _PER_CALL = 1 << 23
 """Those that calling a module counts for: it takes time though it may do nothing."""

@@ -95,7 +95,7 @@ BAD_MODELS = {
     "a call for a number": ("backbone", [[-1, 1, "Conv", [CALL, 3, 2]]], "cannot build Conv in", "layer 0"),
     "a call for an activation": ("activation", CALL, "unknown activation in"),
     "a stride of 0": ("backbone", [[-1, 1, "Conv", [8, 3, 0]]], "layers do not fit together in", "layer 0"),
-    "too many repeats": ("backbone", [[-1, 10**9, "Conv", [8, 3, 2]]], "repeats must be", "layer 0"),
+    "too many repeats": ("backbone", [[-1, 10**9, "Conv", [8, 3, 2]]], "too many blocks", "layer 0"),
     "a key that is misspelt": ("ancors", 3, "unknown key in", "ancors; did you mean 'anchors'?"),
     "no Detect": ("head", [], "a model has one Detect, as its last layer in"),
 }

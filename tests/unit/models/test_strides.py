@@ -86,7 +86,7 @@ def test_what_does_not_fit_together_is_named_with_its_layer_either_way(places):
 @pytest.mark.parametrize(
     ("backbone", "line"),
     [
-        ([[-1, 200, "C3", [8]]] * 4, "too many repeats in mine.yaml, layer 2: 600 blocks so far; at most 500"),
+        ([[-1, 200, "C3", [8]]] * 4, "too many blocks in mine.yaml, layer 2: 600 so far; at most 500"),
         ([[-1, 1, "SPP", [8, [1] * 17]]], "cannot build SPP in mine.yaml, layer 0: .*17 pools, at most 16"),
         ([CONV, *([[[-1, -1], 1, "Concat", [1]]] * 14)], "too many channels in mine.yaml, layer 14: 131072; at most"),
     ],
