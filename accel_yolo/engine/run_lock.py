@@ -15,7 +15,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -155,6 +155,25 @@ class RunLock:
         is_there = _is_at(self._path, self._descriptor)
         lease = _read(self._descriptor) if is_there else _sign_at(self._path)[0]
         return lease if self._is_told and lease is not None and lease != self._lease else None
+
+
+def remove_left(folder: Path, pids: Collection[int]) -> None:
+    """Remove the lock that a process of this host has left in a run folder when it was killed; any other one stays.
+
+    Args:
+        folder: of the run.
+        pids: the processes that have ended and may have left it.
+    """
+    path = folder / NAME
+    with contextlib.suppress(OSError):  # most runs leave none
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            lease = _read(descriptor) if _lock(descriptor) else None
+            is_left = lease is not None and lease.is_of_this_host and lease.pid in pids and not lease.is_alive()
+            if is_left and _is_at(path, descriptor):
+                path.unlink()
+        finally:
+            os.close(descriptor)
 
 
 def _born(pid: int) -> int:

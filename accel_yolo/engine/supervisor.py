@@ -14,6 +14,7 @@ from typing import Any
 
 from accel_yolo import console
 from accel_yolo.config.launching import LaunchPlan
+from accel_yolo.engine import run_lock
 from accel_yolo.engine.endings import (
     FINISHED,
     ORDERLY,
@@ -172,6 +173,8 @@ class Supervisor:
             is_orderly = self._host is not None and self._host.trouble() is not None
             is_orderly = is_orderly or (trouble is not None and trouble.kind == STOPPED)
             self._end(force, is_orderly=is_orderly, can_answer=(folder / RUN).exists())
+            if (run := self.run_folder) is not None:
+                run_lock.remove_left(run, force.pids)
         ending = ending_of(folder, force.exit_codes, self._plan.total, self._plan.machine_rank)
         if self._stop.first is not None and ending.kind not in (STOPPED, TOLD):
             ending = self._stop.ending()

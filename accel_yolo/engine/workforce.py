@@ -46,6 +46,11 @@ class Workforce:
         """Return the process id of a process of the run."""
         return self._processes[rank].pid
 
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of all, also of those that have ended."""
+        return [process.pid for process in self._processes.values()]
+
     def running(self) -> list[int]:
         """Return who is still there, after a look at all."""
         for rank, process in self._processes.items():

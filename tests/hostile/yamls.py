@@ -86,7 +86,13 @@ MODELS = [
     _model(
         "a call for an activation", f"activation: {EVIL}\n{HEAD}  - [-1, 1, Conv, [8, 3, 2]]\n", "unknown activation"
     ),
-    _model("a billion repeats", f"{HEAD}  - [-1, 1000000000, Conv, [8, 3, 2]]\n", "repeats must be", "{file}"),
+    _model(
+        "a billion repeats",
+        f"{HEAD}  - [-1, 1000000000, Conv, [8, 3, 2]]\n",
+        "too many blocks in {file}",
+        "layer 0",
+        "at most 500",
+    ),
     _model("a billion channels", f"{HEAD}  - [-1, 1, Conv, [1000000000, 3, 2]]\n", "{file}"),
     _model("a layer from the future", f"{HEAD}  - [7, 1, Conv, [8, 3, 2]]\n", "{file}"),
 ]

@@ -50,6 +50,7 @@ def test_a_killed_process_is_named_with_its_place(fault: str, sparse_data: Path,
     assert run.failure["checkpoint"].startswith("step 4, ")
     assert CheckpointFolder(run.run / "checkpoints").newest_valid() is not None
     assert not list(run.run.glob("stacks-*")), "nobody hung"
+    assert not (run.run / ".run.lock").exists(), "the launcher removes what a killed process leaves"
 
 
 def test_a_process_that_leaves_too_early_is_named(sparse_data: Path, tmp_path: Path) -> None:

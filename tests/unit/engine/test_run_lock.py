@@ -77,6 +77,24 @@ def test_what_a_killed_run_left_is_taken_over(
     lock.release()
 
 
+def test_a_launcher_removes_what_its_killed_process_left(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+    run_lock.remove_left(tmp_path, [holder.pid])
+    assert lease_of(tmp_path)["pid"] == holder.pid, "it lives"
+    holder.kill()
+    holder.wait()
+    run_lock.remove_left(tmp_path, [holder.pid + 1])
+    assert lease_of(tmp_path)["pid"] == holder.pid, "of another run"
+    run_lock.remove_left(tmp_path, [holder.pid])
+    assert not (tmp_path / NAME).exists()
+    run_lock.remove_left(tmp_path, [holder.pid])
+
+
+def test_a_launcher_leaves_the_lease_of_another_host(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_text(json.dumps(ELSEWHERE))
+    run_lock.remove_left(tmp_path, [1])
+    assert lease_of(tmp_path) == ELSEWHERE
+
+
 def test_a_process_with_the_number_of_a_dead_one_is_not_taken_for_it(tmp_path: Path) -> None:
     RunLock.taken(tmp_path)._ending.set()
     (tmp_path / NAME).write_text(json.dumps({**lease_of(tmp_path), "pid": os.getppid(), "born": 1}))
