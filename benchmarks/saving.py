@@ -1,17 +1,18 @@
-"""Trains in turns with and without checkpoints every so many steps, and prints what saving costs.
+"""Trains with a checkpoint every so many steps and prints what saving costs, from stretches of one and the same run.
 
-    python benchmarks/saving.py --every 50 --rounds 5
-    python benchmarks/saving.py --train "--data demo --cfg yolov5s.yaml --weights '' --imgsz 320 --batch 4 --epochs 6"
+    python benchmarks/saving.py --every 50 --epochs 11
+    python benchmarks/saving.py --every 50 --epochs 11 --processes 2
 
-Both arms save after each epoch; one of them in between as well. Compared are the seconds of the steps, which hold what
-the loop waits for saving and what the writing thread takes from it. The first epoch of a run is left out: it warms up.
+The run saves at every second stretch of so many steps: each stretch that begins with a checkpoint lies between two that
+have none, and is compared with the mean of these. Runs of a shared machine differ by more than what is looked for;
+neighbours in a run do not. A stretch holds what the loop waits for saving and what the writing thread takes from it.
+The first epoch warms up and is left out, and so is the first stretch of each epoch, which saves the epoch before it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -20,44 +21,64 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-TRAIN = (
-    "--data demo --cfg yolov5n.yaml --weights '' --imgsz 160 --batch 2 --epochs 4 --device cpu --workers 0 "
-    "--noval --noplots"
-)
+IMAGES, READ_EVERY = 800, 10
+"""Images of an epoch of the demo data, and steps between two readings of the record."""
 
 
 def main() -> None:
-    """Train everything and print one Markdown table."""
+    """Train and print one line for each model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", default=TRAIN, help="flags of both arms")
-    parser.add_argument("--every", type=int, default=50, help="steps between two checkpoints")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--every", type=int, default=50, help="steps between two checkpoints, a multiple of 10")
+    parser.add_argument("--epochs", type=int, default=11, help="of which the first is left out")
+    parser.add_argument("--processes", type=int, default=1, choices=(1, 2, 4))
+    parser.add_argument("--cfg", nargs="+", default=["yolov5n.yaml", "yolov5s.yaml"])
+    parser.add_argument("--imgsz", type=int, default=160)
+    parser.add_argument("--batch", type=int, default=2)
     arguments = parser.parse_args()
-    arms = {"not saving": "1000h", f"every {arguments.every} steps": f"{arguments.every}steps"}
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for turn in range(arguments.rounds):
-        for name in list(arms)[:: 1 if turn % 2 == 0 else -1]:  # nobody is always the first
-            seconds[name].append(trained(arguments.train, arms[name]))
-            print(f"{name}: {seconds[name][-1]:.2f} s", file=sys.stderr, flush=True)
-    print(f"`{arguments.train}`, {arguments.rounds} rounds\n")
-    print("| arm | seconds of the steps, median | least |\n|---|---|---|")
-    for name, values in seconds.items():
-        print(f"| {name} | {np.median(values):.2f} | {min(values):.2f} |")
-    base, saving = (np.array(values) for values in seconds.values())
-    costs = (saving / base - 1) * 100
-    error = costs.std(ddof=1) / len(costs) ** 0.5 if len(costs) > 1 else float("nan")
-    mean = f"mean {costs.mean():+.2f}, standard error {error:.2f}"
-    print(f"\nSaving costs {np.median(costs):+.2f} % (median over rounds; {mean}).")
+    print("| model | stretches | s without, median | saving costs, mean ± error | median |\n|---|---|---|---|---|")
+    for cfg in arguments.cfg:
+        with_save, without = stretches(readings(arguments, cfg), arguments)
+        costs = (with_save / without - 1) * 100
+        error = costs.std(ddof=1) / len(costs) ** 0.5
+        mean = f"{costs.mean():+.2f} ± {error:.2f} %"
+        print(f"| {cfg} | {len(costs)} | {np.median(without):.2f} | {mean} | {np.median(costs):+.2f} % |", flush=True)
 
 
-def trained(flags: str, every: str) -> float:
-    """Return the seconds of the steps of one training, all epochs but the first."""
+def readings(arguments: argparse.Namespace, cfg: str) -> dict[tuple[int, int], float]:
+    """Train and return (epoch, step in the epoch) of each reading -> seconds since the reading before."""
+    config = ROOT / "accelerate_configs" / f"{arguments.processes}cpu.yaml"
+    start = ["-m", "accelerate.commands.launch", "--config_file", str(config)] if arguments.processes > 1 else []
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(ROOT / "train.py"), *shlex.split(flags), "--save-every", every, "--quiet"]
-        subprocess.run([*command, "--project", folder], check=True, cwd=ROOT)
-        lines = (Path(folder) / "exp" / "metrics.jsonl").read_text().splitlines()
-    epochs = [event for event in map(json.loads, lines) if event["event"] == "epoch"]
-    return sum(event["time/train_s"] for event in epochs[1:])
+        words = [
+            sys.executable, *start, str(ROOT / "train.py"),
+            "--data", "demo", "--weights", "", "--cfg", cfg, "--device", "cpu", "--workers", "0",
+            "--imgsz", str(arguments.imgsz), "--batch", str(arguments.batch), "--epochs", str(arguments.epochs),
+            "--save-every", f"{2 * arguments.every}steps", "--noval", "--noplots", "--noautoanchor", "--quiet",
+            "--project", folder,
+        ]  # fmt: skip
+        subprocess.run(words, check=True, cwd=ROOT)
+        events = map(json.loads, (Path(folder) / "exp" / "metrics.jsonl").read_text().splitlines())
+        steps = [event for event in events if "speed/images_per_s" in event and "step" in event]
+    images = READ_EVERY * arguments.batch
+    per_epoch = IMAGES // arguments.batch
+    return {(e["epoch"], e["step"] - e["epoch"] * per_epoch): images / e["speed/images_per_s"] for e in steps}
+
+
+def stretches(seconds: dict[tuple[int, int], float], arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """Return the seconds of each stretch that saves, and the mean of its two neighbours, which do not."""
+    every = arguments.every
+
+    def of(epoch: int, begin: int) -> float:
+        # The reading at step n + 1 is of the ten steps up to it, the one after the checkpoint of step n among them.
+        return sum(seconds[epoch, begin + offset + 1] for offset in range(0, every, READ_EVERY))
+
+    pairs = [
+        (of(epoch, begin), (of(epoch, begin - every) + of(epoch, begin + every)) / 2)
+        for epoch in range(1, arguments.epochs)
+        for begin in range(2 * every, IMAGES // arguments.batch - every, 2 * every)
+    ]
+    with_save, without = np.array(pairs).T
+    return with_save, without
 
 
 if __name__ == "__main__":
