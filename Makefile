@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 TEST_ENV := OMP_NUM_THREADS=1
 JOBS ?= 2
 
-.PHONY: demo test slow soak sabotage lint docs bench clean
+.PHONY: demo test slow soak sabotage repeated lint docs bench clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "error: Python 3.10 or newer is needed; set PYTHON=python3.x")'
@@ -41,6 +41,12 @@ soak: $(READY)
 ## One line of the program made wrong at a time: the tests named for it must notice.
 sabotage: $(READY)
 	$(TEST_ENV) $(BIN)/python tests/sabotage.py --record
+
+## The tests of interrupted, damaged and hanging runs again and again, while other processes use the processors.
+ROUNDS ?= 10
+LOAD ?= 4
+repeated: $(READY)
+	$(BIN)/python tests/repeated.py --rounds $(ROUNDS) --load $(LOAD) --record
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,0 +1,25 @@
+"""Five minutes of random faults: every run that meets them ends as the one that nobody disturbed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from namespaces import require_namespaces
+
+ROOT = Path(__file__).resolve().parents[2]
+MINUTES, SEED = 5.0, 2026
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_runs_survive_what_comes_in_five_minutes() -> None:
+    require_namespaces()
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))), "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-m", "soak", "--minutes", str(MINUTES), "--seed", str(SEED)]
+    done = subprocess.run(words, capture_output=True, text=True, env=variables, check=False, timeout=900)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    assert " faults in " in done.stdout
