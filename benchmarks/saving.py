@@ -35,13 +35,18 @@ def main() -> None:
     parser.add_argument("--imgsz", type=int, default=160)
     parser.add_argument("--batch", type=int, default=2)
     arguments = parser.parse_args()
-    print("| model | stretches | s without, median | saving costs, mean ± error | median |\n|---|---|---|---|---|")
+    print("| model | stretches | s without, median | ms for a checkpoint | share of the time | median share |")
+    print("|---|---|---|---|---|---|")
     for cfg in arguments.cfg:
         with_save, without = stretches(readings(arguments, cfg), arguments)
-        costs = (with_save / without - 1) * 100
-        error = costs.std(ddof=1) / len(costs) ** 0.5
-        mean = f"{costs.mean():+.2f} ± {error:.2f} %"
-        print(f"| {cfg} | {len(costs)} | {np.median(without):.2f} | {mean} | {np.median(costs):+.2f} % |", flush=True)
+        ms, share = (with_save - without) * 1000, (with_save / without - 1) * 100
+        cells = f"{len(ms)} | {np.median(without):.2f} | {mean_of(ms, '.0f')} | {mean_of(share, '.2f')} %"
+        print(f"| {cfg} | {cells} | {np.median(share):+.2f} % |", flush=True)
+
+
+def mean_of(values: np.ndarray, digits: str) -> str:
+    """Return a mean and its standard error."""
+    return f"{values.mean():+{digits}} ± {values.std(ddof=1) / len(values) ** 0.5:{digits}}"
 
 
 def readings(arguments: argparse.Namespace, cfg: str) -> dict[tuple[int, int], float]:
