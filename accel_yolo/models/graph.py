@@ -21,7 +21,7 @@ from accel_yolo.models.activations import parsed_activation
 from accel_yolo.models.heads import Detect
 
 MAX_CHANNELS = 1 << 16
-MAX_BLOCKS = 500
+MAX_BLOCKS = 250
 """Of all layers together, repeats counted."""
 
 LATER = {

@@ -91,7 +91,7 @@ MODELS = [
         f"{HEAD}  - [-1, 1000000000, Conv, [8, 3, 2]]\n",
         "too many blocks in {file}",
         "layer 0",
-        "at most 500",
+        "at most 250",
     ),
     _model("a billion channels", f"{HEAD}  - [-1, 1, Conv, [1000000000, 3, 2]]\n", "{file}"),
     _model("a layer from the future", f"{HEAD}  - [7, 1, Conv, [8, 3, 2]]\n", "{file}"),
