@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,13 @@ class Injected:
     hit: bool
     killed: bool
     answer: Any
+
+
+@dataclass(frozen=True)
+class Escaped:
+    """What a job raised."""
+
+    words: str
 
 
 def require_strace() -> None:
@@ -104,7 +112,10 @@ def _traced(
         tracer.wait(ATTACHED_WITHIN_S)
         trace.touch()
         ours.close()
-    return pickle.loads(answer) if answer else None, process.exitcode, trace.read_text(errors="replace")
+    said, text = pickle.loads(answer) if answer else None, trace.read_text(errors="replace")
+    assert not isinstance(said, Escaped), f"{said.words}\n{text}"
+    assert answer or process.exitcode == -signal.SIGKILL, f"exit status {process.exitcode}\n{text}"
+    return said, process.exitcode, text
 
 
 def _await_tracer(pid: int | None) -> None:
@@ -119,5 +130,9 @@ def _begin(theirs: socket.socket, job: Callable[..., Any], arguments: tuple[Any,
         job(Path(elsewhere), *arguments[1:])  # what is imported and looked up only once is not the job
     theirs.send(b"here")
     theirs.recv(8)
-    theirs.sendall(pickle.dumps(job(*arguments)))
+    try:
+        answer = job(*arguments)
+    except Exception:  # noqa: BLE001 - whatever leaves the job is what the test is told
+        answer = Escaped(traceback.format_exc())
+    theirs.sendall(pickle.dumps(answer))
     os._exit(0)  # what a program does while it ends is not the job

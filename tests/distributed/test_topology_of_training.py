@@ -103,8 +103,16 @@ def fine_tunings(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("size", "double"), [(3, True), (2, False)], ids=["3-float64", "2-float32"])
-@pytest.mark.parametrize("kind", BATCHNORMS)
+@pytest.mark.parametrize(
+    ("kind", "size", "double"),
+    [
+        ("synchronised", 3, True),
+        ("grouped", 2, True),
+        ("frozen", 3, True),
+        ("synchronised", 2, False),
+        ("grouped", 3, False),
+    ],
+)
 def test_weights_after_twenty_updates_equal_those_of_one_process(
     fine_tunings: Callable, size: int, kind: str, double: bool
 ) -> None:
