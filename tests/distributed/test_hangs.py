@@ -11,8 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from watched import Watched, begin, train_words
+
+from accel_yolo.engine.beats import BEAT_S
+from accel_yolo.engine.heartbeat import READ_EVERY
 
 HOST = socket.gethostname()
 TIMEOUT_S, GONE_S = 4, 25.0
@@ -68,13 +72,20 @@ def test_a_process_that_hangs_is_named_with_its_place_and_all_are_gone(
 ) -> None:
     culprit = int(fault.split(":")[1])
     run = train(2, fault)
-    run.until(lambda: run.errors())
+    if fault.endswith("stop"):
+        run.until(lambda: psutil.Process(run.pid(culprit)).status() == psutil.STATUS_STOPPED)
+        stopped_at = time.monotonic()
+        run.until(run.errors)
+        assert TIMEOUT_S - 1 <= time.monotonic() - stopped_at <= TIMEOUT_S + 5
+    run.until(run.errors)
     said_at = time.monotonic()
     codes = run.ends(10)
     assert time.monotonic() - said_at < 10
     assert codes[1 - culprit] == 5 and codes[culprit] == -9
     line = the_error(run, 1 - culprit, f"error: process {culprit} on machine 0 ({HOST}) hangs in ", HANGS[fault])
-    assert TIMEOUT_S - 1 <= hung_for(line) <= TIMEOUT_S + 5
+    # Who does not run says nothing of its own place: its last word was heard up to so long before.
+    heard_before_s = READ_EVERY * BEAT_S + 1 if fault.endswith("stop") else 0
+    assert TIMEOUT_S - 1 <= hung_for(line) <= TIMEOUT_S + 5 + heard_before_s
     assert run.failure["rank"] == culprit and run.failure["host"] == HOST and run.failure["exit_code"] == 5
     assert run.failure["pid"] == run.pid(culprit)
     for rank in (0, 1):
