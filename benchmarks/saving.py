@@ -4,9 +4,9 @@
     python benchmarks/saving.py --every 50 --epochs 11 --processes 2
 
 The run saves at every second stretch of so many steps: each stretch that begins with a checkpoint lies between two that
-have none, and is compared with the mean of these. Runs of a shared machine differ by more than what is looked for;
-neighbours in a run do not. A stretch holds what the loop waits for saving and what the writing thread takes from it.
-The first epoch warms up and is left out, and so is the first stretch of each epoch, which saves the epoch before it.
+have none, and is compared with the mean of these. Runs of a shared machine differ by more than neighbours in a run;
+those differ too, so that it takes many. A stretch holds what the loop waits for saving and what the writing thread takes
+from it. The first epoch warms up and is left out, and so is the first stretch of each epoch, which saves the one before.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
+from accel_yolo.data.demo import SPLITS
+from accel_yolo.engine.progress import LOG_EVERY
+
 ROOT = Path(__file__).resolve().parents[1]
-IMAGES, READ_EVERY = 800, 10
-"""Images of an epoch of the demo data, and steps between two readings of the record."""
+IMAGES = SPLITS["train"]
 
 
 def main() -> None:
@@ -35,6 +37,10 @@ def main() -> None:
     parser.add_argument("--imgsz", type=int, default=160)
     parser.add_argument("--batch", type=int, default=2)
     arguments = parser.parse_args()
+    if arguments.every % LOG_EVERY or IMAGES // arguments.batch < 4 * arguments.every or arguments.epochs < 2:
+        parser.error(f"give a multiple of {LOG_EVERY}, at least four stretches to an epoch, and two epochs")
+    if IMAGES % (2 * arguments.every * arguments.batch):
+        parser.error(f"the {IMAGES} images of an epoch must be a whole number of pairs of stretches")
     print("| model | stretches | s without, median | ms for a checkpoint | share of the time | median share |")
     print("|---|---|---|---|---|---|")
     for cfg in arguments.cfg:
@@ -64,7 +70,7 @@ def readings(arguments: argparse.Namespace, cfg: str) -> dict[tuple[int, int], f
         subprocess.run(words, check=True, cwd=ROOT)
         events = map(json.loads, (Path(folder) / "exp" / "metrics.jsonl").read_text().splitlines())
         steps = [event for event in events if "speed/images_per_s" in event and "step" in event]
-    images = READ_EVERY * arguments.batch
+    images = LOG_EVERY * arguments.batch
     per_epoch = IMAGES // arguments.batch
     return {(e["epoch"], e["step"] - e["epoch"] * per_epoch): images / e["speed/images_per_s"] for e in steps}
 
@@ -75,7 +81,7 @@ def stretches(seconds: dict[tuple[int, int], float], arguments: argparse.Namespa
 
     def of(epoch: int, begin: int) -> float:
         # The reading at step n + 1 is of the ten steps up to it, the one after the checkpoint of step n among them.
-        return sum(seconds[epoch, begin + offset + 1] for offset in range(0, every, READ_EVERY))
+        return sum(seconds[epoch, begin + offset + 1] for offset in range(0, every, LOG_EVERY))
 
     pairs = [
         (of(epoch, begin), (of(epoch, begin - every) + of(epoch, begin + every)) / 2)

@@ -107,10 +107,10 @@ def fine_tunings(
     ("kind", "size", "double"),
     [
         ("synchronised", 3, True),
-        ("grouped", 2, True),
+        ("grouped", 3, True),
         ("frozen", 3, True),
         ("synchronised", 2, False),
-        ("grouped", 3, False),
+        ("grouped", 2, False),
     ],
 )
 def test_weights_after_twenty_updates_equal_those_of_one_process(
