@@ -5,8 +5,8 @@
 
 The run saves at every second stretch of so many steps: each stretch that begins with a checkpoint lies between two that
 have none, and is compared with the mean of these. Runs of a shared machine differ by more than neighbours in a run;
-those differ too, so that it takes many. A stretch holds what the loop waits for saving and what the writing thread takes
-from it. The first epoch warms up and is left out, and so is the first stretch of each epoch, which saves the one before.
+those differ too, so it takes many. A stretch holds what the loop waits for saving and what the writing thread takes
+from it. The first epoch warms up and is left out; so is the first stretch of each epoch, which saves the one before.
 """
 
 from __future__ import annotations
