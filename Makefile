@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# One thread per test process: on a few cores, more only fight.
-TEST_ENV := OMP_NUM_THREADS=1
+# One thread per test process: on a few cores, more only fight. And the many programs that tests start find ours compiled.
+TEST_ENV := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 JOBS ?= 2
 
 .PHONY: demo test slow soak sabotage repeated lint docs bench clean

@@ -88,10 +88,12 @@ def fine_tunings(
         key = size, kind, double, seed
         if key not in done:
             settings, frozen = BATCHNORMS[kind]
-            # In float64 with two batches to an update, so that gradients are held back and exchanged in turn; in
+            # In float64 once with two batches to an update, so that gradients are held back and exchanged in turn; in
             # float32 the default recipe, warm-up included.
             hyp = Hyp(warmup_epochs=0, lr0=0.002) if double else Hyp()
-            changes = {"epochs": 4, "nominal_batch": 20} if double else {"epochs": 2, "warmup_min_steps": 100}
+            changes = {"epochs": 2} if double else {"epochs": 2, "warmup_min_steps": 100}
+            if double and kind == "frozen":
+                changes = {"epochs": 4, "nominal_batch": 20}
             config = tiny_config(
                 coco128, tmp_path_factory.mktemp("runs"), weights=str(published_weights), cfg="", imgsz=96, hyp=hyp,
                 noval=True, seed=seed, **{"batch": 10, "nominal_batch": 10, **settings, **changes},
