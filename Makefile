@@ -44,7 +44,7 @@ sabotage: $(READY)
 
 ## The tests of interrupted, damaged and hanging runs again and again, while other processes use the processors.
 ROUNDS ?= 10
-LOAD ?= 4
+LOAD ?= 2
 repeated: $(READY)
 	$(BIN)/python tests/repeated.py --rounds $(ROUNDS) --load $(LOAD) --record
 

@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 import pytest
 
-from accel_yolo import console
 from accel_yolo.cli import run
 
 PROGRESS = re.compile(r"[^:]+: [\d.]+(/[\d.]+)? \w+( \(\d+%\))?, [\d.]+ (\w+/s|s each)")
@@ -99,8 +98,6 @@ def clean_process() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(environment)
-    console.quiet(False)
-    console.log_to(None)
     state = sys.modules.get("accelerate.state")
     if state is not None:
         state.AcceleratorState._reset_state(reset_partial_state=True)

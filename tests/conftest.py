@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import hypothesis
 import pytest
 from processes import run_in_processes
 from sparse_images import write_sparse_data
+
+from accel_yolo import console
 
 # A suite that is started in the background inherits a Ctrl-C that is ignored, and so would every program of its tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -81,6 +83,15 @@ def _private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     base = tmp_path_factory.getbasetemp()
     monkeypatch.setenv("ACCEL_YOLO_CACHE", str(base / "cache"))
     monkeypatch.setenv("HF_HOME", str(base / "hf"))
+
+
+@pytest.fixture(autouse=True)
+def _console_as_it_starts() -> Iterator[None]:
+    """Undo what a test had the console of this process do: be quiet, say more, write to a file."""
+    yield
+    console.quiet(False)
+    console.verbose(False)
+    console.log_to(None)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """The tests of interrupted, damaged and hanging runs again and again, while other processes use the processors.
 
-    make repeated ROUNDS=10 LOAD=4     # the table goes to benchmarks/results/repeated.md
+    make repeated ROUNDS=10 LOAD=2     # the table goes to benchmarks/results/repeated.md
 
 A test that depends on the moment shows it here. No test is tried twice: each round counts as it came.
 """
@@ -10,15 +10,17 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import re
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from xml.etree import ElementTree
 
 import torch
 
@@ -50,39 +52,42 @@ BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum
 
 @dataclass(frozen=True)
 class Round:
-    """What the tests of one group said once.
+    """What the tests said once.
 
     Attributes:
-        seconds: how long they took.
-        passed: number of tests.
-        failed: names of those that failed, or of the end of the test runner itself.
+        minutes: how long all took.
+        passed: group -> number of tests.
+        failed: group -> names of those that failed.
+        ended: exit status of the test runner.
     """
 
-    seconds: float
-    passed: int
-    failed: tuple[str, ...]
+    minutes: float
+    passed: Counter[str]
+    failed: dict[str, list[str]]
+    ended: int
 
 
 def main() -> int:
     """Return the exit status: 0 when every test passed each time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--load", type=int, default=4, help="busy processes beside the tests")
+    parser.add_argument("--load", type=int, default=2, help="busy processes beside the tests")
+    parser.add_argument("--jobs", type=int, default=6, help="tests that run at a time")
     parser.add_argument("--record", action="store_true", help=f"write {RESULT.relative_to(ROOT)}")
     arguments = parser.parse_args()
-    rounds: dict[str, list[Round]] = {name: [] for name in GROUPS}
+    rounds: list[Round] = []
     with busy(arguments.load):
         for number in range(arguments.rounds):
-            for name, files in GROUPS.items():
-                done = tested(files)
-                rounds[name].append(done)
-                said = f"{done.passed} passed, failed: {', '.join(done.failed) or 'none'}"
-                print(f"{number + 1} of {arguments.rounds}, {name}: {said}, {done.seconds:.0f} s", flush=True)
-    text = table(rounds, arguments.load)
+            done = tested(arguments.jobs)
+            rounds.append(done)
+            failed = ", ".join(name for names in done.failed.values() for name in names) or "none"
+            said = f"{done.passed.total()} passed, failed: {failed}, exit status {done.ended}, {done.minutes:.1f} min"
+            print(f"{number + 1} of {arguments.rounds}: {said}", flush=True)
+    text = table(rounds, arguments)
     print(text)
     if arguments.record:
         RESULT.write_text(text, encoding="utf-8")
-    return int(any(each.failed for group in rounds.values() for each in group))
+    return int(any(each.ended for each in rounds))
 
 
 @contextmanager
@@ -97,43 +102,54 @@ def busy(processes: int) -> Iterator[None]:
             process.wait()
 
 
-def tested(files: tuple[str, ...]) -> Round:
-    """Run tests once and return what they said."""
-    words = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-k", CHOSEN, *files]
-    variables = os.environ | {"OMP_NUM_THREADS": "1", "ACCEL_YOLO_NO_SKIPS": "1", "PYTHONDONTWRITEBYTECODE": ""}
-    begun = time.monotonic()
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=variables, check=False)
-    failed = re.findall(r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
-    if done.returncode and not failed:
-        failed = [f"pytest ended with {done.returncode}"]
-    passed = re.search(r"(\d+) passed", done.stdout)
-    return Round(time.monotonic() - begun, int(passed[1]) if passed else 0, tuple(failed))
+def tested(jobs: int) -> Round:
+    """Run the tests once and return what they said; what failed is printed in full."""
+    group_of = {file.removesuffix(".py").replace("/", "."): name for name, files in GROUPS.items() for file in files}
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        files = [file for files in GROUPS.values() for file in files]
+        words = [sys.executable, "-m", "pytest", "-q", "-n", str(jobs), "--dist", "worksteal", "-k", CHOSEN, *files]
+        variables = os.environ | {"OMP_NUM_THREADS": "1", "ACCEL_YOLO_NO_SKIPS": "1", "PYTHONDONTWRITEBYTECODE": ""}
+        begun = time.monotonic()
+        done = subprocess.run(
+            [*words, f"--junitxml={report}"], cwd=ROOT, capture_output=True, text=True, env=variables, check=False
+        )
+        minutes = (time.monotonic() - begun) / 60
+        if done.returncode:
+            print(done.stdout, done.stderr, flush=True)
+        passed, failed = Counter(), defaultdict(list)
+        for case in ElementTree.parse(report).iter("testcase"):
+            group = group_of[case.attrib["classname"]]
+            if len(case) == 0:
+                passed[group] += 1
+            else:
+                failed[group].append(case.attrib["name"])
+    return Round(minutes, passed, failed, done.returncode)
 
 
-def table(rounds: dict[str, list[Round]], load: int) -> str:
+def table(rounds: Sequence[Round], arguments: argparse.Namespace) -> str:
     """Return the page of results."""
-    count = len(next(iter(rounds.values())))
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    at = (
-        f"{date.today()}, commit {commit.stdout.strip()}, torch {torch.__version__}, Python {platform.python_version()}"
-    )
+    versions = f"torch {torch.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores"
+    minutes = [each.minutes for each in rounds]
     lines = [
         "# The same tests again and again under load",
         "",
-        f"`make repeated ROUNDS={count} LOAD={load}`, {at}, {os.cpu_count()} cores.",
+        f"`make repeated ROUNDS={len(rounds)} LOAD={arguments.load}`, {date.today()}, commit {commit.stdout.strip()}, "
+        f"{versions}.",
         "",
-        f"{load} busy processes used the processors meanwhile, and no test was tried twice.",
+        f"{arguments.jobs} tests ran at a time, beside {arguments.load} busy processes; none was tried twice. A round "
+        f"took {min(minutes):.0f} to {max(minutes):.0f} minutes.",
         "",
-        "| tests of | rounds | tests in each | failed | seconds of a round |",
-        "|---|---|---|---|---|",
+        "| tests of | in each round | failed, of all rounds |",
+        "|---|---|---|",
     ]
-    for name, group in rounds.items():
-        failed = sum(len(each.failed) for each in group)
-        seconds = [each.seconds for each in group]
-        passed = "/".join(map(str, sorted({each.passed for each in group})))
-        lines.append(f"| {name} | {len(group)} | {passed} | {failed} | {min(seconds):.0f} to {max(seconds):.0f} |")
+    for name in GROUPS:
+        counts = sorted({each.passed[name] + len(each.failed.get(name, ())) for each in rounds})
+        failed = sum(len(each.failed.get(name, ())) for each in rounds)
+        lines.append(f"| {name} | {'/'.join(map(str, counts))} | {failed} |")
     return "\n".join(lines) + "\n"
 
 

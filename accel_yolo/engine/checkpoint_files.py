@@ -72,12 +72,17 @@ def _collected(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryv
         yield bytes(small)
 
 
+def file_order(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the names in the order in which a file has the tensors: long types first, so that all lie aligned."""
+    return sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+
+
 def tensor_pieces(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
     """Yield the bytes of a safetensors file of contiguous tensors on the host; equal tensors give equal bytes.
 
     Written by hand because the library makes a second copy of everything, and cannot say what it has written.
     """
-    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # so that all lie aligned
+    names = file_order(tensors)
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     start = 0
     for name in names:
@@ -88,9 +93,27 @@ def tensor_pieces(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little") + text
-    for name in names:
-        if tensors[name].numel():
-            yield memoryview(tensors[name].reshape(-1).view(torch.uint8).numpy())  # pyright: ignore[reportArgumentType]
+    yield from _memory(tensors[name] for name in names)
+
+
+def _memory(tensors: Iterable[Tensor]) -> Iterator[memoryview]:
+    """Yield the bytes of contiguous tensors; those that lie one behind the other in memory come in one piece."""
+    run, start, end = torch.UntypedStorage(), 0, 0
+    for tensor in tensors:
+        if not tensor.is_contiguous():
+            raise ValueError(f"a tensor of shape {tuple(tensor.shape)} does not lie in memory as in a file")
+        storage, begin = tensor.untyped_storage(), int(tensor.storage_offset()) * tensor.element_size()
+        if begin != end or storage.data_ptr() != run.data_ptr():
+            yield from _bytes(run, start, end)
+            run, start = storage, begin
+        end = begin + tensor.nbytes
+    yield from _bytes(run, start, end)
+
+
+def _bytes(storage: torch.UntypedStorage, start: int, end: int) -> Iterator[memoryview]:
+    if end > start:
+        flat = torch.empty(0, dtype=torch.uint8).set_(storage, start, (end - start,))  # pyright: ignore
+        yield memoryview(flat.numpy())  # pyright: ignore[reportArgumentType]
 
 
 def bytes_of(groups: Mapping[str, Mapping[str, Tensor]]) -> int:

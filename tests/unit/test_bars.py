@@ -11,7 +11,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -21,12 +21,9 @@ PARTS = ("61.2 images/s", "ETA 1:02:03", "box 0.0421 obj 0.0213 cls 0.0123", "da
 
 
 @pytest.fixture(autouse=True)
-def _plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(bars.Lines, "_last_s", None)
-    console.quiet(False)
-    yield
-    console.quiet(False)
 
 
 def on_a_terminal(columns: int, work: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,14 +20,9 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture(autouse=True)
-def _not_quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    console.quiet(False)
-    yield
-    console.quiet(False)
-    console.verbose(False)
-    console.log_to(None)
 
 
 def test_remarks_warnings_and_errors_go_to_stderr_results_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:

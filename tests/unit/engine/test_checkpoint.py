@@ -281,3 +281,8 @@ def test_equal_tensors_give_files_that_the_library_reads_and_that_are_equal(tmp_
     assert all(
         loaded[name].dtype == value.dtype and torch.equal(loaded[name], value) for name, value in tensors.items()
     )
+
+
+def test_a_tensor_that_lies_otherwise_in_memory_is_refused_and_not_mixed_up() -> None:
+    with pytest.raises(ValueError, match=r"shape \(3, 2\)"):
+        list(tensor_pieces({"turned": torch.rand(2, 3).t()}))

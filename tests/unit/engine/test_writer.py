@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from accel_yolo.engine.checkpoint_files import tensor_pieces
 from accel_yolo.engine.writer import HostCopy, Writer
 from accel_yolo.errors import EnvironmentFault
 
@@ -119,3 +120,25 @@ def test_a_copy_keeps_the_numbers_of_its_moment_and_its_memory() -> None:
     place = first["model"]["a"].data_ptr()
     second = copy.of({"model": weights})
     assert second["model"]["a"].data_ptr() == place and bool((second["model"]["a"] == 2).all())
+
+
+def test_a_copy_lies_in_memory_as_its_file_does() -> None:
+    weights = {
+        "flag": torch.tensor([True, False, True]), "half": torch.randn(3, 2).half(), "empty": torch.zeros(0, 4),
+        "scalar": torch.tensor(2.5), "steps": torch.tensor(7), "double": torch.rand(2).double(),
+    }  # fmt: skip
+    copied = HostCopy().of({"model": weights})["model"]
+    assert all(
+        copied[name].dtype == value.dtype and torch.equal(copied[name], value) for name, value in weights.items()
+    )
+    header, *memory = tensor_pieces(copied)
+    assert len(memory) == 1
+    assert b"".join((header, *memory)) == b"".join(tensor_pieces(weights))
+
+
+def test_a_copy_of_other_tensors_has_memory_of_their_size() -> None:
+    copy = HostCopy()
+    copy.of({"optimizer": {"a": torch.zeros(2)}})
+    later = {"a": torch.ones(2), "b": torch.ones(3, 1)}
+    found = copy.of({"optimizer": later})["optimizer"]
+    assert found.keys() == later.keys() and all(torch.equal(found[name], value) for name, value in later.items())
