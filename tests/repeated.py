@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -18,11 +17,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from xml.etree import ElementTree
 
-import torch
+from circumstances import circumstances
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "repeated.md"
@@ -129,16 +127,11 @@ def tested(jobs: int) -> Round:
 
 def table(rounds: Sequence[Round], arguments: argparse.Namespace) -> str:
     """Return the page of results."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    versions = f"torch {torch.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores"
     minutes = [each.minutes for each in rounds]
     lines = [
         "# The same tests again and again under load",
         "",
-        f"`make repeated ROUNDS={len(rounds)} LOAD={arguments.load}`, {date.today()}, commit {commit.stdout.strip()}, "
-        f"{versions}.",
+        circumstances(f"make repeated ROUNDS={len(rounds)} LOAD={arguments.load}"),
         "",
         f"{arguments.jobs} tests ran at a time, beside {arguments.load} busy processes; none was tried twice. A round "
         f"took {min(minutes):.0f} to {max(minutes):.0f} minutes.",

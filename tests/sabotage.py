@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import re
 import shutil
 import signal
@@ -20,11 +19,10 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import pytest
-import torch
+from circumstances import circumstances
 from sabotages import SABOTAGES, Sabotage
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,15 +125,11 @@ def _run(copy: Path, arguments: Sequence[str], limit_s: float) -> Verdict:
 
 def table(sabotages: Sequence[Sabotage], verdicts: Sequence[Verdict]) -> str:
     """Return the page of a run."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
     caught = sum(verdict.caught for verdict in verdicts)
     lines = [
         "# Sabotage",
         "",
-        f"`make sabotage`, {date.today()}, commit {commit.stdout.strip()}, torch {torch.__version__}, "
-        f"Python {platform.python_version()}.",
+        circumstances("make sabotage"),
         "",
         f"One line of the program made wrong at a time: {caught} of {len(verdicts)} were caught by the tests named for "
         f"them, within {max(verdict.seconds for verdict in verdicts):.0f} s each.",

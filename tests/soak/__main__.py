@@ -5,18 +5,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import platform
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 
-import torch
+from circumstances import circumstances
 from namespaces import HAS_TUN, two_machines, wired_machines
 
 from accel_yolo import console
@@ -90,12 +87,10 @@ def _tell(line: str) -> None:
 
 
 def _summary(arguments: argparse.Namespace, tally: Tally, seconds: float) -> str:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     lines = [
         "# Soak",
         "",
-        f"`make soak MINUTES={arguments.minutes:g} SEED={arguments.seed}`, {date.today()}, commit {commit.strip()}, "
-        f"torch {torch.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores.",
+        circumstances(f"make soak MINUTES={arguments.minutes:g} SEED={arguments.seed}"),
         "",
         f"{tally.runs} runs with {tally.starts} starts met {sum(tally.faults.values())} faults in "
         f"{seconds / 60:.0f} min. All ended with the state, bit for bit, of the run that nobody disturbed; no process, "
