@@ -65,6 +65,11 @@ Place = tuple[dict[str, str], tuple[int, Path] | None]
 """Environment variables of a process; and the holder of its machine and a folder there, None for this machine."""
 
 
+def as_started_by_hand() -> None:
+    """Have this process start its own as a program does: from the process that started it, it has another way."""
+    multiprocessing.set_start_method(None, force=True)
+
+
 def warm_context() -> ForkServerContext:
     """Return the context whose processes begin with everything imported."""
     context = multiprocessing.get_context("forkserver")
@@ -157,6 +162,7 @@ def _process(place: Place, sender: Connection, job: Callable[..., Any], argument
     try:
         if machine is not None:
             enter(*machine)
+        as_started_by_hand()
         import torch
 
         torch.set_num_threads(1)

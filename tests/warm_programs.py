@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from processes import warm_context
+from processes import as_started_by_hand, warm_context
 
 JOB_TIMEOUT_S = 300
 
@@ -47,6 +47,7 @@ def run_program(
 def _program(words: list[str], folder: Path, environment: dict[str, str], out: Path, err: Path) -> None:
     from accel_yolo.cli import main
 
+    as_started_by_hand()
     for path, descriptor in ((out, 1), (err, 2)):
         opened = os.open(path, os.O_WRONLY | os.O_CREAT)
         os.dup2(opened, descriptor)

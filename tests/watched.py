@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from namespaces import Machine, enter
-from processes import PRELOADED
+from processes import PRELOADED, as_started_by_hand
 
 from accel_yolo.engine.network import free_port
 
@@ -124,6 +124,7 @@ def _train(variables: dict[str, str], place: tuple[int, Path] | None, output: Pa
     os.environ.update(OMP_NUM_THREADS="1", ACCELERATE_USE_CPU="true", PYTHONUNBUFFERED="1", **variables)
     if place is not None:
         enter(*place)
+    as_started_by_hand()
     import torch
 
     from accel_yolo.cli import run

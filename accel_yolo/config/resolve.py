@@ -33,7 +33,10 @@ _COMMANDS: dict[str, type] = {
     "convert": ConvertConfig,
 }
 
-SHAPING = ("epochs", "batch", "data", "device", "workers", "patience", "save_period", "save_every", "nosave", "noval")
+SHAPING = (
+    "epochs", "batch", "data", "device", "workers", "patience", "save_period", "save_every", "nosave", "noval",
+    "compile", "cuda_graphs", "bad_data", "cache",
+)  # fmt: skip
 """What may differ when a run is resumed and is worth a word."""
 
 RESUMABLE_KEYS = (
@@ -45,10 +48,6 @@ RESUMABLE_KEYS = (
     "report_to",
     "report_timeout",
     "entity",
-    "bad_data",
-    "compile",
-    "cuda_graphs",
-    "cache",
     "cache_dir",
     "verbose",
     "quiet",

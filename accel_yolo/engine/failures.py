@@ -69,21 +69,22 @@ class Failure:
 
 class _State:
     folder: Path | None = None
-    started_s = time.time()
+
+
+def remove_earlier(folder: Path) -> None:
+    """Remove the `failure.json` of an earlier start, before any process of this one writes there."""
+    with contextlib.suppress(OSError):
+        (folder / FILE_NAME).unlink()
 
 
 def write_to(folder: Path | None) -> None:
     """From now on a failure of this process also leaves `failure.json` in the folder of the run; None ends that.
 
-    Our own launcher learns the folder too. The file of an earlier run in the same folder is removed.
+    Our own launcher learns the folder too.
     """
     _State.folder = folder
     if folder is None:
         return
-    path = folder / FILE_NAME
-    with contextlib.suppress(OSError):
-        if path.stat().st_mtime < _State.started_s:  # else a process that was faster has failed already
-            path.unlink()
     if launcher_speaks() and console.is_first_here():
         with contextlib.suppress(OSError):
             (Path(os.environ[LAUNCH_DIR]) / RUN).write_text(str(folder.absolute()), encoding="utf-8")

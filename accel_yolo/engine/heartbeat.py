@@ -203,7 +203,10 @@ class Heartbeat:
             console.warn(f"{found[0].who} is slow, and all others wait for it: {found[1]}")
 
     def _asked_around(self, window_s: float) -> tuple[Watch, dict[int, str]]:
-        """Return what is seen of the others within a time, beginning with what was seen before."""
+        """Return what is seen of the others within a time, beginning with what was seen before.
+
+        It ends earlier when one says what has failed, and when nobody is left who would still say anything.
+        """
         store, watch = self._spare, self._watch
         store.set(f"notice/{self._beat.rank}", self._notice)
         end_s, noticed = time.monotonic() + window_s, dict[int, str]()
@@ -212,7 +215,9 @@ class Heartbeat:
             for rank in watch.seen:
                 if rank not in noticed and store.check([f"notice/{rank}"]):
                     noticed[rank] = store.get(f"notice/{rank}").decode("utf-8", "replace")
-            if any(noticed.values()):
+            unheard = [rank for rank in watch.seen if rank not in noticed and rank != self._beat.rank]
+            are_silent = [watch.silent(rank, time.monotonic()) >= window_s for rank in unheard]
+            if any(noticed.values()) or (unheard and all(are_silent)):
                 break
             time.sleep(_PAUSE_S)
         return watch, noticed

@@ -30,7 +30,7 @@ FUSED_ON = ("cpu", "cuda")
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return SGD with Nesterov momentum, Adam or AdamW over the three groups, fused where the device allows it."""
+    """Return SGD (Nesterov, if it has momentum), Adam or AdamW over the three groups, fused where the device allows."""
     decays = {"bias": 0.0, "decay": decayed(config), "norm": 0.0}
     groups: list[dict[str, Any]] = [
         {"params": [parameter for _, parameter in members], "weight_decay": decays[name], "name": name}
@@ -43,7 +43,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
     if config.optimizer != "SGD":
         kind = torch.optim.Adam if config.optimizer == "Adam" else torch.optim.AdamW
         return kind(groups, lr=hyp.lr0, betas=(hyp.momentum, 0.999), fused=fused)
-    optimizer = torch.optim.SGD(groups, lr=hyp.lr0, momentum=hyp.momentum, nesterov=True, fused=fused)
+    optimizer = torch.optim.SGD(groups, lr=hyp.lr0, momentum=hyp.momentum, nesterov=hyp.momentum > 0, fused=fused)
     for parameter in parameters if fused else ():
         # Made here, because torch would leave them unwritten if the first step of all were skipped on the device.
         optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

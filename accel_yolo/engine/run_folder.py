@@ -164,6 +164,8 @@ class RunFolder:
         """Start this process's log file and return self."""
         with self._world.together():
             make_folder(self.path)  # on a disk of its own, another machine keeps its logs here
+            if self._world.is_first_here:
+                failures.remove_earlier(self.path)
         console.log_to(self.path / ("log.txt" if self._world.is_leader else f"log-{self._world.rank}.txt"))
         console.log(f"command: {' '.join(sys.argv)}")
         failures.write_to(self.path)

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from accel_yolo.engine.endings import STOPPED, Ending, failure_of_launcher
 from accel_yolo.engine.signals import SAME_WITHIN_S, Signals
 
-SAVE_S, AT_ONCE_S = 30.0, 5.0
-"""How long processes may take to save and to end after a signal, and after a second one."""
+SAVE_S, AT_ONCE_S = 330.0, 5.0
+"""How long processes may take to save and to end after a signal, and after a second one.
+
+The first is longer than a save may take (`writer.LONGEST_S`): whoever is in a hurry says so twice.
+"""
 
 
 class NoMorePatience(Exception):

@@ -90,6 +90,7 @@ def run_folder(config: ValConfig, world: World) -> Path:
             chosen = str(next_run_folder(Path(config.project), config.name, config.exist_ok))
             if config.save_txt or config.save_hybrid:
                 label_folder(Path(chosen))
+            failures.remove_earlier(Path(chosen))
     folder = Path(world.share_text(chosen))
     failures.write_to(folder)
     return folder

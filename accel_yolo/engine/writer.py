@@ -25,7 +25,7 @@ Job = Callable[[], object]
 class HostCopy:
     """Tensors in host memory, which is kept from copy to copy: a block for each group, in the order of its file.
 
-    So a file is written from one piece of memory, without a copy and without a step of Python for each tensor.
+    So a file is written from one piece of memory, in few large writes.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class HostCopy:
         """
         is_on_gpu = any(value.is_cuda for tensors in groups.values() for value in tensors.values())
         for stem, tensors in groups.items():
-            if _layout(tensors) != _layout(self._kept.get(stem, {})):
+            if stem not in self._kept or _layout(tensors) != _layout(self._kept[stem]):
                 self._kept[stem] = _block(tensors, is_on_gpu)
             for name, value in tensors.items():
                 self._kept[stem][name].copy_(value.detach(), non_blocking=value.is_cuda)

@@ -99,6 +99,15 @@ def test_the_run_folder_keeps_the_first_failure(monkeypatch: pytest.MonkeyPatch,
     assert kept["checkpoint"] == "none yet"
 
 
+def test_the_file_of_an_earlier_start_goes_whatever_the_clock_says(tmp_path: Path) -> None:
+    file = tmp_path / "failure.json"
+    file.write_text("{}")
+    os.utime(file, (2**31, 2**31))
+    failures.remove_earlier(tmp_path)
+    assert not file.exists()
+    failures.remove_earlier(tmp_path)  # there may be none
+
+
 def test_a_process_without_a_launcher_speaks_for_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in (LAUNCH_DIR, "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID", "MASTER_ADDR"):
         monkeypatch.delenv(name)

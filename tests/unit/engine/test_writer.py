@@ -136,6 +136,11 @@ def test_a_copy_lies_in_memory_as_its_file_does() -> None:
     assert b"".join((header, *memory)) == b"".join(tensor_pieces(weights))
 
 
+def test_an_optimizer_that_has_no_state_yet_is_copied_too() -> None:
+    copy = HostCopy()
+    assert copy.of({"optimizer": {}}) == copy.of({"optimizer": {}}) == {"optimizer": {}}
+
+
 def test_a_copy_of_other_tensors_has_memory_of_their_size() -> None:
     copy = HostCopy()
     copy.of({"optimizer": {"a": torch.zeros(2)}})
