@@ -72,10 +72,7 @@ def download(
 
 
 def download_again(url: str, destination: Path, *, timeout_s: float = 30.0, allow_http: bool = False) -> Path:
-    """Return `destination` after fetching `url` into it, whatever is there; that can be read until then.
-
-    Arguments and errors are those of `download`.
-    """
+    """Return `destination` as `download` does, whatever is there; it can be read until the new one replaces it."""
     wanted = _Wanted(url, None, None, timeout_s, allow_http)
     wanted.check_scheme(url)
     with locked(_lock_of(destination), LOCK_TIMEOUT_S):
@@ -115,9 +112,9 @@ def remote_size(url: str, *, timeout_s: float = 10.0, allow_http: bool = False) 
         with contextlib.closing(_opener(wanted).open(request, timeout=timeout_s)) as response:
             announced = response.headers.get("Content-Length", "")
     except urllib.error.HTTPError as error:
-        if error.code in (404, 410):
-            raise wanted.failure(f"HTTP {error.code} {error.reason}") from error
-        return None  # some servers refuse the question, not the file
+        if error.code in (404, 410):  # some servers refuse the question, not the file
+            raise wanted.failure(f"HTTP {error.code} {error.reason}", remedy=_OTHER_ADDRESS) from error
+        return None
     except (OSError, http.client.HTTPException) as error:
         raise wanted.failure("no connection", _reason(error)) from error
     return int(announced) if announced.isdecimal() else None
@@ -126,6 +123,10 @@ def remote_size(url: str, *, timeout_s: float = 10.0, allow_http: bool = False) 
 def is_trusted_http(url: str, sha256: str | None) -> bool:
     """Return whether plain http will do: nobody stands between, or the digest tells what they did."""
     return sha256 is not None or urllib.parse.urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
+
+
+_OTHER_ADDRESS = "look at the address in a browser, and give the one of the file itself"
+_ANOTHER_FILE = "another file lies there now: get this one elsewhere"
 
 
 @dataclass
@@ -161,10 +162,10 @@ class _Wanted:
     def check_scheme(self, url: str) -> None:
         scheme = urllib.parse.urlsplit(url).scheme
         if scheme != "https" and not (scheme == "http" and self.allow_http):
-            raise self.failure("refused: not https", url)
+            raise self.failure("refused: not https", url, _OTHER_ADDRESS)
 
-    def failure(self, what: str, value: object = None) -> EnvironmentFault:
-        return EnvironmentFault("cannot download", self.url, what if value is None else f"{what}, {value}", "try again")
+    def failure(self, what: str, value: object = None, remedy: str = "try again") -> EnvironmentFault:
+        return EnvironmentFault("cannot download", self.url, what if value is None else f"{what}, {value}", remedy)
 
     def fits(self, path: Path) -> bool:
         if self.size is not None and path.stat().st_size != self.size:
@@ -179,11 +180,11 @@ class _Wanted:
         if got == 0:
             raise self.failure("the file is empty")
         if self.sha256 is not None and (digest := sha256_file(part)) != self.sha256:
-            raise self.failure(f"expected sha256 {self.sha256}, got {digest}")
+            raise self.failure(f"expected sha256 {self.sha256}, got {digest}", remedy=_ANOTHER_FILE)
         with part.open("rb") as stream:
             start = stream.read(256).lstrip().lower()
         if start.startswith((b"<!doctype html", b"<html")) and not self.url.endswith((".html", ".htm")):
-            raise self.failure("got a web page instead of a file")
+            raise self.failure("got a web page instead of a file", remedy=_OTHER_ADDRESS)
 
 
 class _Incomplete(Exception):
@@ -205,7 +206,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         was_open = urllib.parse.urlsplit(req.full_url).scheme == "http" and not is_trusted_http(req.full_url, digest)
         is_http = urllib.parse.urlsplit(newurl).scheme == "http"
         if is_http and not was_open and not is_trusted_http(newurl, digest):
-            raise self.wanted.failure("refused: not https", newurl)
+            raise self.wanted.failure("refused: not https", newurl, _OTHER_ADDRESS)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -221,7 +222,7 @@ def _fetch(wanted: _Wanted, part: Path) -> None:
         except urllib.error.HTTPError as error:
             reason = f"HTTP {error.code} {error.reason}"
             if error.code < 500 and error.code not in (408, 416, 429):
-                raise wanted.failure(str(reason)) from error
+                raise wanted.failure(str(reason), remedy=_OTHER_ADDRESS) from error
             if error.code == 416:
                 if _is_complete(error, part):
                     _require(wanted, part)
@@ -229,7 +230,7 @@ def _fetch(wanted: _Wanted, part: Path) -> None:
                 part.unlink(missing_ok=True)
         except (OSError, http.client.HTTPException, _Incomplete) as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise wanted.failure("cannot write", f"{part}: {error.strerror}") from error
+                raise wanted.failure("cannot write", f"{part}: {error.strerror}", "free some space") from error
             reason = _reason(error)
         else:
             _require(wanted, part)
@@ -279,7 +280,7 @@ def _attempt(wanted: _Wanted, part: Path) -> None:
         remaining = int(announced) if announced.isdecimal() else None
         total = None if remaining is None else remaining + have
         if wanted.size is not None and total is not None and total != wanted.size:
-            raise wanted.failure(f"expected {wanted.size} bytes, the server has {total}")
+            raise wanted.failure(f"expected {wanted.size} bytes, the server has {total}", remedy=_ANOTHER_FILE)
         room = room_for(part, remaining, have)
         progress = console.progress(None, remaining, f"download {part.stem}", "B")
         with part.open("ab" if have else "wb") as stream, progress:
@@ -287,11 +288,11 @@ def _attempt(wanted: _Wanted, part: Path) -> None:
             wanted.versioned(response.headers.get("ETag", ""))
             while piece := response.read(PIECE_BYTES):
                 if stream.tell() - have + len(piece) > room:
-                    raise wanted.failure("no room", f"no end after {stream.tell()} bytes")
+                    raise wanted.failure("no room", f"no end after {stream.tell()} bytes", "free some space")
                 stream.write(piece)
                 progress.update(len(piece))
                 if wanted.size is not None and stream.tell() > wanted.size:
-                    raise wanted.failure(f"expected {wanted.size} bytes, got more")
+                    raise wanted.failure(f"expected {wanted.size} bytes, got more", remedy=_ANOTHER_FILE)
             got = stream.tell()
     if total is not None and got != total:
         raise _Incomplete(f"expected {total} bytes, got {got}")

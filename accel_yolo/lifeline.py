@@ -86,3 +86,12 @@ def start_program(
         return started
     except OSError:
         return None
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process of this machine has not ended; one that nobody has buried yet has."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except OSError:
+        return not Path("/proc/self/stat").exists()
+    return state not in "ZX"

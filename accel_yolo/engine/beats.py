@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -96,6 +96,11 @@ class Watch:
     def silent(self, rank: int, now: float) -> float:
         """Return for how many seconds a process has not been heard."""
         return now - self.seen[rank].since
+
+    def is_silent_but_for(self, known: Container[int], long_s: float, now: float) -> bool:
+        """Return whether there are others than those that are known, none of which has been heard for so long."""
+        others = [rank for rank in self.seen if rank not in known]
+        return bool(others) and all(self.silent(rank, now) >= long_s for rank in others)
 
 
 @dataclass(frozen=True)

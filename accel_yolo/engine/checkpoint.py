@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -32,6 +33,11 @@ VALIDATED = "-validated"
 
 DAMAGED = ".damaged-"
 """Names of checkpoints that were set aside begin so."""
+
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make the folder one that can be written"),
+}
 
 _SPARE = 1.1
 """So much of what is needed must be free, for a file system needs room of its own."""
@@ -81,7 +87,7 @@ class CheckpointFolder:
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             reason = error.strerror or error
-            remedy = "free some space; the earlier checkpoints are untouched"
+            remedy = f"{_REMEDIES.get(error.errno or 0, 'look at the disk')}; the earlier checkpoints are untouched"
             raise EnvironmentFault("cannot save the checkpoint", str(final), reason, remedy) from error
         with contextlib.suppress(OSError, CheckpointError):  # what cannot be removed costs space, and no run
             self._prune()

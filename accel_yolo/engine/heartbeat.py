@@ -38,6 +38,7 @@ from accel_yolo.engine.launched import LAUNCH_DIR, OURS, Launched
 from accel_yolo.engine.network import answers, listens, local_address_towards
 from accel_yolo.engine.stores import client_of, with_prefix
 from accel_yolo.errors import PeerError, first_line
+from accel_yolo.lifeline import is_running
 
 READ_EVERY = 2
 """The beats of all are read at every so many of one's own."""
@@ -215,9 +216,8 @@ class Heartbeat:
             for rank in watch.seen:
                 if rank not in noticed and store.check([f"notice/{rank}"]):
                     noticed[rank] = store.get(f"notice/{rank}").decode("utf-8", "replace")
-            unheard = [rank for rank in watch.seen if rank not in noticed and rank != self._beat.rank]
-            are_silent = [watch.silent(rank, time.monotonic()) >= window_s for rank in unheard]
-            if any(noticed.values()) or (unheard and all(are_silent)):
+            known = {*noticed, self._beat.rank}
+            if any(noticed.values()) or watch.is_silent_but_for(known, window_s, time.monotonic()):
                 break
             time.sleep(_PAUSE_S)
         return watch, noticed
@@ -253,7 +253,7 @@ class Heartbeat:
         for rank, seen in inquiry.watch.seen.items():
             beat = seen.beat
             if beat.machine == self._beat.machine:
-                has_ended = not _is_alive(beat.pid)
+                has_ended = not is_running(beat.pid)
             else:
                 is_stale = inquiry.watch.silent(rank, inquiry.now) >= inquiry.stale_s
                 has_ended = is_stale and not has_timed_out and beat.machine not in away
@@ -295,11 +295,3 @@ class Heartbeat:
         thread.join(seconds)
         if thread.is_alive():
             self._spare = None
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
-    except OSError:
-        return not Path("/proc/self/stat").exists()
-    return state not in "ZX"

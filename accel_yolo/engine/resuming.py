@@ -151,7 +151,10 @@ def open_newest(run: RunFolder, config: TrainConfig, world: World) -> Opened | N
             run.remove_leftovers()
             found = run.checkpoints.newest_valid()
             if found is None:
-                raise CheckpointError("no valid checkpoint", str(run.checkpoints.folder), remedy="start anew")
+                last, remedy = run.weights / "last.safetensors", "start anew"
+                if last.exists():
+                    remedy += f"; --weights {last} begins with the weights of the last epoch that was saved"
+                raise CheckpointError("no valid checkpoint", str(run.checkpoints.folder), remedy=remedy)
             (groups, plain), name = read(found), found.name
             state = TrainState.from_json(plain["train"]).waiting(config.patience)
             plain["train"] = state.to_json()

@@ -149,11 +149,14 @@ class RunFolder:
             remove_dead_leftovers(folder)
 
     def is_concluded(self) -> bool:
-        """Return whether the run has come to its last word: its end is recorded, and its report is not older."""
+        """Return whether the run has come to its last word: its end is recorded, and its report is not older.
+
+        By the clock of the disk, which may be another than that of this machine.
+        """
         events, report = read_events(self.path / METRICS), self.path / REPORT
         if not events or events[-1]["event"] != END or not (self.path / "metrics.json").exists():
             return False
-        return report.exists() and report.stat().st_mtime >= events[-1].get("time", 0.0) - 0.01
+        return report.exists() and report.stat().st_mtime_ns >= (self.path / METRICS).stat().st_mtime_ns
 
     def _save_settings(self) -> None:
         with self._world.together():

@@ -226,6 +226,16 @@ def test_a_loss_that_is_not_finite_is_named_though_the_scale_was_too_high_before
     assert told.startswith("the gradient of step 3 was not finite, so the update was left out: the class loss of this ")
 
 
+def test_a_run_all_of_whose_updates_were_left_out_is_saved_and_goes_on(
+    run_processes: Run, sparse_data: Path, tmp_path: Path
+) -> None:
+    config = config_of(sparse_data, tmp_path, epochs=1, optimizer="AdamW")  # its state begins with the first update
+    (result,) = run_processes(1, faulty_training, config, 0, range(99), "loss")
+    assert not result["error"] and not any(result["moved"])
+    (ended,) = run_processes(1, trained, resumed(tmp_path / "exp", epochs=2), "", ("epochs",))
+    assert (ended.code, len(ended.seen["rows"])) == (0, 3)
+
+
 def test_where_the_batch_cannot_be_written_down_it_is_named_all_the_same(
     run_processes: Run, sparse_data: Path, tmp_path: Path
 ) -> None:

@@ -27,9 +27,9 @@ pytestmark = pytest.mark.slow
 NEW = "step-00000003"
 ACTIONS = {"kill": "signal=SIGKILL", "disk full": "error=ENOSPC", "unreadable": "error=EIO"}
 CHANGING = [call for call in CALLS if call not in ("read", "close", "newfstatat", "statx", "statfs", "getdents64")]
-MET_BY = {"kill": CHANGING, "disk full": CHANGING, "unreadable": CALLS}
-"""Calls of a save that an action is tried at: killed at one that only looks, it leaves what the one before left, and a
-full disk refuses none of those."""
+MET_BY = {"kill": CHANGING, "disk full": [*CHANGING, "close"], "unreadable": CALLS}
+"""Calls of a save that an action is tried at. Killed at one that only looks, it leaves what the one before left; and a
+full disk is told by those that write, if not by the one that closes."""
 
 MOST = 40
 """More calls of one kind than a save makes."""

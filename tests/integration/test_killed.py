@@ -15,6 +15,7 @@ from launched import LAUNCHERS, training
 from watched import train_words
 
 from accel_yolo.engine.checkpoint import CheckpointFolder
+from accel_yolo.engine.signals import SAME_WITHIN_S
 
 HOST = socket.gethostname()
 KILLED = "error: process {} was killed by SIGKILL (out of memory?)"
@@ -123,6 +124,18 @@ def test_a_signal_to_one_process_stops_all_in_order(number: int, sparse_data: Pa
         assert time.monotonic() - begun < 10
         (line,) = run.errors
     assert line.startswith(f"error: stopped by {signal.Signals(number).name} in epoch ")
+
+
+def test_a_second_signal_ends_a_run_that_does_not_save_in_time(sparse_data: Path, tmp_path: Path) -> None:
+    with training(LAUNCHERS["ours"], words(sparse_data, tmp_path), tmp_path, ACCEL_YOLO_FAIL="saving:0:*:100") as run:
+        run.until(lambda: (run.run / "log.txt").exists() and "epochs of" in run.log)
+        run.launcher.terminate()
+        time.sleep(2 * SAME_WITHIN_S)
+        assert run.launcher.poll() is None, "it waits for the checkpoint"
+        run.launcher.terminate()
+        assert run.ends(10) == 128 + signal.SIGTERM
+        (line,) = run.errors
+    assert line == "error: ended at once by a second SIGTERM; --resume takes its newest whole checkpoint"
 
 
 def test_stacks_are_written_on_demand(sparse_data: Path, tmp_path: Path) -> None:

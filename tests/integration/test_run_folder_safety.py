@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +17,8 @@ from commands import Commands, digest_of
 
 from accel_yolo.engine.checkpoint import CheckpointFolder
 from accel_yolo.models.weights import load_weights
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextlib.contextmanager
@@ -133,6 +139,24 @@ def test_a_full_disk_while_saving_keeps_the_earlier_checkpoint_and_the_run_conti
     commands.guarded.clear()
     assert "Continuing after 1 steps" in commands("train", "--resume", run, "--epochs", "2").succeeded().out
     assert load_weights(run / "weights" / "best.safetensors").meta.names[0] == "a"
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="mounts a disk that cannot be written")
+def test_a_disk_that_cannot_be_written_is_one_line_for_a_new_run_and_a_resumed_one(
+    commands: Commands, data: Path, tmp_path: Path
+) -> None:
+    commands.train(data).succeeded()
+    run = commands.project / "exp"
+    anew = ["--data", data, "--weights", "", "--cfg", "yolov5n", "--project", run]
+    for words in (anew, ["--resume", run, "--epochs", "2"]):
+        train = shlex.join([sys.executable, "-m", "accel_yolo", "train", *map(str, words), "--device", "cpu"])
+        mounted = f"mount --bind {run} {run} && mount -o remount,ro,bind {run} && exec {train}"
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", mounted], capture_output=True, text=True, cwd=ROOT, check=False
+        )
+        lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert done.returncode == 7 and len(lines) == 1, done.stderr
+        assert "Read-only file system" in lines[0] and str(run) in lines[0] and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("name", ["n.safetensors", "n.pt"])

@@ -45,6 +45,13 @@ def test_one_that_has_noticed_is_innocent() -> None:
     assert found.beat is not None and found.beat.rank == 2
 
 
+def test_it_is_known_when_nobody_is_left_who_would_still_say_anything() -> None:
+    watch = inquiry([beat(0), beat(1), beat(2)], {1: 4.0, 2: 3.0}).watch
+    assert not watch.is_silent_but_for({0}, 3.5, 100.0)
+    assert watch.is_silent_but_for({0, 2}, 3.5, 100.0) and watch.is_silent_but_for({0}, 2.5, 100.0)
+    assert not watch.is_silent_but_for({0, 1, 2}, 2.5, 100.0), "all have spoken"
+
+
 def test_one_that_is_stopped_hangs_at_least_as_long_as_was_waited() -> None:
     found = find(inquiry([beat(0), beat(1, "forward", for_s=0.2), beat(2, "data")], {1: 6.0}))
     assert found.message.startswith("process 1 on machine 0 (alpha) hangs in the forward pass since step 120, 20 s (it")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from accel_yolo.config.schema import TrainConfig
+from accel_yolo.config.schema import Hyp, TrainConfig
 from accel_yolo.engine.batchnorm import convert_batchnorm
 from accel_yolo.engine.ema import Ema, ema_decay
 from accel_yolo.engine.optim import (
@@ -48,6 +48,11 @@ def test_sgd_has_nesterov_momentum_and_decays_weights_only(detector: Detector) -
     optimizer = build_optimizer(detector, TrainConfig(batch=64))
     assert all(group["nesterov"] and group["momentum"] == 0.937 for group in optimizer.param_groups)
     assert {g["name"]: g["weight_decay"] for g in optimizer.param_groups} == {"bias": 0, "decay": 5e-4, "norm": 0}
+
+
+def test_sgd_without_momentum_is_plain(detector: Detector) -> None:
+    optimizer = build_optimizer(detector, TrainConfig(batch=64, hyp=Hyp(momentum=0.0)))
+    assert not any(group["nesterov"] for group in optimizer.param_groups)
 
 
 def test_ema_decay_equals_the_recorded_ramp(recorded: Callable[[str], Path]) -> None:
