@@ -1,7 +1,7 @@
-"""Trains with a checkpoint every so many steps and prints what saving costs, from stretches of one and the same run.
+"""Trains with many checkpoints and prints what one costs, from stretches of one and the same run.
 
-    python benchmarks/saving.py --every 50 --epochs 11
-    python benchmarks/saving.py --every 50 --epochs 11 --processes 2
+    python benchmarks/saving.py
+    python benchmarks/saving.py --processes 2
 
 The run saves at every second stretch of so many steps: each stretch that begins with a checkpoint lies between two that
 have none, and is compared with the mean of these. Runs of a shared machine differ by more than neighbours in a run;
@@ -30,29 +30,30 @@ IMAGES = SPLITS["train"]
 def main() -> None:
     """Train and print one line for each model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--every", type=int, default=50, help="steps between two checkpoints, a multiple of 10")
-    parser.add_argument("--epochs", type=int, default=11, help="of which the first is left out")
+    parser.add_argument("--every", type=int, default=20, help="steps of a stretch, a multiple of 10")
+    parser.add_argument("--epochs", type=int, default=9, help="of which the first is left out")
     parser.add_argument("--processes", type=int, default=1, choices=(1, 2, 4))
     parser.add_argument("--cfg", nargs="+", default=["yolov5n.yaml", "yolov5s.yaml"])
     parser.add_argument("--imgsz", type=int, default=160)
     parser.add_argument("--batch", type=int, default=2)
     arguments = parser.parse_args()
-    if arguments.every % LOG_EVERY or IMAGES // arguments.batch < 4 * arguments.every or arguments.epochs < 2:
-        parser.error(f"give a multiple of {LOG_EVERY}, at least four stretches to an epoch, and two epochs")
+    # A reading ends one step after the checkpoint: what is written later is in the next one.
+    is_whole = arguments.every % LOG_EVERY == 0 and arguments.every > LOG_EVERY
+    if not is_whole or IMAGES // arguments.batch < 4 * arguments.every or arguments.epochs < 2:
+        parser.error("give 20, 30, ..., at least four stretches to an epoch, and two epochs")
     if IMAGES % (2 * arguments.every * arguments.batch):
         parser.error(f"the {IMAGES} images of an epoch must be a whole number of pairs of stretches")
-    print("| model | stretches | s without, median | ms for a checkpoint | share of the time | median share |")
-    print("|---|---|---|---|---|---|")
+    print("| model | checkpoints | ms for one, mean | median | s for 50 steps |")
+    print("|---|---|---|---|---|")
     for cfg in arguments.cfg:
         with_save, without = stretches(readings(arguments, cfg), arguments)
-        ms, share = (with_save - without) * 1000, (with_save / without - 1) * 100
-        cells = f"{len(ms)} | {np.median(without):.2f} | {mean_of(ms, '.0f')} | {mean_of(share, '.2f')} %"
-        print(f"| {cfg} | {cells} | {np.median(share):+.2f} % |", flush=True)
+        ms, fifty_s = (with_save - without) * 1000, np.median(without) / arguments.every * 50
+        print(f"| {cfg} | {len(ms)} | {mean_of(ms)} | {np.median(ms):.0f} | {fifty_s:.1f} |", flush=True)
 
 
-def mean_of(values: np.ndarray, digits: str) -> str:
+def mean_of(values: np.ndarray) -> str:
     """Return a mean and its standard error."""
-    return f"{values.mean():+{digits}} ± {values.std(ddof=1) / len(values) ** 0.5:{digits}}"
+    return f"{values.mean():.0f} ± {values.std(ddof=1) / len(values) ** 0.5:.0f}"
 
 
 def readings(arguments: argparse.Namespace, cfg: str) -> dict[tuple[int, int], float]:
