@@ -150,7 +150,7 @@ class Checkpoints:
         is_last = state.epoch == config.epochs or state.stopped
         if config.nosave and not is_last:
             return
-        due = self._is_due(epoch) or (state.stopped and not config.nosave)
+        due = self._is_due(epoch) or state.stopped
         self._saved = name if due else self._saved
         if not self._world.is_leader:
             return

@@ -92,6 +92,13 @@ def test_nosave_and_noval_still_end_with_weights_and_metrics(run: Callable, tmp_
     assert json.loads((folder / "metrics.json").read_text())["images"] == 9
 
 
+def test_a_run_without_saves_that_stops_for_want_of_patience_keeps_its_end(run: Callable, tmp_path: Path) -> None:
+    state = run(nosave=True, epochs=9, patience=1, hyp=Hyp(lr0=1e-12, warmup_epochs=0, mosaic=0.0))
+    assert state["stopped"]
+    newest = CheckpointFolder(tmp_path / "exp" / "checkpoints").newest_valid()
+    assert newest is not None and read(newest)[1]["train"]["stopped"]
+
+
 @pytest.mark.parametrize(
     "how",
     ["straight", *(pytest.param(how, marks=pytest.mark.slow) for how in ("nosave", "resumed after the best epoch"))],
