@@ -1,4 +1,4 @@
-"""Five minutes of random faults: every run that meets them ends as the one that nobody disturbed."""
+"""About five minutes of random faults (the last run is let come to its end): every run that meets them ends as the one that nobody disturbed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from namespaces import require_namespaces
 
 ROOT = Path(__file__).resolve().parents[2]
-MINUTES, SEED = 5.0, 2026
+MINUTES, SEED = 3.5, 2026
 
 
 @pytest.mark.slow
 @pytest.mark.alone
-def test_runs_survive_what_comes_in_five_minutes() -> None:
+def test_runs_survive_what_comes() -> None:
     require_namespaces()
     variables = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))), "OMP_NUM_THREADS": "1"}
     words = [sys.executable, "-m", "soak", "--minutes", str(MINUTES), "--seed", str(SEED)]
