@@ -1,4 +1,4 @@
-"""About five minutes of random faults (the last run is let come to its end): every run that meets them ends as the one that nobody disturbed."""
+"""Random faults for about five minutes, with the end of the last run: each ends as the one that nobody disturbed."""
 
 from __future__ import annotations
 
