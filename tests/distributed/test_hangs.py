@@ -21,8 +21,6 @@ from accel_yolo.engine.heartbeat import READ_EVERY
 HOST = socket.gethostname()
 TIMEOUT_S, GONE_S = 4, 25.0
 
-pytestmark = [pytest.mark.alone]
-
 
 @pytest.fixture
 def train(sparse_data: Path, tmp_path: Path) -> Iterator[Callable[..., Watched]]:

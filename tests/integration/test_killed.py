@@ -22,7 +22,6 @@ KILLED = "error: process {} was killed by SIGKILL (out of memory?)"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.alone,
     pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc, and only Linux ends orphans"),
 ]
 
