@@ -25,7 +25,7 @@ GOLDEN = Path(__file__).parents[1] / "reference" / "golden_run.json"
 EPOCHS = 60 // STEPS
 
 
-def circumstances() -> dict[str, str]:
+def computed_with() -> dict[str, str]:
     """Return what the last bit may depend on: libraries, and the processor whose instructions they choose from."""
     try:
         about = Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -42,10 +42,10 @@ def circumstances() -> dict[str, str]:
 
 
 def current(run_processes: Callable[..., list[Any]], data: Path, folder: Path) -> dict[str, Any]:
-    """Return the losses of each epoch and the digest of the last state, with the circumstances."""
+    """Return the losses of each epoch and the digest of the last state, with the computed_with."""
     (ended,) = run_processes(1, trained, grain_config(data, folder, epochs=EPOCHS))
     losses = [[float(cell) for cell in row[1:4]] for row in ended.seen["rows"][1:]]
-    return {"circumstances": circumstances(), "losses": losses, "sha256": ended.seen["digest"]}
+    return {"computed_with": computed_with(), "losses": losses, "sha256": ended.seen["digest"]}
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +58,14 @@ def test_the_losses_are_those_recorded(found: dict[str, Any]) -> None:
     golden = json.loads(GOLDEN.read_text())
     assert len(found["losses"]) == len(golden["losses"]) == EPOCHS
     # Another OpenCV scales images a little otherwise; another order of additions does not reach the digits shown.
-    rel = 1e-4 if found["circumstances"] == golden["circumstances"] else 5e-3
+    rel = 1e-4 if found["computed_with"] == golden["computed_with"] else 5e-3
     for epoch, (now, before) in enumerate(zip(found["losses"], golden["losses"], strict=True)):
         assert now == pytest.approx(before, rel=rel), f"epoch {epoch + 1}"
 
 
 def test_where_all_is_as_it_was_every_bit_is(found: dict[str, Any]) -> None:
     golden = json.loads(GOLDEN.read_text())
-    assert found["circumstances"] != golden["circumstances"] or found["sha256"] == golden["sha256"]
+    assert found["computed_with"] != golden["computed_with"] or found["sha256"] == golden["sha256"]
 
 
 if __name__ == "__main__":

@@ -191,7 +191,9 @@ def test_resuming_a_damaged_run(commands: Commands, data: Path) -> None:
     assert any("checkpoint is damaged in" in line and "trying the one before" in line for line in outcome.lines)
     for checkpoint in (run / "checkpoints").iterdir():
         (checkpoint / "manifest.json").write_text("{}")
-    commands("train", "--resume", run, "--epochs", "4").error(4, "no valid checkpoint in", "; start anew")
+    commands("train", "--resume", run, "--epochs", "4").error(
+        4, "no valid checkpoint in", f"; start anew; --weights {run}"
+    )
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("epochs:", "epoks:", 1))
     commands("train", "--resume", run).error(2, f"unknown key in {config}:", "'settings.epoks'; did you mean 'epochs'?")

@@ -262,7 +262,7 @@ def _await_end(scene: Scene, seconds: float = SETTLE_S) -> None:
 def _file_to_damage(scene: Scene) -> Path | None:
     """Return a file of the newest checkpoint, when the one before it is whole: then the run loses work, not itself."""
     names = scene.checkpoints.names()
-    if len(names) < 2 or not all(_is_whole(scene.checkpoints.folder / name) for name in names[-2:]):
+    if len(names) < 2 or not all(is_whole(scene.checkpoints.folder / name) for name in names[-2:]):
         return None
     newest = scene.checkpoints.folder / names[-1]
     try:
@@ -273,7 +273,8 @@ def _file_to_damage(scene: Scene) -> Path | None:
     return file
 
 
-def _is_whole(checkpoint: Path) -> bool:
+def is_whole(checkpoint: Path) -> bool:
+    """Return whether a checkpoint is there and verifies."""
     try:
         verify(checkpoint)
     except CheckpointError:

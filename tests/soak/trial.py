@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from accel_yolo.engine.checkpoint import CheckpointFolder
-from accel_yolo.engine.checkpoint_reading import verify
 from accel_yolo.engine.run_lock import NAME as LOCK
-from accel_yolo.errors import CheckpointError
-from soak.faults import FAULTS, Scene
+from soak.faults import FAULTS, Scene, is_whole
 from soak.stage import Shape, Stage, Start, end_all
 
 GONE_WITHIN_S = 15.0
@@ -171,12 +169,4 @@ class Trial:
         if step < self.newest_step and self.newest_step not in {int(name.split("-")[1]) for name in self.damaged}:
             raise Violation(f"{self.name}: the newest checkpoint went back from step {self.newest_step} to {step}")
         self.newest_step = step
-        self.damaged -= {name for name in folder.names() if _is_whole(folder.folder / name)}  # written again since
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    try:
-        verify(checkpoint)
-    except CheckpointError:
-        return False
-    return True
+        self.damaged -= {name for name in folder.names() if is_whole(folder.folder / name)}  # written again since

@@ -148,7 +148,7 @@ def test_a_transfer_that_never_completes_is_an_error(server, tmp_path):
 
 
 def test_a_wrong_digest_names_both(server, tmp_path):
-    refused(server, "/data", tmp_path / "f", "expected sha256 " + "0" * 64, DIGEST, sha256="0" * 64)
+    refused(server, "/data", tmp_path / "f", "expected sha256 " + "0" * 64, DIGEST, "; another file", sha256="0" * 64)
 
 
 def test_a_wrong_size_is_noticed_before_the_transfer(server, tmp_path):
@@ -156,12 +156,13 @@ def test_a_wrong_size_is_noticed_before_the_transfer(server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "word"),
-    [("/page", "web page"), ("/404", "HTTP 404"), ("/503", "HTTP 503"), ("/empty", "empty"),
-     ("/file-scheme", "not allowed"), ("/loop", "HTTP 302")],
+    ("path", "word", "remedy"),
+    [("/page", "web page", "look at the address"), ("/404", "HTTP 404", "look at the address"),
+     ("/503", "HTTP 503", "try again"), ("/empty", "empty", "try again"), ("/file-scheme", "not allowed", ""),
+     ("/loop", "HTTP 302", "look at the address")],
 )  # fmt: skip
-def test_what_is_not_the_file_is_refused(server, tmp_path, path, word):
-    refused(server, path, tmp_path / "f", word)
+def test_what_is_not_the_file_is_refused(server, tmp_path, path, word, remedy):
+    refused(server, path, tmp_path / "f", word, f"; {remedy}")
 
 
 def unfinished(server: Server, target: Path, arrived: int = 100_000) -> None:

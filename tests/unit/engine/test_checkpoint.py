@@ -195,6 +195,15 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(
     assert sorted(path.name for path in folder.folder.iterdir()) == ["step-1"]
 
 
+@pytest.mark.parametrize(("fails", "remedy"), [("enospc", "free some space"), ("eio", "look at the disk")])
+def test_the_remedy_fits_the_fault(
+    folder: CheckpointFolder, monkeypatch: pytest.MonkeyPatch, fails: str, remedy: str
+) -> None:
+    fault_of_saving = fault(monkeypatch, f"save manifest:*:*:{fails}")
+    with fault_of_saving, pytest.raises(EnvironmentFault, match=f"; {remedy}; the earlier checkpoints are untouched"):
+        folder.write("step-1", GROUPS, {})
+
+
 def test_a_newer_format_is_refused(folder: CheckpointFolder) -> None:
     path = folder.write("step-1", GROUPS, {})
     manifest = path / "manifest.json"

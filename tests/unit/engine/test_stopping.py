@@ -12,6 +12,7 @@ import pytest
 from accel_yolo.engine import stopping
 from accel_yolo.engine.signals import SAME_WITHIN_S, Signals
 from accel_yolo.engine.stopping import AT_ONCE_S, SAVE_S, NoMorePatience, Stop
+from accel_yolo.engine.writer import LONGEST_S
 
 
 @pytest.fixture
@@ -68,3 +69,7 @@ def test_a_wait_for_others_ends_with_a_new_signal_only(stop: Stop) -> None:
         stop.look()
     stop.look()
     assert stop.ending().code == 143 and stop.ending().message == "stopped by SIGTERM"
+
+
+def test_the_patience_after_a_signal_is_longer_than_a_save_may_take() -> None:
+    assert SAVE_S > LONGEST_S
